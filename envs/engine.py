@@ -1,0 +1,357 @@
+"""The engine: turns the rules of a game into token-by-token or turn-by-turn play.
+
+One `Episode` is one play of a game. Every form of play (AEC, single player, rollouts) runs through it, so that they
+agree token for token and reward for reward.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Generic
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .game import PLAYERS, DealT, Dialogue, Ending, LanguageGame, Payoff, Turn
+from .speaker import Message, Utterance, View
+from .vocabulary import Tokens
+
+TOLERANCE = 1e-9
+
+
+class Masks:
+    """The constant legal masks of a game: what may be said where its rules narrow nothing."""
+
+    def __init__(self, game: LanguageGame[DealT]) -> None:
+        """Build the masks: first token, later tokens, inside a thought, end of a full thought, nothing."""
+        vocabulary = game.vocabulary
+        if game.max_thought_tokens and vocabulary.think_ids is None:
+            raise ValueError("max_thought_tokens: expected 0, as the vocabulary has no thought tokens")
+        self.none = np.zeros(vocabulary.size, dtype=np.int8)
+        self.later = vocabulary.sayable_mask.copy()
+        self.later[vocabulary.eos_id] = 1
+        self.first = self.thinking = self.closing = self.later
+        if game.max_thought_tokens and vocabulary.think_ids:
+            opening, closing = vocabulary.think_ids
+            self.first, self.thinking, self.closing = (
+                self.later.copy(),
+                vocabulary.sayable_mask.copy(),
+                self.none.copy(),
+            )
+            self.first[opening] = 1
+            self.thinking[closing] = self.closing[closing] = 1
+
+
+def masks_of(game: LanguageGame[DealT]) -> Masks:
+    """Return the game's constant masks, built once for each game."""
+    masks = game.__dict__.get("_masks")
+    if not isinstance(masks, Masks):
+        masks = Masks(game)
+        game.__dict__["_masks"] = masks
+    return masks
+
+
+class OpenTurn:
+    """The turn being spoken: checks each token and knows what may follow."""
+
+    __slots__ = (
+        "_dialogue",
+        "_game",
+        "_masks",
+        "_narrowed",
+        "closed_by",
+        "legal_mask",
+        "spoken",
+        "thinking",
+        "thought",
+    )
+
+    def __init__(self, game: LanguageGame[DealT], dialogue: Dialogue[DealT]) -> None:
+        """Open the next turn of `dialogue`."""
+        self._game = game
+        self._dialogue = dialogue
+        self._masks = masks_of(game)
+        self.spoken: list[int] = []
+        self.thought: list[int] | None = None
+        self.thinking = False
+        self.closed_by: Ending | None = None
+        tokens = game.legal_tokens(dialogue, ())
+        self._narrowed = tokens is not None
+        self.legal_mask = self._masks.first if tokens is None else self._mask(tokens, self._masks.first)
+
+    @property
+    def unrestricted(self) -> bool:
+        """Whether the rules narrow nothing in this turn and there are no thoughts."""
+        return not self._narrowed and not self._game.max_thought_tokens
+
+    def push(self, token: int) -> bool:
+        """Say one token; return whether that ended the turn (`closed_by` then says how)."""
+        if not self.legal_mask[token]:
+            self.closed_by = Ending.ILLEGAL
+            return True
+        game = self._game
+        if self.thinking or (game.max_thought_tokens and token == game.vocabulary.think_ids[0]):  # type: ignore[index]
+            self._think(token)
+            return False
+        if token == game.vocabulary.eos_id:
+            self.closed_by = Ending.END_OF_TURN
+            return True
+        self.spoken.append(token)
+        if len(self.spoken) == game.max_turn_tokens:
+            self.closed_by = Ending.TOO_LONG
+            return True
+        if self._narrowed:
+            self._narrow()
+        else:
+            self.legal_mask = self._masks.later
+        return False
+
+    def turn(self, player: int) -> Turn:
+        """Return the finished turn."""
+        assert self.closed_by is not None
+        return Turn(tuple(self.spoken), tuple(self.thought or ()), self.closed_by, player)
+
+    def _think(self, token: int) -> None:
+        opening, closing = self._game.vocabulary.think_ids or (-1, -1)
+        if token == opening:
+            self.thinking, self.thought = True, []
+        elif token == closing:
+            self.thinking = False
+            self._narrow()
+            return
+        elif self.thought is not None:
+            self.thought.append(token)
+        full = len(self.thought or ()) >= self._game.max_thought_tokens
+        self.legal_mask = self._masks.closing if full else self._masks.thinking
+
+    def _narrow(self) -> None:
+        tokens = self._game.legal_tokens(self._dialogue, tuple(self.spoken))
+        self.legal_mask = self._masks.later if tokens is None else self._mask(tokens, self._masks.later)
+
+    def _mask(self, tokens: Tokens, widest: NDArray[np.int8]) -> NDArray[np.int8]:
+        mask = self._masks.none.copy()
+        mask[list(tokens)] = widest[list(tokens)]
+        if widest is self._masks.first and self._game.max_thought_tokens and self._game.vocabulary.think_ids:
+            mask[self._game.vocabulary.think_ids[0]] = 1
+        if not mask.any():
+            raise ValueError(
+                f"{type(self._game).__name__}.legal_tokens: expected at least one sayable token or <eos> after "
+                f"{self._game.vocabulary.decode(self.spoken)!r}, got {tokens!r}"
+            )
+        return mask
+
+
+class Episode(Generic[DealT]):
+    """One play of a game: the finished turns, the open turn, what each player has been told, and the rewards."""
+
+    __slots__ = (
+        "_messages", "dialogue", "game", "lengths", "open_turn", "player", "returns", "reward_history", "views",
+    )  # fmt: skip
+
+    def __init__(self, game: LanguageGame[DealT], deal: DealT) -> None:
+        """Deal, brief both players, and open the first turn."""
+        self.game = game
+        self.dialogue = Dialogue(deal)
+        self.views = np.zeros((2, game.max_view_tokens), dtype=np.int64)
+        """What each player has been told, padded with 0; shape (2, L)."""
+        self.lengths = [0, 0]
+        self.returns = [0.0, 0.0]
+        self.reward_history: list[tuple[float, float]] = []
+        self._messages: tuple[list[Message], list[Message]] = ([], [])
+        for player in PLAYERS:
+            self._write(player, game.vocabulary.begin(player))
+            self._tell(player, game.briefing(deal, player))
+        self.player = game.next_player(self.dialogue)
+        """Who is to speak; None once the episode is over."""
+        self.open_turn = OpenTurn(game, self.dialogue)
+        self._open()
+
+    @property
+    def over(self) -> bool:
+        """Whether the episode has ended."""
+        return self.player is None
+
+    @property
+    def forfeited_by(self) -> int | None:
+        """Who lost the episode by an illegal turn, if anybody did."""
+        last = self.dialogue.turns[-1] if self.dialogue.turns else None
+        return last.player if last is not None and last.ending.forfeits else None
+
+    def push(self, token: int) -> bool:
+        """Say one token of the open turn; return whether that ended the turn and paid rewards."""
+        player = self.player
+        assert player is not None
+        if not self.open_turn.push(token):
+            self.views[player, self.lengths[player]] = token
+            self.lengths[player] += 1
+            return False
+        if self.open_turn.closed_by is Ending.TOO_LONG:
+            self._write(player, (token,))
+        self._finish()
+        if not self.settled:
+            self.settle(self.game.rewards(self.dialogue))
+        return True
+
+    def view(self) -> View:
+        """Return all that the player to speak knows."""
+        player = self.player
+        if player is None:
+            raise RuntimeError("view: the episode is over, nobody is to speak")
+        game, dialogue, first = self.game, self.dialogue, self.open_turn.legal_mask
+
+        def legal_mask(prefix: Tokens) -> NDArray[np.int8]:
+            if not prefix:
+                return first
+            turn = OpenTurn(game, dialogue)
+            closed = any([turn.push(token) for token in prefix])
+            return masks_of(game).none if closed else turn.legal_mask
+
+        tokens = self.views[player, : self.lengths[player]].copy()
+        messages = tuple(self._messages[player])
+        return View(
+            player, tokens, messages, game.vocabulary, game.max_turn_tokens, legal_mask, self.open_turn.unrestricted
+        )
+
+    def speak(self, utterance: Utterance) -> None:
+        """Say a whole turn; `settle` must follow unless the turn was forfeited (`settled` tells)."""
+        player = self.player
+        assert player is not None
+        closed = False
+        for token in utterance.tokens:
+            if closed:
+                raise ValueError(f"utterance: expected nothing after the end of the turn, got {utterance.tokens!r}")
+            closed = self.open_turn.push(int(token))
+            if self.open_turn.closed_by is Ending.ILLEGAL:
+                break
+            if not closed or self.open_turn.closed_by is Ending.TOO_LONG:
+                self._write(player, (int(token),))
+        if utterance.ending.forfeits:
+            self.open_turn.closed_by = utterance.ending
+        elif not closed:
+            raise ValueError(f"utterance: expected <eos> or the length limit at its end, got {utterance.tokens!r}")
+        self._finish()
+
+    @property
+    def settled(self) -> bool:
+        """Whether every finished turn has been paid."""
+        return len(self.reward_history) == len(self.dialogue.turns)
+
+    def settle(self, rewards: tuple[float, float]) -> None:
+        """Pay both players for the turn just finished, and open the next one."""
+        self._pay(rewards)
+        self.player = self.game.next_player(self.dialogue)
+        if self.player not in (0, 1, None):
+            raise ValueError(f"{type(self.game).__name__}.next_player: expected 0, 1 or None, got {self.player!r}")
+        if self.player is not None and len(self.dialogue.turns) >= self.game.max_turns:
+            raise ValueError(
+                f"{type(self.game).__name__}: expected the end after max_turns={self.game.max_turns} turns, "
+                f"got player {self.player} to speak"
+            )
+        self._open()
+
+    def transcript(self) -> str:
+        """Return the episode as readable text: briefings, turns, what the rules say of them, rewards."""
+        game, lines = self.game, []
+        for player in PLAYERS:
+            briefing = game.briefing(self.dialogue.deal, player)
+            lines += [f"[{game.roles[player]} is told] {game.vocabulary.decode(briefing)}"] if briefing else []
+        for k, turn in enumerate(self.dialogue.turns):
+            lines += self._turn_lines(k, turn)
+        if self.player is not None:
+            so_far = game.vocabulary.decode(self.open_turn.spoken)
+            lines.append(
+                f"{game.roles[self.player]}: {so_far} ..." if so_far else f"{game.roles[self.player]} is to speak"
+            )
+        else:
+            lines.append(f"[over] returns {self.returns[0]:+g} {self.returns[1]:+g}")
+        return "\n".join(lines)
+
+    def _turn_lines(self, k: int, turn: Turn) -> list[str]:
+        game, speaker = self.game, turn.player if turn.player is not None else 0
+        role, text = game.roles[speaker], game.vocabulary.decode(turn.tokens)
+        lines = [f"{role} (thinks): {game.vocabulary.decode(turn.thought)}"] if turn.thought else []
+        note = f" [forfeit: {turn.ending.value}]" if turn.ending.forfeits else ""
+        remark = "" if turn.ending.forfeits else game.annotate(self.dialogue.upto(k + 1))
+        lines.append(f"{role}: {text}{note}" + (f"   ({remark})" if remark else ""))
+        if k < len(self.reward_history) and any(self.reward_history[k]):
+            lines.append(f"[rewards] {self.reward_history[k][0]:+g} {self.reward_history[k][1]:+g}")
+        return lines
+
+    def _finish(self) -> None:
+        player, turn = self.player, self.open_turn.turn(self.player or 0)
+        assert player is not None
+        dialogue = self.dialogue.extend(turn)
+        self.dialogue = dialogue
+        closing = self.game.vocabulary.close_turn(player, player)
+        self._write(player, closing)
+        self._messages[player].append(Message(player, turn.tokens))
+        if turn.ending.forfeits:
+            self._pay(self.game.forfeit_rewards(player))
+            self.player = None
+            return
+        listener = 1 - player
+        heard = self.game.hears(dialogue, listener)
+        if heard is not None:
+            opening = self.game.vocabulary.open_turn(player, listener)
+            self._write(listener, (*opening, *heard, *self.game.vocabulary.close_turn(player, listener)))
+            self._messages[listener].append(Message(player, heard))
+        for viewer in PLAYERS:
+            self._tell(viewer, self.game.announcement(dialogue, viewer))
+
+    def _pay(self, rewards: tuple[float, float]) -> None:
+        first, second = float(rewards[0]), float(rewards[1])
+        check_rewards(self.game, (first, second))
+        self.reward_history.append((first, second))
+        self.returns[0] += first
+        self.returns[1] += second
+
+    def _open(self) -> None:
+        if self.player is None:
+            return
+        self._write(self.player, self.game.vocabulary.open_turn(self.player, self.player))
+        self.open_turn = OpenTurn(self.game, self.dialogue)
+
+    def _tell(self, player: int, tokens: Tokens) -> None:
+        if tokens:
+            self._write(player, self.game.vocabulary.tell(tokens, player))
+            self._messages[player].append(Message(None, tokens))
+
+    def _write(self, player: int, tokens: Tokens) -> None:
+        start, end = self.lengths[player], self.lengths[player] + len(tokens)
+        if end > self.views.shape[1]:
+            raise ValueError(
+                f"{type(self.game).__name__}: expected at most {self.views.shape[1]} tokens in a view (from max_turns, "
+                f"max_turn_tokens, max_briefing_tokens, max_announcement_tokens), got {end}"
+            )
+        self.views[player, start:end] = tokens
+        self.lengths[player] = end
+
+
+def check_rewards(game: LanguageGame[DealT], rewards: tuple[float, float]) -> None:
+    """Raise ValueError unless the rewards are finite and of the game's payoff type, within 1e-9."""
+    first, second = rewards
+    if not (math.isfinite(first) and math.isfinite(second)):
+        raise ValueError(f"{type(game).__name__}.rewards: expected two finite numbers, got {rewards!r}")
+    off = {Payoff.ZERO_SUM: first + second, Payoff.IDENTICAL: first - second, Payoff.GENERAL: 0.0}[game.payoff]
+    if abs(off) > TOLERANCE:
+        raise ValueError(f"{type(game).__name__}.rewards: expected a {game.payoff.value} pair, got {rewards!r}")
+
+
+def speak_all(episodes: Sequence[Episode[DealT]], utterances: Sequence[Utterance]) -> None:
+    """Say one turn in each episode; the rules (or their judge) are called once for the whole batch."""
+    for episode, utterance in zip(episodes, utterances, strict=True):
+        episode.speak(utterance)
+    waiting = [episode for episode in episodes if not episode.settled]
+    if not waiting:
+        return
+    rewards = waiting[0].game.rewards_batch([episode.dialogue for episode in waiting])
+    if len(rewards) != len(waiting):
+        raise ValueError(f"rewards_batch: expected {len(waiting)} pairs of rewards, got {len(rewards)}")
+    for episode, pair in zip(waiting, rewards, strict=True):
+        episode.settle(pair)
+
+
+def deal_episodes(game: LanguageGame[DealT], rng: np.random.Generator, num_episodes: int) -> list[Episode[DealT]]:
+    """Start `num_episodes` plays of a game, their deals drawn with `rng`."""
+    return [Episode(game, game.deals.sample(rng)) for _ in range(num_episodes)]

@@ -1,0 +1,229 @@
+"""The rules of a language game: the tuple <N, S, Z, A, P, T, r> of arXiv 2402.08078, section 3, as code.
+
+An author writes rules at the level of turns in a subclass of `LanguageGame`; `engine.py` does the tokens. Rules are
+pure: they draw nothing, log nothing, change nothing. Chance is declared by `Deals` and drawn once, at the root.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Generic, Protocol
+
+import numpy as np
+from typing_extensions import TypeVar
+
+from .vocabulary import Tokens, Vocabulary
+
+DealT = TypeVar("DealT", bound=Hashable, default=Hashable)
+
+PLAYERS = (0, 1)
+
+
+class Payoff(StrEnum):
+    """How the players' returns are related; checked at every reward."""
+
+    ZERO_SUM = "zero_sum"
+    """The rewards of every turn sum to 0."""
+    IDENTICAL = "identical"
+    """Both players receive the same reward at every turn."""
+    GENERAL = "general"
+    """Anything finite."""
+
+
+class Ending(StrEnum):
+    """Why a turn ended."""
+
+    END_OF_TURN = "end_of_turn"
+    """The speaker closed it with `<eos>`."""
+    TOO_LONG = "too_long"
+    """It reached `max_turn_tokens`."""
+    ILLEGAL = "illegal"
+    """A token was not legal: the turn is forfeited."""
+    UNREADABLE = "unreadable"
+    """An agent's text held no legal turn: the turn is forfeited."""
+    AMBIGUOUS = "ambiguous"
+    """An agent's text held more than one legal turn: the turn is forfeited."""
+
+    @property
+    def forfeits(self) -> bool:
+        """Whether the speaker loses the episode by it."""
+        return self in (Ending.ILLEGAL, Ending.UNREADABLE, Ending.AMBIGUOUS)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One message by a player: its tokens without `<eos>`, and the private thought that preceded them.
+
+    Turns compare by what was said and thought, not by how they ended, so that a table of rules can be keyed by them.
+    """
+
+    tokens: Tokens
+    thought: Tokens = ()
+    ending: Ending = field(default=Ending.END_OF_TURN, compare=False)
+    player: int | None = field(default=None, compare=False)
+    """Who spoke; the engine fills it in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue(Generic[DealT]):
+    """Where play stands: what chance drew and the finished turns. A plain token tuple is taken as a `Turn`."""
+
+    deal: DealT
+    turns: tuple[Turn, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Accept token tuples for turns, so that rules can be written as tables."""
+        if any(type(turn) is not Turn for turn in self.turns):
+            turns = tuple(turn if isinstance(turn, Turn) else Turn(tuple(turn)) for turn in self.turns)
+            object.__setattr__(self, "turns", turns)
+
+    def extend(self, turn: Turn) -> Dialogue[DealT]:
+        """Return the successor state T(s, a) = [s, a], one turn longer."""
+        return Dialogue(self.deal, (*self.turns, turn))
+
+    def upto(self, num_turns: int) -> Dialogue[DealT]:
+        """Return the state that stood after `num_turns` turns."""
+        return Dialogue(self.deal, self.turns[:num_turns])
+
+
+class Deals(Protocol[DealT]):
+    """What chance draws at the root of the game; all later luck is part of the deal and revealed by announcements."""
+
+    def sample(self, rng: np.random.Generator) -> DealT:
+        """Draw one deal."""
+        ...
+
+    def outcomes(self) -> Mapping[DealT, float] | None:
+        """Return every deal with its probability, or None where they cannot be listed."""
+        ...
+
+
+class FiniteDeals(Generic[DealT]):
+    """Deals listed with their probabilities.
+
+    >>> FiniteDeals({"ace": 0.5, "deuce": 0.5}).sample(np.random.default_rng(0))
+    'deuce'
+    """
+
+    def __init__(self, probabilities: Mapping[DealT, float]) -> None:
+        """Check the table: at least one deal, probabilities >= 0 that sum to 1 within 1e-9."""
+        total = sum(probabilities.values())
+        if not probabilities or abs(total - 1) > 1e-9 or min(probabilities.values()) < 0:
+            raise ValueError(f"deals: expected probabilities >= 0 that sum to 1, got {dict(probabilities)!r}")
+        self._outcomes = dict(probabilities)
+        self._deals = list(probabilities)
+        self._cumulative = np.cumsum(list(probabilities.values()))
+
+    def sample(self, rng: np.random.Generator) -> DealT:
+        """Draw one deal."""
+        index = int(np.searchsorted(self._cumulative, rng.random(), side="right"))
+        return self._deals[min(index, len(self._deals) - 1)]
+
+    def outcomes(self) -> Mapping[DealT, float]:
+        """Return every deal with its probability."""
+        return self._outcomes
+
+
+class SampledDeals(Generic[DealT]):
+    """Deals that can be drawn but not listed."""
+
+    def __init__(self, draw: Callable[[np.random.Generator], DealT]) -> None:
+        """Take the function that draws one deal."""
+        self._draw = draw
+
+    def sample(self, rng: np.random.Generator) -> DealT:
+        """Draw one deal."""
+        return self._draw(rng)
+
+    def outcomes(self) -> None:
+        """Return None: there is no list."""
+        return
+
+
+NO_CHANCE: FiniteDeals[Hashable] = FiniteDeals({None: 1.0})
+
+
+class LanguageGame(ABC, Generic[DealT]):
+    """The rules of a two-player language game.
+
+    A subclass sets the attributes (on the class, or in `__init__` where they depend on options) and implements
+    `next_player` and `rewards`; the rest has defaults. Nothing may change after construction.
+    """
+
+    vocabulary: Vocabulary
+    payoff: Payoff
+    deals: Deals[DealT]
+    max_turns: int
+    """The most turns an episode can have."""
+    max_turn_tokens: int
+    """The most tokens in one turn, `<eos>` and thought apart."""
+    max_thought_tokens: int = 0
+    """The most tokens in a thought; 0: the game has no thoughts."""
+    max_briefing_tokens: int = 0
+    max_announcement_tokens: int = 0
+    """The most tokens in the announcements that follow one turn."""
+    roles: tuple[str, str] = ("player one", "player two")
+    forfeit_cost: float = 1.0
+    """What an illegal turn costs its speaker; the payoff type decides what the other player gets."""
+
+    @abstractmethod
+    def next_player(self, dialogue: Dialogue[DealT]) -> int | None:
+        """Return P(s): who speaks next, or None if the episode is over."""
+
+    @abstractmethod
+    def rewards(self, dialogue: Dialogue[DealT]) -> tuple[float, float]:
+        """Return what each player earns for the turn just finished, whoever spoke it (never called without a turn)."""
+
+    def rewards_batch(self, dialogues: Sequence[Dialogue[DealT]]) -> Sequence[tuple[float, float]]:
+        """Return `rewards` for many dialogues; a game with a learned judge calls it here once."""
+        return [self.rewards(dialogue) for dialogue in dialogues]
+
+    def legal_tokens(self, dialogue: Dialogue[DealT], prefix: Tokens) -> Tokens | None:
+        """Return A(s), the tokens that may follow `prefix` in the open turn; None: every sayable token and `<eos>`."""
+        return None
+
+    def briefing(self, deal: DealT, player: int) -> Tokens:
+        """Return what only `player` is told before the first turn."""
+        return ()
+
+    def hears(self, dialogue: Dialogue[DealT], player: int) -> Tokens | None:
+        """Return what `player` hears of the last turn, spoken by the other player; None: not even that it was."""
+        return dialogue.turns[-1].tokens
+
+    def announcement(self, dialogue: Dialogue[DealT], player: int) -> Tokens:
+        """Return what the game itself tells `player` after the last turn: a revealed card, a verdict."""
+        return ()
+
+    def annotate(self, dialogue: Dialogue[DealT]) -> str:
+        """Return a reader's remark on the last turn, for transcripts; players never see it."""
+        return ""
+
+    def forfeit_rewards(self, player: int) -> tuple[float, float]:
+        """Return the rewards when `player` forfeits: the cost to the offender, within the payoff type."""
+        cost = float(self.forfeit_cost)
+        other = {Payoff.ZERO_SUM: cost, Payoff.IDENTICAL: -cost, Payoff.GENERAL: 0.0}[self.payoff]
+        return (-cost, other) if player == 0 else (other, -cost)
+
+    @cached_property
+    def max_view_tokens(self) -> int:
+        """The length L of an observation: the longest view that a player can have, closings included."""
+        return max(_longest_view(self, viewer) for viewer in PLAYERS)
+
+    def __deepcopy__(self, memo: dict[int, object]) -> LanguageGame[DealT]:
+        """Return itself: rules never change, so copies of an environment share them."""
+        return self
+
+
+def _longest_view(game: LanguageGame[DealT], viewer: int) -> int:
+    vocabulary = game.vocabulary
+    told = len(vocabulary.tell((), viewer))
+    thought = game.max_thought_tokens + 2 if game.max_thought_tokens else 0
+    frame = max(len(vocabulary.open_turn(p, viewer)) + len(vocabulary.close_turn(p, viewer)) for p in PLAYERS)
+    turn = frame + game.max_turn_tokens + thought
+    turn += told + game.max_announcement_tokens if game.max_announcement_tokens else 0
+    start = len(vocabulary.begin(viewer)) + (told + game.max_briefing_tokens if game.max_briefing_tokens else 0)
+    return start + game.max_turns * turn

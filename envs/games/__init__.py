@@ -1,0 +1,1 @@
+"""The games, one module or folder each; importing `duologue.envs` registers them."""

@@ -1,0 +1,1 @@
+"""The red-team game: one player writes requests, the other answers or refuses."""

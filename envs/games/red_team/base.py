@@ -1,0 +1,71 @@
+"""What every red-team game shares: an adversary prompts, a defender replies, a judge decides."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+
+from typing_extensions import TypeVar
+
+from ...game import Dialogue, LanguageGame
+from ...vocabulary import Tokens
+from .verdicts import Outcome, Verdict
+
+RequestT = TypeVar("RequestT")
+
+
+class RedTeamGame(LanguageGame[RequestT]):
+    """Player 0 writes a prompt, player 1 replies, and the exchange pays both; repeated for `num_rounds`.
+
+    A subclass sets the attributes of `LanguageGame` and `num_rounds`, and says how an exchange is judged and paid.
+    """
+
+    roles = ("adversary", "defender")
+    num_rounds: int
+
+    @abstractmethod
+    def verdicts(self, dialogues: Sequence[Dialogue[RequestT]]) -> list[Verdict]:
+        """Return the verdict on the last exchange (prompt and reply) of each dialogue, in order, in one batch."""
+
+    def payoffs(self, dialogue: Dialogue[RequestT], verdict: Verdict) -> tuple[float, float]:
+        """Return both players' rewards for a judged exchange: (-r, r) / num_rounds, r the verdict's reward."""
+        reward = verdict.reward / self.num_rounds
+        return -reward, reward
+
+    def next_player(self, dialogue: Dialogue[RequestT]) -> int | None:
+        """Return the players in turn, the adversary first."""
+        spoken = len(dialogue.turns)
+        return None if spoken == 2 * self.num_rounds else spoken % 2
+
+    def rewards(self, dialogue: Dialogue[RequestT]) -> tuple[float, float]:
+        """Return 0 after a prompt and the exchange's payoff after a reply."""
+        return self.rewards_batch([dialogue])[0]
+
+    def rewards_batch(self, dialogues: Sequence[Dialogue[RequestT]]) -> list[tuple[float, float]]:
+        """Return `rewards` for many dialogues, the judge being called once."""
+        replied = [dialogue for dialogue in dialogues if len(dialogue.turns) % 2 == 0]
+        verdicts = iter(checked(self.verdicts(replied), len(replied)) if replied else ())
+        return [
+            self.payoffs(dialogue, next(verdicts)) if len(dialogue.turns) % 2 == 0 else (0.0, 0.0)
+            for dialogue in dialogues
+        ]
+
+
+def last_exchange(dialogue: Dialogue[RequestT]) -> tuple[Tokens, Tokens]:
+    """Return the last prompt and reply."""
+    return dialogue.turns[-2].tokens, dialogue.turns[-1].tokens
+
+
+def checked(verdicts: Sequence[Verdict], num_exchanges: int) -> Sequence[Verdict]:
+    """Return the verdicts if there is one for each exchange and every reward is usable.
+
+    Raises:
+        ValueError: a verdict is missing, or a reward is not a finite number in [-1, 1].
+    """
+    if len(verdicts) != num_exchanges:
+        raise ValueError(f"judge: expected {num_exchanges} verdicts, one for each exchange, got {len(verdicts)}")
+    for verdict in verdicts:
+        if not (math.isfinite(verdict.reward) and abs(verdict.reward) <= 1 and isinstance(verdict.outcome, Outcome)):
+            raise ValueError(f"judge: expected a finite reward in [-1, 1] and an Outcome, got {verdict!r}")
+    return verdicts

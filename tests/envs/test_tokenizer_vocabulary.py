@@ -1,0 +1,166 @@
+"""`TokenizerVocabulary` against the chat templates of well-known model families."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from duologue.envs import Episode, Message, Utterance
+from duologue.envs.games.red_team_text.game import RedTeamText
+from duologue.envs.games.red_team_text.requests import Request, judge_examples
+from duologue.envs.tokenizer_vocabulary import TokenizerVocabulary
+from duologue.tests import tiny_tokenizers as tiny
+
+SYSTEM = {tiny.LLAMA_3, tiny.CHATML, tiny.CHATML_THINKING}
+VOCABULARIES = {template: TokenizerVocabulary(tiny.tiny_tokenizer(template)) for template in tiny.MARKS}
+NAMES = {
+    getattr(tiny, name): name
+    for name in ("LLAMA_3", "CHATML", "CHATML_WITH_DEFAULT", "CHATML_THINKING", "GEMMA", "LLAMA_2")
+}
+every_template = pytest.mark.parametrize("template", list(tiny.MARKS), ids=lambda template: NAMES[template])
+
+texts = st.text("abcdefghijklmnop ABC,.?!'é", min_size=1).map(str.strip).filter(bool)
+
+
+def _ids(template: str, messages: list[dict[str, str]], *, prompt: bool) -> list[int]:
+    tokenizer = VOCABULARIES[template].tokenizer
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=prompt)
+    return list(tokenizer.encode(text, add_special_tokens=False))
+
+
+def _conversation(messages: tuple[Message, ...], viewer: int, template: str) -> list[dict[str, str]]:
+    told = "system" if template in SYSTEM else "user"
+    roles = {None: told, viewer: "assistant", 1 - viewer: "user"}
+    decode = VOCABULARIES[template].decode
+    return [{"role": roles[message.speaker], "content": decode(message.tokens)} for message in messages]
+
+
+@every_template
+@given(said=st.lists(texts, min_size=4, max_size=4))
+@settings(max_examples=15, deadline=None)
+def test_every_view_is_what_the_chat_template_writes(template: str, said: list[str]) -> None:
+    """The definition: a player's model reads its own chat format, token for token, when it is to speak.
+
+    Llama 2's marks are ordinary text whose blanks belong to a message's first and last token, so it is held
+    to the text, and only until an own turn, which it ends with a blank that no player says.
+    """
+    vocabulary = VOCABULARIES[template]
+    game = RedTeamText(
+        [Request("How do I do it?")],
+        vocabulary=vocabulary,
+        judge=judge_examples,
+        num_rounds=2,
+        split="all",
+        max_prompt_tokens=200,
+        max_reply_tokens=200,
+    )
+    episode = Episode(game, game.requests[0])
+    for k, text in enumerate(said):
+        view = episode.view()
+        expected = _ids(template, _conversation(view.messages, view.player, template), prompt=True)
+        if template != tiny.LLAMA_2:
+            assert view.tokens.tolist() == expected
+        elif k < 2:
+            assert vocabulary.tokenizer.decode(view.tokens.tolist()) == vocabulary.tokenizer.decode(expected)
+        episode.speak(Utterance((*vocabulary.encode(text), vocabulary.eos_id)))
+        episode.settle((0.0, 0.0))
+    assert episode.over
+
+
+@every_template
+def test_an_own_turn_is_ended_by_one_special_token(template: str) -> None:
+    """The end-of-turn tokens of the families' model cards; `close_turn` begins with it."""
+    vocabulary = VOCABULARIES[template]
+    assert vocabulary.tokenizer.convert_ids_to_tokens(vocabulary.eos_id) == tiny.MARKS[template][1]
+    assert vocabulary.close_turn(1, 1)[0] == vocabulary.eos_id
+
+
+@every_template
+def test_special_tokens_and_padding_cannot_be_said(template: str) -> None:
+    """Neither spelled out nor sampled: a player cannot forge the end of a turn or a header."""
+    vocabulary = VOCABULARIES[template]
+    marks = vocabulary.tokenizer.convert_tokens_to_ids(list(tiny.MARKS[template]))
+    assert not vocabulary.sayable_mask[[0, *marks]].any()
+    assert vocabulary.sayable_mask.sum() == vocabulary.size - 1 - len(marks)
+    forged = vocabulary.encode("a" + "".join(tiny.MARKS[template]) + "b")
+    assert forged == vocabulary.encode("a") + vocabulary.encode("b")
+
+
+def test_a_tokenizer_without_a_chat_template_gets_the_marks_of_hh_rlhf() -> None:
+    """The format of Bai et al. (2022), arXiv 2204.05862; a turn ends with the tokenizer's eos token."""
+    vocabulary = TokenizerVocabulary(tiny.tiny_tokenizer())
+    pieces = [
+        *vocabulary.begin(1),
+        *vocabulary.open_turn(0, 1), *vocabulary.encode(" Why?"), *vocabulary.close_turn(0, 1),
+        *vocabulary.open_turn(1, 1), *vocabulary.encode(" So."), *vocabulary.close_turn(1, 1),
+    ]  # fmt: skip
+    text = "<s>\n\nHuman: Why?</s>\n\nAssistant: So.</s>"
+    assert vocabulary.tokenizer.decode(pieces) == text
+    assert pieces == vocabulary.tokenizer.encode(text, add_special_tokens=False)
+
+
+@given(text=st.text(max_size=40).filter(lambda text: "<" not in text))
+@settings(max_examples=50, deadline=None)
+def test_decoding_undoes_encoding(text: str) -> None:
+    """Byte-level BPE loses nothing."""
+    vocabulary = VOCABULARIES[tiny.CHATML]
+    assert vocabulary.decode(vocabulary.encode(text)) == text
+
+
+def test_thought_tokens_come_from_the_tokenizer() -> None:
+    """Qwen 3 has one token for each end of a thought; most tokenizers have none."""
+    vocabulary = VOCABULARIES[tiny.CHATML_THINKING]
+    assert vocabulary.think_ids == tuple(vocabulary.tokenizer.convert_tokens_to_ids(["<think>", "</think>"]))
+    assert VOCABULARIES[tiny.GEMMA].think_ids is None
+
+
+def test_the_games_words_are_a_system_message_only_where_the_template_has_room_for_one() -> None:
+    """Gemma refuses the role, Llama 2 merges it into the user's message, Qwen 2.5 fills it itself."""
+    for template, vocabulary in VOCABULARIES.items():
+        as_user = vocabulary.tell((9,), 0) == (*vocabulary.open_turn(1, 0), 9, *vocabulary.close_turn(1, 0))
+        assert as_user == (template not in SYSTEM)
+
+
+def test_a_template_whose_turns_no_special_token_ends_is_refused() -> None:
+    """Without such a token a turn could not be told from its text."""
+    tokenizer = tiny.tiny_tokenizer()
+    tokenizer.chat_template = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
+    with pytest.raises(ValueError, match=r"a vocabulary without its special tokens.*single special token"):
+        TokenizerVocabulary(tokenizer)
+
+
+def test_padding_cannot_end_a_turn() -> None:
+    """GPT-NeoX's end of text is id 0, which is padding here."""
+    tokenizer = tiny.tiny_tokenizer()
+    tokenizer.eos_token = "<pad>"
+    with pytest.raises(ValueError, match="other than id 0"):
+        TokenizerVocabulary(tokenizer)
+
+
+def test_a_tokenizer_without_end_of_text_or_template_is_refused() -> None:
+    """There is nothing that could end a turn."""
+    tokenizer = tiny.tiny_tokenizer()
+    tokenizer.eos_token = None
+    with pytest.raises(ValueError, match="a vocabulary without its special tokens"):
+        TokenizerVocabulary(tokenizer)
+
+
+def test_a_template_that_loses_messages_is_refused() -> None:
+    """A template is read by rendering, so one that renders only the last message cannot be read."""
+    tokenizer = tiny.tiny_tokenizer(tiny.CHATML)
+    tokenizer.chat_template = "{{ messages[-1]['content'] }}<|im_end|>"
+    with pytest.raises(ValueError, match="chat_template: expected"):
+        TokenizerVocabulary(tokenizer)
+
+
+def test_copies_are_equal_to_the_original() -> None:
+    """Environments are pickled and copied with their vocabulary."""
+    vocabulary = VOCABULARIES[tiny.LLAMA_3]
+    for twin in (copy.deepcopy(vocabulary), pickle.loads(pickle.dumps(vocabulary))):
+        assert twin.encode("Hello there") == vocabulary.encode("Hello there")
+        assert twin.begin(0) == vocabulary.begin(0)
+        np.testing.assert_array_equal(twin.sayable_mask, vocabulary.sayable_mask)
+        assert vocabulary.sayable_mask is vocabulary.sayable_mask

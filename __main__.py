@@ -1,0 +1,192 @@
+"""The command line: `duologue games`, `duologue play`, `duologue train`, `duologue demo`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .agents import AGENT_SPECS, HumanAgent, Quit, Speaker, load_agent
+from .envs import Episode, make_game, registered_games, speak_all
+from .envs.registry import game_factory
+
+TRAINERS = {
+    "pretrain": "the base model: behaviour cloning on all tokens",
+    "sft": "the defender: supervised fine-tuning on player two's tokens",
+    "rlhf": "the baseline: PPO of the defender on static prompts",
+    "gpo": "the two-player game: adversary and defender in turns (arXiv 2406.10977)",
+    "attack": "an adversary against a frozen defender",
+}
+"""What `duologue train` knows: the module in `duologue.baselines`, and what it trains."""
+
+EPILOG = """\
+examples:
+  duologue games                                         what is registered
+  duologue play bluff-v0 --player 1 --opponent random    play at the terminal
+  duologue train gpo --help                              options of an algorithm
+  duologue demo --quick                                  the main job, in under a minute
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["train"]:
+        return _train(arguments[1:])
+    if arguments[:1] == ["demo"]:
+        return _run("demo", arguments[1:])
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "games":
+            print(games_table())
+        elif options.command == "play":
+            return _play(options)
+        else:
+            parser.print_help()
+    except (ValueError, TypeError, OSError) as error:
+        print(f"duologue: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def games_table() -> str:
+    """Return the registered games as a text table; a game that needs options says which."""
+    header = ("game", "player 0", "player 1", "payoff", "vocabulary", "turns", "turn tokens", "view tokens")
+    rows = [header, *(_row(name) for name in registered_games())]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
+def play(
+    name: str,
+    *,
+    human: Speaker,
+    opponent: str = "random",
+    player: int = 0,
+    seed: int = 0,
+    **options: Any,
+) -> Episode[Any]:
+    """Play one episode, `human` in the seat `player` against the agent named `opponent`."""
+    game, rng = make_game(name, **options), np.random.default_rng(seed)
+    seats = {player: human, 1 - player: load_agent(opponent, game.vocabulary)}
+    episode = Episode(game, game.deals.sample(rng))
+    while episode.player is not None:
+        speak_all([episode], seats[episode.player].speak([episode.view()], rng))
+    return episode
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    data = text.encode("utf-8")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_bytes(data)
+    partial.replace(path)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="duologue",
+        description="Two-player language games: play them, and train language models on them.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands.add_parser("games", help="list the registered games with their roles, payoff type and sizes")
+    _add_play_options(commands.add_parser("play", help="play a game at the terminal against an agent"))
+    commands.add_parser("train", help=f"train by one of: {', '.join(TRAINERS)}")
+    commands.add_parser("demo", help="train adversary and defender against each other, from nothing to a table")
+    return parser
+
+
+def _add_play_options(parser: argparse.ArgumentParser) -> None:
+    named = ", ".join(AGENT_SPECS)
+    parser.add_argument("game", metavar="GAME", help="a registered name, such as bluff-v0")
+    parser.add_argument("--player", type=int, choices=(0, 1), default=0, help="your seat (default: 0)")
+    parser.add_argument("--opponent", default="random", help=f"{named}, or a checkpoint folder (default: random)")
+    parser.add_argument("--seed", type=int, default=0, help="decides the deal and the opponent's luck (default: 0)")
+    parser.add_argument("--transcript", type=Path, metavar="FILE", help="where to save it (default: in runs/play/)")
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an option of the game, the value as JSON or plain text; may be repeated",
+    )
+
+
+def _play(options: argparse.Namespace) -> int:
+    game_options = dict(_game_option(text) for text in options.option)
+    try:
+        episode = play(
+            options.game,
+            human=HumanAgent(),
+            opponent=options.opponent,
+            player=options.player,
+            seed=options.seed,
+            **game_options,
+        )
+    except (Quit, KeyboardInterrupt):
+        print("\nleft before the end; no transcript saved")
+        return 1
+    transcript = episode.transcript()
+    default = Path("runs", "play", f"{options.game}-player{options.player}-seed{options.seed}.txt")
+    path = default if options.transcript is None else options.transcript
+    print(f"\n{transcript}\n")
+    write_text(path, f"{transcript}\n")
+    print(f"transcript saved to {path}")
+    return 0
+
+
+def _game_option(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise ValueError(f"--option: expected NAME=VALUE, got {text!r}")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
+def _row(name: str) -> tuple[str, ...]:
+    required = _required_options(game_factory(name))
+    if required:
+        return (name, f"(needs {', '.join(required)})", "", "", "", "", "", "")
+    game = make_game(name)
+    numbers = (game.vocabulary.size, game.max_turns, game.max_turn_tokens, game.max_view_tokens)
+    return (name, *game.roles, game.payoff.value, *map(str, numbers))
+
+
+def _required_options(factory: Callable[..., object]) -> list[str]:
+    parameters = inspect.signature(factory).parameters.values()
+    named = (p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD))
+    return [parameter.name for parameter in named if parameter.default is parameter.empty]
+
+
+def _train(arguments: Sequence[str]) -> int:
+    known = "\n".join(f"  {name:<10}{what}" for name, what in TRAINERS.items())
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(f"usage: duologue train ALGORITHM [options]; --help after it lists the options\n\n{known}")
+        return 0 if arguments else 2
+    if arguments[0] not in TRAINERS:
+        names = ", ".join(TRAINERS)
+        print(f"duologue train: expected an algorithm among {names}, got {arguments[0]!r}", file=sys.stderr)
+        return 2
+    return _run(arguments[0], arguments[1:])
+
+
+def _run(module: str, arguments: Sequence[str]) -> int:
+    importlib.import_module(f"duologue.baselines.{module}").main(list(arguments))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,37 @@
+"""Who decides: random, scripted, echoing, human, and language models. Importing this needs no torch."""
+
+from typing import TYPE_CHECKING
+
+from .agent import Agent, RandomAgent, Speaker, Utterance, View, utter
+from .human import HumanAgent, Quit
+from .loading import AGENT_SPECS, load_agent
+from .scripted import EchoAgent, FunctionAgent, ScriptedAgent
+
+if TYPE_CHECKING:
+    from .language_model import CausalLMAgent
+
+__all__ = [
+    "AGENT_SPECS",
+    "Agent",
+    "CausalLMAgent",
+    "EchoAgent",
+    "FunctionAgent",
+    "HumanAgent",
+    "Quit",
+    "RandomAgent",
+    "ScriptedAgent",
+    "Speaker",
+    "Utterance",
+    "View",
+    "load_agent",
+    "utter",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import `CausalLMAgent`, and with it torch, when it is first asked for."""
+    if name == "CausalLMAgent":
+        from .language_model import CausalLMAgent
+
+        return CausalLMAgent
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,103 @@
+"""A person at a terminal as an agent."""
+
+from __future__ import annotations
+
+import builtins
+import textwrap
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from .agent import Utterance, View, utter
+
+MAX_LISTED = 24
+"""Up to so many legal words are listed without being asked for."""
+LINE_LENGTH = 100
+
+
+class Quit(Exception):
+    """The person has had enough: `quit`, or the end of the input."""
+
+
+class HumanAgent:
+    r"""Shows a person the view, reads a line, and asks again until it is a legal turn.
+
+    `?` lists the words that may be said and `quit` raises `Quit`; `\?` and `\quit` say these words.
+    """
+
+    def __init__(
+        self, *, input: Callable[[str], str] = builtins.input, output: Callable[[str], None] = builtins.print
+    ) -> None:
+        """Take where lines are read from and where text is shown."""
+        self._input = input
+        self._output = output
+
+    def speak(self, views: Sequence[View], rng: np.random.Generator) -> list[Utterance]:
+        """Return what the person says, one view after the other.
+
+        Raises:
+            Quit: the person has had enough.
+        """
+        return [self._ask(view) for view in views]
+
+    def _ask(self, view: View) -> Utterance:
+        self._output(shown(view))
+        legal = legal_words(view, ())
+        self._output(f"You may say: {listed(legal)}" if len(legal) <= MAX_LISTED else _hint(view, len(legal)))
+        while True:
+            line = self._read()
+            if line == "?":
+                self._output(listed(legal))
+            elif line == "quit":
+                raise Quit
+            else:
+                tokens, complaint = parse_turn(line.removeprefix("\\"), view)
+                if not complaint:
+                    return utter(view, tokens)
+                self._output(complaint)
+
+    def _read(self) -> str:
+        try:
+            return self._input("> ").strip()
+        except EOFError:
+            raise Quit from None
+
+
+def shown(view: View) -> str:
+    """Return what a player has been told and said, a line a message."""
+    names = {None: "[the game tells you]", view.player: "[you]", 1 - view.player: "[the other]"}
+    lines = [f"{names[speaker]} {view.vocabulary.decode(tokens)}" for speaker, tokens in view.messages]
+    return "\n".join(["", *lines])
+
+
+def legal_words(view: View, prefix: tuple[int, ...]) -> list[str]:
+    """Return the texts of the tokens that may follow `prefix`, `<eos>` and thought tokens left out."""
+    legal = view.legal_mask(prefix) & view.vocabulary.sayable_mask
+    return [view.vocabulary.decode((int(token),)) for token in np.flatnonzero(legal)]
+
+
+def listed(words: Sequence[str]) -> str:
+    """Return words on lines of a readable length."""
+    return textwrap.fill(" ".join(words), LINE_LENGTH, break_long_words=False) or "nothing; press Enter"
+
+
+def parse_turn(line: str, view: View) -> tuple[tuple[int, ...], str]:
+    """Return a line's tokens and "", or what is wrong with it as a legal turn."""
+    try:
+        tokens = view.vocabulary.encode(line)
+    except ValueError as error:
+        return (), f"That cannot be read: {error}. Try again ('?' lists the words, 'quit' leaves)."
+    if len(tokens) > view.max_turn_tokens:
+        return (), f"That is too long: {len(tokens)} tokens, at most {view.max_turn_tokens} are allowed."
+    for k, token in enumerate(tokens):
+        if not view.legal_mask(tokens[:k])[token]:
+            word, before = view.vocabulary.decode((token,)), view.vocabulary.decode(tokens[:k])
+            place = f"after {before!r}" if before else "at the beginning"
+            return (), f"{word!r} may not be said {place}; legal: {listed(legal_words(view, tokens[:k]))}"
+    if len(tokens) < view.max_turn_tokens and not view.legal_mask(tokens)[view.vocabulary.eos_id]:
+        return (), f"The turn may not end there; it may go on with: {listed(legal_words(view, tokens))}"
+    return tokens, ""
+
+
+def _hint(view: View, num_legal: int) -> str:
+    return f"You may say up to {view.max_turn_tokens} of {num_legal} words; '?' lists them, 'quit' leaves."

@@ -1,0 +1,268 @@
+"""Language models as agents: any transformers causal language model speaks for a batch of views."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from ..envs import Ending, Observation, Utterance, View, Vocabulary
+
+VALUE_HEAD_FILE = "value_head.safetensors"
+SAMPLING_FILE = "sampling.json"
+
+
+class TokenEvaluation(NamedTuple):
+    """What a model says of tokens that were chosen; each (B, T), 0 at the other tokens."""
+
+    logprobs: Tensor
+    """Of the tokens, given those before them, in nats."""
+    entropies: Tensor
+    """Of the distributions that they were chosen from, in nats."""
+    values: Tensor
+    """The value head's estimate before each of them; 0 without a value head."""
+
+
+class CausalLMAgent:
+    """Samples whole turns from a causal language model, with the key-value cache and legal-token masks.
+
+    The model never sees anything but the view's tokens. Log-probabilities are those of the distribution that was
+    sampled: temperature applied, illegal tokens removed.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        vocabulary: Vocabulary,
+        *,
+        temperature: float = 1.0,
+        value_head: nn.Linear | None = None,
+    ) -> None:
+        """Take a model whose embedding has at least `vocabulary.size` rows.
+
+        Args:
+            model: the causal language model; it stays on its device.
+            vocabulary: the tokens of the game.
+            temperature: > 0; 1 samples the model's own distribution.
+            value_head: maps last hidden states (..., hidden_size) to values (..., 1); a critic for learners.
+        """
+        if not temperature > 0:
+            raise ValueError(f"temperature: expected a number > 0, got {temperature}")
+        embedding = model.get_input_embeddings()
+        assert isinstance(embedding, nn.Embedding)
+        rows = embedding.num_embeddings
+        if rows < vocabulary.size:
+            raise ValueError(f"model: expected at least {vocabulary.size} embeddings (the vocabulary), got {rows}")
+        self.model = model
+        self.vocabulary = vocabulary
+        self.temperature = temperature
+        self.value_head = value_head
+        sayable = torch.zeros(model.config.vocab_size, dtype=torch.bool)
+        sayable[: vocabulary.size] = torch.from_numpy(vocabulary.sayable_mask.astype(bool))
+        sayable[vocabulary.eos_id] = True
+        self._sayable = sayable.to(model.device)
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: str | Path, vocabulary: Vocabulary, *, device: str = "cpu", dtype: str = "float32"
+    ) -> CausalLMAgent:
+        """Load a folder written by `save_pretrained`, or any local Hugging Face causal-model folder.
+
+        Raises:
+            ValueError: there is no such folder.
+        """
+        folder = Path(folder)
+        if not (folder / "config.json").is_file():
+            raise ValueError(f"model folder: expected a folder with a config.json, got {folder}")
+        model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype=getattr(torch, dtype))
+        head, sampling = None, {}
+        if (folder / VALUE_HEAD_FILE).is_file():
+            head = nn.Linear(model.config.hidden_size, 1)
+            head.load_state_dict(load_file(folder / VALUE_HEAD_FILE))
+            head.to(device)
+        if (folder / SAMPLING_FILE).is_file():
+            sampling = json.loads((folder / SAMPLING_FILE).read_text(encoding="utf-8"))
+        nn.Module.to(model, torch.device(device))  # transformers' own `to` is not typed
+        return cls(model.eval(), vocabulary, value_head=head, **sampling)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the model, the value head and the temperature; `transformers` alone can load the folder."""
+        folder = Path(folder)
+        self.model.save_pretrained(folder)
+        if self.value_head is not None:
+            save_file(self.value_head.state_dict(), folder / VALUE_HEAD_FILE)
+        (folder / SAMPLING_FILE).write_text(json.dumps({"temperature": self.temperature}), encoding="utf-8")
+
+    @torch.no_grad()
+    def speak(self, views: Sequence[View], rng: np.random.Generator) -> list[Utterance]:
+        """Sample one turn for each view, in one batch; a row leaves it once its turn has ended."""
+        if not views:
+            return []
+        with evaluating(self.model):
+            return self._sample(views, rng)
+
+    @torch.no_grad()
+    def act(self, observation: Observation, rng: np.random.Generator) -> int:
+        """Sample one legal token for an AEC observation, by a full forward pass."""
+        tokens = observation["observation"]
+        length = int(np.flatnonzero(tokens)[-1]) + 1
+        legal = torch.zeros_like(self._sayable)
+        legal[: self.vocabulary.size] = torch.from_numpy(observation["action_mask"].astype(bool))
+        with evaluating(self.model):
+            inputs = torch.from_numpy(tokens[None, :length].astype(np.int64)).to(self.model.device)
+            logits = self.model(input_ids=inputs, use_cache=False, logits_to_keep=1).logits[:, -1]
+        token, _ = _draw(self._legal_logits(logits, legal[None]), rng)
+        return int(token[0])
+
+    def evaluate(
+        self, tokens: Tensor, attention_mask: Tensor, policy_token_mask: Tensor, legal_mask: Tensor | None = None
+    ) -> TokenEvaluation:
+        """Return what the model says of the chosen tokens in right-padded sequences, by one full forward pass.
+
+        Logits are computed only at positions where some row chose its token.
+
+        Args:
+            tokens: (B, T), int64.
+            attention_mask: (B, T), True where there is a token.
+            policy_token_mask: (B, T), True at the tokens to evaluate; never at the first position.
+            legal_mask: (B, T, V), True where a token was legal at that position; None: the sayable ones and `<eos>`.
+        """
+        columns = policy_token_mask.any(0).nonzero().squeeze(-1)
+        chosen = policy_token_mask[:, columns]  # (B, C), with N True entries
+        output = self.model(
+            input_ids=tokens[:, :-1],
+            attention_mask=attention_mask[:, :-1],
+            use_cache=False,
+            output_hidden_states=self.value_head is not None,
+            logits_to_keep=columns - 1,
+        )
+        legal = self._sayable if legal_mask is None else self._padded(legal_mask[:, columns][chosen])
+        logprobs = torch.log_softmax(self._legal_logits(output.logits[chosen], legal), dim=-1)  # (N, V)
+        own = logprobs.gather(-1, tokens[:, columns][chosen][:, None]).squeeze(-1)
+        entropies = -(logprobs.exp() * logprobs.masked_fill(logprobs == -torch.inf, 0.0)).sum(-1)
+        values = torch.zeros_like(own)
+        if self.value_head is not None:
+            hidden = output.hidden_states[-1][:, columns - 1][chosen]
+            values = self.value_head(hidden.to(self.value_head.weight.dtype)).squeeze(-1)
+        empty = own.new_zeros(tokens.shape)
+        return TokenEvaluation(*(empty.masked_scatter(policy_token_mask, part) for part in (own, entropies, values)))
+
+    def _padded(self, legal: Tensor) -> Tensor:
+        """Return legal masks (N, V) as wide as the model's logits, which may have rows beyond the vocabulary."""
+        return nn.functional.pad(legal, (0, len(self._sayable) - legal.shape[-1]))
+
+    def _legal_logits(self, logits: Tensor, legal: Tensor) -> Tensor:
+        precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return (precise / self.temperature).masked_fill(~legal, -torch.inf)
+
+    def _sample(self, views: Sequence[View], rng: np.random.Generator) -> list[Utterance]:
+        decoder = _Decoder(self.model, views)
+        tokens: list[list[int]] = [[] for _ in views]
+        logprobs: list[list[float]] = [[] for _ in views]
+        live = list(range(len(views)))
+        while live:
+            legal = self._legal(views, tokens, live)
+            drawn, drawn_logprobs = _draw(self._legal_logits(decoder.logits, legal), rng)
+            for row, token, logprob in zip(live, drawn.tolist(), drawn_logprobs.tolist(), strict=True):
+                tokens[row].append(token)
+                logprobs[row].append(logprob)
+            going = [i for i, row in enumerate(live) if not _ended(views[row], tokens[row])]
+            live = [live[i] for i in going]
+            if live:
+                decoder.advance(drawn, going)
+        return [_utterance(view, *said) for view, said in zip(views, zip(tokens, logprobs, strict=True), strict=True)]
+
+    def _legal(self, views: Sequence[View], tokens: list[list[int]], live: list[int]) -> Tensor:
+        if all(views[row].unrestricted for row in live):
+            return self._sayable
+        masks = np.zeros((len(live), len(self._sayable)), dtype=bool)
+        for i, row in enumerate(live):
+            masks[i, : self.vocabulary.size] = views[row].legal_mask(tuple(tokens[row]))
+        return torch.from_numpy(masks).to(self._sayable.device)
+
+
+class _Decoder:
+    """The key-value cache of a left-padded batch; rows that have ended are dropped."""
+
+    def __init__(self, model: PreTrainedModel, views: Sequence[View]) -> None:
+        longest = max(len(view.tokens) for view in views)
+        inputs = torch.zeros(len(views), longest, dtype=torch.int64)
+        self._mask = torch.zeros(len(views), longest, dtype=torch.int64)
+        for row, view in enumerate(views):
+            inputs[row, longest - len(view.tokens) :] = torch.from_numpy(view.tokens)
+            self._mask[row, longest - len(view.tokens) :] = 1
+        self._model, device = model, model.device
+        self._mask = self._mask.to(device)
+        positions = (self._mask.cumsum(1) - 1).clamp(min=0)
+        self._next_position = positions[:, -1:] + 1
+        output = model(
+            input_ids=inputs.to(device),
+            attention_mask=self._mask,
+            position_ids=positions,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        self._cache = output.past_key_values
+        self._logits: Tensor = output.logits[:, -1]
+
+    @property
+    def logits(self) -> Tensor:
+        """The next token's logits, one row for each live row; (B, V)."""
+        return self._logits
+
+    def advance(self, tokens: Tensor, going: list[int]) -> None:
+        """Feed the tokens just drawn for the live rows and keep only `going` of them."""
+        device = self._model.device
+        index = torch.tensor(going, device=device)
+        if len(going) < len(self._mask):
+            self._cache.batch_select_indices(index)
+            self._mask, self._next_position = self._mask[index], self._next_position[index]
+        self._mask = nn.functional.pad(self._mask, (0, 1), value=1)
+        output = self._model(
+            input_ids=tokens.to(device)[index, None],
+            attention_mask=self._mask,
+            position_ids=self._next_position,
+            past_key_values=self._cache,
+            use_cache=True,
+        )
+        self._next_position = self._next_position + 1
+        self._logits = output.logits[:, -1]
+
+
+def _draw(logits: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Sample by inverting the cumulative distribution; one uniform number of `rng` for each row."""
+    logprobs = torch.log_softmax(logits, dim=-1)
+    cumulative = logprobs.exp().double().cumsum(-1)
+    uniform = torch.from_numpy(rng.random(len(logits))).to(logits.device)[:, None] * cumulative[:, -1:]
+    tokens = torch.searchsorted(cumulative, uniform, right=True).clamp(max=logits.shape[-1] - 1).squeeze(-1)
+    return tokens, logprobs.gather(-1, tokens[:, None]).squeeze(-1)
+
+
+def _ended(view: View, tokens: list[int]) -> bool:
+    if tokens[-1] == view.vocabulary.eos_id:
+        return True
+    return len(tokens) == view.max_turn_tokens if view.unrestricted else not view.legal_mask(tuple(tokens)).any()
+
+
+def _utterance(view: View, tokens: list[int], logprobs: list[float]) -> Utterance:
+    ending = Ending.END_OF_TURN if tokens[-1] == view.vocabulary.eos_id else Ending.TOO_LONG
+    return Utterance(tuple(tokens), tuple(logprobs), ending)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Switch dropout off inside, and back to what it was afterwards."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)

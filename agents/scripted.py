@@ -1,0 +1,66 @@
+"""Agents that say what they were told to say: for tests, baselines, and opponents with a known policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from .agent import Utterance, View, utter
+
+
+class ScriptedAgent:
+    """Says given texts in order, beginning again after the last; each episode starts with the first.
+
+    It counts its own turns in the view and keeps no memory, so that one agent can speak in many episodes.
+
+    >>> from duologue.envs import Episode, make_game, speak_all
+    >>> episode = Episode(make_game("bluff-v0"), "ace")
+    >>> speak_all([episode], ScriptedAgent(["fold"]).speak([episode.view()], np.random.default_rng(0)))
+    >>> episode.returns
+    [-1.0, 1.0]
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        """Take at least one text; each is encoded by the vocabulary of the view when it is said."""
+        if isinstance(texts, str) or not texts:
+            raise ValueError(f"texts: expected a sequence of at least one text, got {texts!r}")
+        self.texts = tuple(texts)
+
+    def speak(self, views: Sequence[View], rng: np.random.Generator) -> list[Utterance]:
+        """Return the next text for each view."""
+        return [utter(view, view.vocabulary.encode(self._next_text(view))) for view in views]
+
+    def _next_text(self, view: View) -> str:
+        num_own_turns = sum(message.speaker == view.player for message in view.messages)
+        return self.texts[num_own_turns % len(self.texts)]
+
+
+class FunctionAgent:
+    """Speaks as a function of the view does; `utter` turns words into what the function returns.
+
+    >>> agent = FunctionAgent(lambda view, rng: utter(view, view.vocabulary.encode("fold")))
+    """
+
+    def __init__(self, function: Callable[[View, np.random.Generator], Utterance]) -> None:
+        """Take the function that says one turn; it draws with the generator that it is given."""
+        self.function = function
+
+    def speak(self, views: Sequence[View], rng: np.random.Generator) -> list[Utterance]:
+        """Return the function's utterance for each view."""
+        return [self.function(view, rng) for view in views]
+
+
+class EchoAgent:
+    """Says the last thing that the game told it, such as the request that it was briefed with; else nothing.
+
+    Seated as player 0 it turns a set of prompts, dealt as briefings, into the fixed prompts of RLHF.
+    """
+
+    def speak(self, views: Sequence[View], rng: np.random.Generator) -> list[Utterance]:
+        """Return the game's last words to each view's player."""
+        return [utter(view, self._last_told(view)) for view in views]
+
+    def _last_told(self, view: View) -> tuple[int, ...]:
+        told = (message.tokens for message in reversed(view.messages) if message.speaker is None)
+        return next(told, ())

@@ -1,0 +1,182 @@
+"""The command line."""
+
+import io
+import re
+import subprocess
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import pettingzoo
+import pytest
+
+import duologue.__main__ as cli
+from duologue.__main__ import TRAINERS, games_table, main, play, write_text
+from duologue.agents import ScriptedAgent
+from duologue.envs import register_game, registered_games
+from duologue.envs import registry as registry_module
+
+
+def typing(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
+    """Let a person type these lines and then close the terminal."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
+
+
+def test_games_are_listed_with_their_sizes() -> None:
+    """One line a game: bluff has 8 special tokens and 5 words, two turns of one token."""
+    header, *rows = games_table().splitlines()
+    assert header.split("  ")[0] == "game"
+    assert [row.split()[0] for row in rows] == list(registered_games())
+    assert rows[0].split() == ["bluff-v0", "bettor", "caller", "zero_sum", "13", "2", "1", "10"]
+    starts = {row.index("zero_sum") for row in rows if "zero_sum" in row}
+    assert starts == {header.index("payoff")}
+
+
+def test_game_that_needs_options_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It cannot be made for the table, but must not hide the others."""
+    monkeypatch.setattr(registry_module, "_ENTRY_POINTS", dict(registry_module._ENTRY_POINTS))
+    monkeypatch.setattr(pettingzoo, "register", lambda *args: None)
+    monkeypatch.setattr(gymnasium, "register", lambda *args, **options: None)
+
+    def needy(requests: str, *, size: int, seed: int = 0) -> Any:
+        raise AssertionError
+
+    register_game("needy-v0", needy)
+    assert re.search(r"^needy-v0 +\(needs requests, size\)$", games_table(), re.MULTILINE)
+
+
+def test_play_saves_the_transcript(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whole, where it was asked to be, with the path printed last."""
+    typing(monkeypatch, "fold")
+    path = tmp_path / "new" / "bluff.txt"
+    assert main(["play", "bluff-v0", "--seed", "1", "--transcript", str(path)]) == 0
+    text = path.read_text(encoding="utf-8")
+    assert text.endswith("bettor: fold\n[rewards] -1 +1\n[over] returns -1 +1\n")
+    output = capsys.readouterr().out
+    assert text in output
+    assert output.splitlines()[-1] == f"transcript saved to {path}"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_transcript_goes_to_runs_if_nothing_is_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The folder that git ignores."""
+    monkeypatch.chdir(tmp_path)
+    typing(monkeypatch, "bet")
+    assert main(["play", "bluff-v0", "--seed", "1"]) == 0
+    assert (tmp_path / "runs" / "play" / "bluff-v0-player0-seed1.txt").is_file()
+
+
+def test_leaving_saves_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An episode is whole or absent."""
+    typing(monkeypatch, "quit")
+    assert main(["play", "bluff-v0", "--transcript", str(tmp_path / "t.txt")]) == 1
+    assert list(tmp_path.iterdir()) == []
+    assert "no transcript saved" in capsys.readouterr().out
+
+
+def test_play_seats_the_person_as_asked() -> None:
+    """Seat 1 answers a random bettor; the seed decides the deal and its luck."""
+    human = ScriptedAgent(["call"])
+    episodes = [play("bluff-v0", human=human, player=1, seed=seed) for seed in range(8)]
+    assert {turn.player for episode in episodes for turn in episode.dialogue.turns[:1]} == {0}
+    assert "caller: call" in "".join(episode.transcript() for episode in episodes)
+    again = [play("bluff-v0", human=human, player=1, seed=seed) for seed in range(8)]
+    assert [e.transcript() for e in again] == [e.transcript() for e in episodes]
+
+
+def test_play_passes_options_to_the_game() -> None:
+    """`--option num_rounds=2`: numbers and booleans as JSON, anything else as text."""
+    assert cli._game_option("num_rounds=2") == ("num_rounds", 2)
+    assert cli._game_option("seeded=false") == ("seeded", False)
+    assert cli._game_option("intent=hidden") == ("intent", "hidden")
+    episode = play("red_team-v0", human=ScriptedAgent([""]), num_rounds=2)
+    assert len(episode.dialogue.turns) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["play", "bluf-v0"], "did you mean 'bluff-v0'"),
+        (
+            ["play", "bluff-v0", "--option", "stake=2"],
+            r"bluff-v0: expected options among \[\], got \['stake'\]",
+        ),
+        (["play", "bluff-v0", "--option", "stake"], "--option: expected NAME=VALUE, got 'stake'"),
+        (["play", "bluff-v0", "--opponent", "nobody"], "agent: expected random, echo or the folder"),
+        (["train", "ppo2"], "expected an algorithm among pretrain, sft, rlhf, gpo, attack, got 'ppo2'"),
+    ],
+)
+def test_wrong_input_is_named_without_a_traceback(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was expected and what came, and exit status 2."""
+    assert main(arguments) == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(("command", "module"), [*((["train", name], name) for name in TRAINERS), (["demo"], "demo")])
+def test_train_and_demo_hand_over_to_the_baselines(
+    command: list[str], module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`duologue train gpo ...` is `python -m duologue.baselines.gpo ...`, options and help included."""
+    called: list[list[str]] = []
+    fake = types.ModuleType(f"duologue.baselines.{module}")
+    fake.main = called.append  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, fake.__name__, fake)
+    assert main([*command, "--seed", "3", "--help"]) == 0
+    assert called == [["--seed", "3", "--help"]]
+
+
+@pytest.mark.parametrize(("arguments", "status"), [([], 2), (["--help"], 0)])
+def test_train_lists_the_algorithms(arguments: list[str], status: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """With what each trains."""
+    assert main(["train", *arguments]) == status
+    output = capsys.readouterr().out
+    assert all(name in output for name in TRAINERS)
+
+
+def test_help_is_an_overview(capsys: pytest.CaptureFixture[str]) -> None:
+    """All commands with a sentence and an example; no command shows the same."""
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    overview = capsys.readouterr().out
+    assert all(f"duologue {command}" in overview for command in ("games", "play", "train", "demo"))
+    assert main([]) == 0
+    assert capsys.readouterr().out == overview
+
+
+def test_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file is whole or absent: the new one takes the old one's place only when it is complete."""
+    path = tmp_path / "t.txt"
+    write_text(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(path, "half \udcff")
+    assert path.read_text(encoding="utf-8") == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_transcript_is_shown_even_if_it_cannot_be_saved(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file stands where the folder should be: an error that names it, after the episode."""
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    typing(monkeypatch, "fold")
+    assert main(["play", "bluff-v0", "--transcript", str(tmp_path / "file" / "t.txt")]) == 2
+    captured = capsys.readouterr()
+    assert "[over] returns" in captured.out
+    assert str(tmp_path / "file") in captured.err
+
+
+def test_games_needs_no_torch() -> None:
+    """The one command in a process of its own: it must start at once."""
+    code = "import sys; from duologue.__main__ import main; main(['games']); print('torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "False"

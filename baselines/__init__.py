@@ -1,0 +1,1 @@
+"""How the agents learn and how they are measured."""

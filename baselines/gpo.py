@@ -1,0 +1,280 @@
+"""GPO: an adversary that writes prompts and a defender that answers them, trained in turn towards equilibrium.
+
+R. Zheng et al., *Toward Optimal LLM Alignments Using Two-Player Games*, 2024, arXiv 2406.10977, section 3.2: both start
+from given models; in each round the defender takes PPO steps against the frozen adversary, then the adversary against
+the frozen defender, paid for novelty besides. The last iterate is the result; each stage is an approximate best
+response by a fixed number of steps, and nothing is averaged.
+
+Differs from the paper in: stage lengths and weights are configuration; the diversity terms are means over a window of
+past prompts, as in the released code, not sums over all; each role has a critic of its own; a share of the defend
+stage's prompts can stay static, as in Self-RedTeam (arXiv 2506.07468).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+
+from ..agents import EchoAgent
+from ..envs import LanguageGame, Tokens, deal_episodes
+from .attack import adversary_model
+from .diversity_reward import DiversityReward
+from .encoders import SentenceEncoder, make_encoder, words_of
+from .evaluate import DiversityReport, measure_diversity, parser_of
+from .ppo import PPOConfig, PPOLearner, PPOUpdate
+from .rlhf import DEFENDER_PPO, write_transcripts
+from .rollout import PlayedEpisode, play_out, trajectories
+from .run import Run
+from .setup import GameOptions, load_model, recorded, save_model, use_threads
+from .sft import sft_model
+
+Stage = Literal["defend", "attack"]
+
+PRODUCED_FILE = "produced_prompts.json"
+"""In a run's folder: the token ids of every prompt that the adversary wrote in training, each once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GPOSchedule:
+    """Who learns when."""
+
+    num_rounds: int = 10
+    """Rounds of one defend and one attack stage."""
+    defend_steps: int = 12
+    """Batches in a defend stage."""
+    attack_steps: int = 6
+    """Batches in an attack stage."""
+    batch_size: int = 192
+    """Episodes in a batch."""
+    static_share: float = 0.5
+    """Share of a defend batch, 0 to 1, whose prompts are the seed requests as they stand."""
+
+    @property
+    def num_steps(self) -> int:
+        """Batches in all."""
+        return self.num_rounds * (self.defend_steps + self.attack_steps)
+
+    def stage(self, iteration: int) -> Stage:
+        """Return the stage of the batch after `iteration` batches; the defender goes first."""
+        return "defend" if iteration % (self.defend_steps + self.attack_steps) < self.defend_steps else "attack"
+
+    def round(self, iteration: int) -> int:
+        """Return the round, counted from 1, of the batch after `iteration` batches."""
+        return iteration // (self.defend_steps + self.attack_steps) + 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class GPOConfig:
+    """Adversary and defender, trained in turn."""
+
+    options: Annotated[GameOptions, tyro.conf.arg(name="")] = field(default_factory=GameOptions)
+    defender: Path | None = None
+    """The defender to start from; None: the micro defender, trained first in `out`."""
+    adversary: Path | None = None
+    """The adversary to start from; None: the base model of that defender."""
+    out: Path = Path("runs/gpo")
+    """The run's folder; the models are in its folders `defender` and `adversary`."""
+    seed: int = 0
+    """Decides deals, sampled tokens and minibatches."""
+    schedule: GPOSchedule = field(default_factory=GPOSchedule)
+    """Who learns when."""
+    bleu_weight: float = 0.0
+    """Weight of SelfBLEU in the diversity reward; GPO's release: 5."""
+    embedding_weight: float = 0.0
+    """Weight of the mean cosine in the diversity reward; GPO's release: 1."""
+    history_window: int = 1024
+    """Past prompts that a new one is compared with; 0: all."""
+    encoder: str | None = None
+    """A sentence-transformers model, by name or folder; None: a static encoder of the game's own words."""
+    defender_ppo: PPOConfig = DEFENDER_PPO
+    """How the defender learns."""
+    adversary_ppo: PPOConfig = field(default_factory=PPOConfig)
+    """How the adversary learns."""
+    keep_checkpoints: bool = True
+    """Whether both players are kept after each round."""
+    save_every: int = 18
+    """Steps between two saved states."""
+    num_threads: int = 0
+    """Threads of torch; 0: its default."""
+    device: str = "cpu"
+    """Where the models are."""
+
+
+@dataclass(frozen=True, slots=True)
+class GPOStep:
+    """What one batch of episodes and one update report."""
+
+    iteration: int
+    """Batches so far."""
+    round: int
+    """The round it belongs to, from 1."""
+    stage: Stage
+    """Who was updated."""
+    defender_return: float
+    """Mean return of an episode to the defender, over the adversary's prompts; zero-sum: the adversary's, negated."""
+    diversity_score: float
+    """Mean weighted diversity score of the adversary's prompts, 0 in the first batch and without weights."""
+    prompts: DiversityReport
+    """How diverse the adversary's prompts of this batch are."""
+    num_policy_tokens: int
+    """Own tokens of the updated player."""
+    forfeit_rate: float
+    """Share of episodes, 0 to 1, that the updated player lost by an utterance that was no legal turn."""
+    update: PPOUpdate
+    """The update's own numbers."""
+
+
+class GPO:
+    """The learner: iterate over it to train both players; it can be saved between two steps."""
+
+    def __init__(
+        self,
+        game: LanguageGame[Any],
+        adversary: PPOLearner,
+        defender: PPOLearner,
+        diversity: DiversityReward,
+        schedule: GPOSchedule,
+        *,
+        encoder: SentenceEncoder,
+        seed: int,
+    ) -> None:
+        """Take both learners, the diversity reward (weights 0: GPO without it) and the schedule.
+
+        `encoder` measures how diverse the prompts are, whether or not that is rewarded.
+        """
+        self.game, self.adversary, self.defender = game, adversary, defender
+        self.diversity, self.schedule, self.iteration = diversity, schedule, 0
+        self.rng = np.random.default_rng(seed)
+        self._encoder, self._parse = encoder, parser_of(game)
+        self.last_played: list[PlayedEpisode] = []
+        """The adversary's episodes in the latest batch."""
+        self.produced: set[Tokens] = set()
+        """Every prompt that the adversary has written in training."""
+
+    def __iter__(self) -> Iterator[GPOStep]:
+        """Yield after each update."""
+        while self.iteration < self.schedule.num_steps:
+            stage = self.schedule.stage(self.iteration)
+            played, static = self._play(stage)
+            prompts = first_turns(played)
+            texts = [self.game.vocabulary.decode(prompt) for prompt in prompts]
+            scores = self.diversity.scores(prompts, texts)
+            if stage == "defend":
+                learner, batch = self.defender, trajectories([*played, *static], 1)
+            else:
+                learner, batch = self.adversary, trajectories(played, 0).with_bonus(scores)
+            update = learner.update(batch, self.rng)
+            self.diversity.append(prompts, texts)
+            self.produced.update(prompts)
+            self.iteration += 1
+            yield GPOStep(
+                iteration=self.iteration,
+                round=self.schedule.round(self.iteration - 1),
+                stage=stage,
+                defender_return=float(np.mean([one.episode.returns[1] for one in played])),
+                diversity_score=float(scores.mean()),
+                prompts=measure_diversity(prompts, texts, self._encoder, self.rng, parse=self._parse),
+                num_policy_tokens=batch.num_policy_tokens,
+                forfeit_rate=float(np.mean([one.forfeited_by(int(stage == "defend")) for one in played])),
+                update=update,
+            )
+
+    def _play(self, stage: Stage) -> tuple[list[PlayedEpisode], list[PlayedEpisode]]:
+        """Play the batch: the adversary's episodes, and in a defend stage those with static prompts."""
+        size = self.schedule.batch_size
+        num_static = round(size * self.schedule.static_share) if stage == "defend" else 0
+        agents = (self.adversary.agent, self.defender.agent)
+        played = play_out(deal_episodes(self.game, self.rng, size - num_static), agents, self.rng)
+        static = deal_episodes(self.game, self.rng, num_static)
+        self.last_played = played
+        return played, play_out(static, (EchoAgent(), self.defender.agent), self.rng)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the next step depends on."""
+        return {
+            "iteration": self.iteration,
+            "rng": self.rng.bit_generator.state,
+            "adversary": self.adversary.state_dict(),
+            "defender": self.defender.state_dict(),
+            "diversity": self.diversity.state_dict(),
+            "produced": sorted(map(list, self.produced)),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a saved state."""
+        self.iteration = state["iteration"]
+        self.rng.bit_generator.state = state["rng"]
+        self.adversary.load_state_dict(state["adversary"])
+        self.defender.load_state_dict(state["defender"])
+        self.diversity.load_state_dict(state["diversity"])
+        self.produced = set(map(tuple, state["produced"]))
+
+
+def first_turns(played: Sequence[PlayedEpisode]) -> list[Tokens]:
+    """Return the first prompt of each episode."""
+    return [one.dialogue.turns[0].tokens for one in played]
+
+
+def gpo(config: GPOConfig) -> Path:
+    """Run or resume it; return the run's folder."""
+    use_threads(config.num_threads)
+    with Run.open(config.out, config, name="gpo") as run:
+        if not run.finished:
+            learner = make_gpo(config)
+            schedule = config.schedule
+            for step in recorded(learner, run, num_steps=schedule.num_steps, save_every=config.save_every):
+                if step.iteration == schedule.num_steps or schedule.round(step.iteration) > step.round:
+                    write_transcripts(run, step.iteration, learner.last_played)
+                    if config.keep_checkpoints:
+                        save_players(run, learner, f"checkpoints/round_{step.round:02d}/")
+            save_players(run, learner, "")
+            run.write_json(PRODUCED_FILE, sorted(map(list, learner.produced)))
+            run.finish()
+    return config.out
+
+
+def make_gpo(config: GPOConfig) -> GPO:
+    """Return the learner, its players loaded (or trained first) and its reward set up."""
+    defender_folder = sft_model(config.defender, config.options, config.out, config.seed)
+    adversary_folder = adversary_model(config.adversary, defender_folder, config.out)
+    game = config.options.build(defender_folder, adversary_folder, split="train")
+    defender = load_model(defender_folder, game, device=config.device)
+    adversary = load_model(adversary_folder, game, device=config.device)
+    schedule = config.schedule
+    encoder = make_encoder(config.encoder, words_of(game))
+    reward = DiversityReward(
+        encoder,
+        bleu_weight=config.bleu_weight,
+        embedding_weight=config.embedding_weight,
+        window=config.history_window or None,
+    )
+    return GPO(
+        game,
+        PPOLearner(adversary, config.adversary_ppo, num_planned=schedule.num_rounds * schedule.attack_steps),
+        PPOLearner(defender, config.defender_ppo, num_planned=schedule.num_rounds * schedule.defend_steps),
+        reward,
+        schedule,
+        encoder=encoder,
+        seed=config.seed,
+    )
+
+
+def save_players(run: Run, learner: GPO, prefix: str) -> None:
+    """Write both players as model folders."""
+    run.write_folder(f"{prefix}adversary", partial(save_model, learner.adversary.agent))
+    run.write_folder(f"{prefix}defender", partial(save_model, learner.defender.agent))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    print(f"players: {gpo(tyro.cli(GPOConfig, args=argv, prog='duologue train gpo', description=__doc__))}")
+
+
+if __name__ == "__main__":
+    main()

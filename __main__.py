@@ -6,6 +6,7 @@ import argparse
 import importlib
 import inspect
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -184,7 +185,13 @@ def _train(arguments: Sequence[str]) -> int:
 
 
 def _run(module: str, arguments: Sequence[str]) -> int:
-    importlib.import_module(f"duologue.baselines.{module}").main(list(arguments))
+    try:
+        importlib.import_module(f"duologue.baselines.{module}").main(list(arguments))
+    except (ValueError, TypeError, OSError) as error:
+        if "DUOLOGUE_TRACEBACK" in os.environ:
+            raise
+        print(f"duologue: {error}\n(DUOLOGUE_TRACEBACK=1 shows where)", file=sys.stderr)
+        return 2
     return 0
 
 

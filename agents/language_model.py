@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.utils import logging as transformers_logging
 
 from ..envs import Ending, Observation, Utterance, View, Vocabulary
 
@@ -82,7 +83,8 @@ class CausalLMAgent:
         folder = Path(folder)
         if not (folder / "config.json").is_file():
             raise ValueError(f"model folder: expected a folder with a config.json, got {folder}")
-        model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype=getattr(torch, dtype))
+        with _without_bars():
+            model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype=getattr(torch, dtype))
         head, sampling = None, {}
         if (folder / VALUE_HEAD_FILE).is_file():
             head = nn.Linear(model.config.hidden_size, 1)
@@ -96,7 +98,8 @@ class CausalLMAgent:
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the model, the value head and the temperature; `transformers` alone can load the folder."""
         folder = Path(folder)
-        self.model.save_pretrained(folder)
+        with _without_bars():
+            self.model.save_pretrained(folder)
         if self.value_head is not None:
             save_file(self.value_head.state_dict(), folder / VALUE_HEAD_FILE)
         (folder / SAMPLING_FILE).write_text(json.dumps({"temperature": self.temperature}), encoding="utf-8")
@@ -255,6 +258,18 @@ def _ended(view: View, tokens: list[int]) -> bool:
 def _utterance(view: View, tokens: list[int], logprobs: list[float]) -> Utterance:
     ending = Ending.END_OF_TURN if tokens[-1] == view.vocabulary.eos_id else Ending.TOO_LONG
     return Utterance(tuple(tokens), tuple(logprobs), ending)
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Keep transformers from drawing progress bars for files that take milliseconds."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
 
 
 @contextmanager

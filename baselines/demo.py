@@ -1,21 +1,24 @@
 """The main job: adversary and defender trained against each other from nothing, beside an RLHF baseline.
 
-Seven runs, each the command that `duologue train` has: the base model (eq. 7 of arXiv 2402.08078) and the SFT defender
-(eq. 8); from these RLHF on static prompts, GPO (arXiv 2406.10977) without and with its diversity reward, and an
-attacker trained against each frozen SFT defender. Then every defender meets every prompt set, and the table, plots and
-transcripts are written. The runs after SFT do not depend on each other and go to as many processes as asked for, one
-thread each, so that the numbers do not depend on how many there are. A demo that was killed goes on where it stopped.
+Six runs, each what `duologue train` does: the base model (eq. 7 of arXiv 2402.08078) and the SFT defender (eq. 8); from
+these RLHF on static prompts, GPO (arXiv 2406.10977) without and with its diversity reward, and an attacker trained
+against the frozen SFT defender. Then every defender meets every prompt set, and the table, plots and transcripts are
+written. The runs after SFT do not depend on each other and go to as many processes as asked for, one thread each, so
+that the numbers do not depend on how many there are. A demo that was killed goes on where it stopped.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import subprocess
+import multiprocessing
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +27,17 @@ from tqdm import tqdm
 
 from ..envs import make_game
 from ..envs.games.red_team.game import RedTeam
+from .attack import AttackConfig, attack
 from .demo_report import report
-from .gpo import GPOSchedule
+from .gpo import GPOConfig, GPOSchedule, gpo
+from .pretrain import PretrainConfig, pretrain
+from .rlhf import RLHFConfig, rlhf
 from .run import Run
 from .setup import use_threads
+from .sft import SFTConfig, sft
 
-PLAYERS_FROM = ("--defender", "sft/model", "--adversary", "base/model")
+BLEU_WEIGHT, EMBEDDING_WEIGHT = 2.0, 1.0
+"""The weights of GPO+Div; GPO's release has 5 and 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,38 +56,59 @@ class DemoConfig:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One run of the demo: an algorithm, its options, how many steps it takes, and what must be there before."""
+    """One run of the demo: what it does, how many steps that takes, and which runs must be there before."""
 
     name: str
-    algorithm: str
+    train: Callable[[], object]
     num_steps: int
-    options: tuple[str, ...]
     needs: tuple[str, ...] = ()
 
-    def command(self, config: DemoConfig) -> list[str]:
-        """Return the command line; paths among the options are relative to the demo's folder."""
-        options = [str(config.out / text) if "/model" in text else text for text in self.options]
-        common = ["--seed", str(config.seed), "--out", str(config.out / self.name), "--num-threads", "1"]
-        return [sys.executable, "-m", "duologue", "train", self.algorithm, *common, *options]
 
-
-def jobs(*, quick: bool) -> list[Job]:
+def jobs(config: DemoConfig) -> list[Job]:
     """Return the runs in an order in which they can be done."""
-    cloning, rounds = (400, 2) if quick else (1600, 10)
-    gpo = ("--schedule.num-rounds", str(rounds), *PLAYERS_FROM)
-    diversity = ("--bleu-weight", "2", "--embedding-weight", "1")
-    schedule = GPOSchedule(num_rounds=rounds)
-    defend_steps = rounds * schedule.defend_steps
-    sizes = ("--num-demonstrations", "10000") if quick else ()
-    attack_steps = 8 if quick else 40
+    out = config.out.resolve()  # the same options by whatever path the folder is named
+    pretraining = PretrainConfig(out=out / "base", seed=config.seed, num_threads=1)
+    schedule, attack_steps = GPOSchedule(), AttackConfig().num_steps
+    if config.quick:
+        cloning = replace(pretraining.cloning, num_steps=300)
+        pretraining = replace(pretraining, num_demonstrations=8_000, cloning=cloning)
+        schedule, attack_steps = replace(schedule, num_rounds=1), 8
+    base, defender = out / "base/model", out / "sft/model"
+    tuning = SFTConfig(model=base, out=out / "sft", seed=config.seed, num_threads=1)
+    plain = GPOConfig(
+        defender=defender, adversary=base, out=out / "gpo", seed=config.seed, schedule=schedule, num_threads=1
+    )
+    diverse = replace(plain, out=out / "gpo_div", bleu_weight=BLEU_WEIGHT, embedding_weight=EMBEDDING_WEIGHT)
+    num_steps = schedule.num_rounds * schedule.defend_steps
+    static = RLHFConfig(defender=defender, out=out / "rlhf", seed=config.seed, num_steps=num_steps, num_threads=1)
+    attacking = AttackConfig(
+        defender=defender,
+        adversary=base,
+        out=out / "attack",
+        seed=config.seed,
+        num_steps=attack_steps,
+        num_threads=1,
+    )
     return [
-        Job("base", "pretrain", cloning, ("--cloning.num-steps", str(cloning), *sizes)),
-        Job("sft", "sft", 190, ("--model", "base/model"), ("base",)),
-        Job("gpo_div", "gpo", schedule.num_steps, (*gpo, *diversity), ("sft",)),
-        Job("gpo", "gpo", schedule.num_steps, gpo, ("sft",)),
-        Job("rlhf", "rlhf", defend_steps, ("--num-steps", str(defend_steps), "--defender", "sft/model"), ("sft",)),
-        Job("attack", "attack", attack_steps, ("--num-steps", str(attack_steps), *PLAYERS_FROM), ("sft",)),
+        Job("base", Bound(pretrain, pretraining), pretraining.cloning.num_steps),
+        Job("sft", Bound(sft, tuning), tuning.cloning.num_steps, ("base",)),
+        Job("gpo_div", Bound(gpo, diverse), schedule.num_steps, ("sft",)),
+        Job("gpo", Bound(gpo, plain), schedule.num_steps, ("sft",)),
+        Job("rlhf", Bound(rlhf, static), num_steps, ("sft",)),
+        Job("attack", Bound(attack, attacking), attack_steps, ("sft",)),
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A trainer with its configuration, in a form that another process can be sent."""
+
+    train: Callable[[Any], object]
+    config: Any
+
+    def __call__(self) -> object:
+        """Train."""
+        return self.train(self.config)
 
 
 def demo(config: DemoConfig) -> Path:
@@ -90,8 +119,7 @@ def demo(config: DemoConfig) -> Path:
         train_all(config)
         game = make_game("red_team-v0")
         assert isinstance(game, RedTeam)
-        text = report(run, game, seed=config.seed, num_attacks=64 if config.quick else 256)
-        print(f"\n{text}")
+        print(f"\n{report(run, game, seed=config.seed, num_attacks=64 if config.quick else 256)}")
         run.finish()
     print(f"\n{time.monotonic() - started:.0f} s\n{config.out}")
     return config.out
@@ -99,9 +127,9 @@ def demo(config: DemoConfig) -> Path:
 
 def train_all(config: DemoConfig) -> None:
     """Do every job that is not finished, `num_processes` at a time, with a progress bar for each."""
-    waiting = jobs(quick=config.quick)
+    waiting = jobs(config)
     rows = {job.name: row for row, job in enumerate(waiting)}
-    running: dict[str, tuple[Job, subprocess.Popen[str], tqdm[Any]]] = {}
+    running: dict[str, tuple[Job, BaseProcess, tqdm[Any]]] = {}
     done: set[str] = set()
     try:
         while waiting or running:
@@ -116,30 +144,45 @@ def train_all(config: DemoConfig) -> None:
     finally:
         for _, process, bar in running.values():
             process.terminate()
-            process.wait()
+            process.join()
             bar.close()
 
 
-def _start(job: Job, config: DemoConfig) -> subprocess.Popen[str]:
-    with (config.out / f"{job.name}.log").open("w") as log:
-        return subprocess.Popen(job.command(config), stdout=log, stderr=subprocess.STDOUT, text=True)
+def _start(job: Job, config: DemoConfig) -> BaseProcess:
+    """Start a job in a process of its own; a fork server, where there is one, has imported everything already."""
+    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    context: Any = multiprocessing.get_context(method)  # its class, and so its methods, depend on the name
+    if method == "forkserver":
+        context.set_forkserver_preload([__name__])
+    process: BaseProcess = context.Process(target=_train, args=(job, config.out / f"{job.name}.log"), name=job.name)
+    process.start()
+    return process
+
+
+def _train(job: Job, log: Path) -> None:
+    with log.open("w", encoding="utf-8", buffering=1) as file, redirect_stdout(file), redirect_stderr(file):
+        try:
+            job.train()
+        except Exception:
+            traceback.print_exc()
+            sys.exit(1)
 
 
 def _bar(job: Job, position: int) -> tqdm[Any]:
     if not sys.stderr.isatty():
-        print(f"{job.name}: {job.num_steps} steps of {job.algorithm}", flush=True)
+        print(f"{job.name}: {job.num_steps} steps", flush=True)
     return tqdm(
         total=job.num_steps, desc=f"{job.name:8}", unit="step", position=position, dynamic_ncols=True, disable=None
     )
 
 
-def _advance(job: Job, process: subprocess.Popen[str], bar: tqdm[Any], config: DemoConfig) -> bool:
+def _advance(job: Job, process: BaseProcess, bar: tqdm[Any], config: DemoConfig) -> bool:
     """Show how far a run is; return whether it has ended.
 
     Raises:
-        RuntimeError: it failed; the message holds the end of its output.
+        ChildProcessError: it failed; the message holds the end of its output.
     """
-    ended = process.poll() is not None
+    ended = not process.is_alive()
     last = _last_record(config.out / job.name)
     if last:
         bar.n = int(last["iteration"])
@@ -148,9 +191,9 @@ def _advance(job: Job, process: subprocess.Popen[str], bar: tqdm[Any], config: D
     if not ended:
         return False
     bar.close()
-    if process.returncode:
+    if process.exitcode:
         log = (config.out / f"{job.name}.log").read_text(encoding="utf-8", errors="replace")
-        raise RuntimeError(f"{job.name}: expected exit status 0, got {process.returncode}:\n{log[-2000:]}")
+        raise ChildProcessError(f"{job.name}: expected exit status 0, got {process.exitcode}:\n{log[-2000:]}")
     return True
 
 
@@ -172,8 +215,7 @@ def _numbers(record: Mapping[str, Any]) -> str:
         if isinstance(value, float) and math.isfinite(value):
             parts.append(f"{label} {value:+.2f}")
     if "stage" in record:
-        prompts = record["prompts"]
-        parts.append(f"{record['stage']}s, prompts' diversity {prompts['self_bleu_diversity']:.2f}")
+        parts.append(f"{record['stage']}s, prompts' diversity {record['prompts']['self_bleu_diversity']:.2f}")
     return ", ".join(parts)
 
 

@@ -12,11 +12,13 @@ import numpy as np
 from ..agents.language_model import CausalLMAgent
 from ..envs import Tokens
 from ..envs.games.red_team.game import RedTeam
+from ..envs.games.red_team.verdicts import Outcome
 from .encoders import StaticWordEncoder, words_of
 from .evaluate import (
     OUT_OF_DISTRIBUTION,
     Counts,
     DiversityReport,
+    attack_outcomes,
     cross_play,
     evaluate_prompt_sets,
     measure_diversity,
@@ -135,12 +137,18 @@ def _on_the_rest(game: RedTeam, defender: CausalLMAgent, written: set[Tokens], *
 def _transcripts(
     game: RedTeam, adversary: CausalLMAgent, defenders: Mapping[str, CausalLMAgent], *, seed: int, num_shown: int = 8
 ) -> str:
-    """Return episodes of one adversary against the first and the last defender."""
-    episodes = []
-    for name in ("sft", "gpo_div"):
-        played = play_pair(game, adversary, defenders[name], num_shown, np.random.default_rng([seed, 10]))
-        episodes.append([f"-- GPO+Div adversary against {METHODS[name]}\n{one.episode.transcript()}" for one in played])
-    return "\n\n".join(text for pair in zip(*episodes, strict=True) for text in pair)
+    """Return one adversary's first admitted prompts, as the first and the last defender answer them."""
+    played = {
+        name: play_pair(game, adversary, defenders[name], 64, np.random.default_rng([seed, 10]))
+        for name in ("sft", "gpo_div")
+    }
+    outcomes = attack_outcomes(played["sft"])
+    admitted = [k for k, outcome in enumerate(outcomes) if outcome is not Outcome.ILL_FORMED][:num_shown]
+    return "\n\n".join(
+        f"-- GPO+Div's adversary against {METHODS[name]}\n{played[name][k].episode.transcript()}"
+        for k in admitted
+        for name in played
+    )
 
 
 def _plots(out: Path, game: RedTeam, results: Results, *, seed: int, num_attacks: int) -> list[Path]:

@@ -224,6 +224,8 @@ def _numbers(values: Mapping[str, Json], prefix: str) -> Iterator[tuple[str, flo
 def _require_same(found: Mapping[str, Json], asked: Mapping[str, Json], folder: Path) -> None:
     """Raise ValueError that names every option in which the folder's run differs from the one asked for."""
     old, new = dict(_options(found)), dict(_options(asked))
+    for options in (old, new):
+        options.pop("out", None)  # the folder itself, by whatever path
     differing = [name for name in {**old, **new} if name not in old or name not in new or old[name] != new[name]]
     if differing:
         each = "; ".join(

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -33,11 +34,12 @@ def test_docstring_examples_print_what_they_show(name: str) -> None:
     assert not failed
 
 
-def test_readme_code_runs() -> None:
+def test_readme_code_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """The ten-line start is what anyone tries first; later blocks may use what earlier ones made."""
-    namespace: dict[str, object] = {}
+    readme = ModuleType("readme")  # a module, so that the classes made there can be pickled
+    monkeypatch.setitem(sys.modules, "readme", readme)
     for block in python_blocks(ROOT / "README.md"):
-        exec(compile(block, "README.md", "exec"), namespace)
+        exec(compile(block, "README.md", "exec"), vars(readme))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -158,8 +158,9 @@ def test_the_report_counts_every_defender_on_both_kinds_of_request(options: Game
         (tmp_path / link / "model").symlink_to(players / player)
     vocabulary = TokenizerVocabulary(load_tokenizer(players / "defender"))
     judge = ClassifierJudge.from_folder(options.judge)
-    limits = {"max_prompt_tokens": LENGTH, "max_reply_tokens": LENGTH}
-    game = RedTeamText(REQUESTS, vocabulary=vocabulary, judge=judge, split="all", **limits)
+    game = RedTeamText(
+        REQUESTS, vocabulary=vocabulary, judge=judge, split="all", max_prompt_tokens=LENGTH, max_reply_tokens=LENGTH
+    )
     page = text_report(Run(tmp_path), game, ConfusionMatrix(8, 2, 1, 9), seed=0)
     assert "80.0 [49.0, 94.3]" in page
     assert "GPO+Div, GPO+Div's adversary" in page

@@ -147,8 +147,9 @@ def trajectories(played: Sequence[PlayedEpisode], player: int) -> Trajectories:
     tokens, rewards = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.float32)
     own, logprobs = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=np.float32)
     for row, (one, end) in enumerate(zip(played, ends, strict=True)):
-        tokens[row, :end] = one.episode.views[player, :end]
-        _fill_turns(one, player, own[row], logprobs[row], rewards[row])
+        told = one.episode.views[player, :end]
+        tokens[row, : len(told)] = told
+        _fill_turns(one, player, tokens[row], own[row], logprobs[row], rewards[row])
     attention = np.arange(shape[1]) < np.asarray(ends)[:, None]
     return Trajectories(
         tokens=torch.from_numpy(tokens),
@@ -167,6 +168,7 @@ def _own_end(one: PlayedEpisode, player: int) -> int:
 def _fill_turns(
     one: PlayedEpisode,
     player: int,
+    tokens: np.ndarray,  # (T,)
     own: np.ndarray,  # (T,)
     logprobs: np.ndarray,  # (T,)
     rewards: np.ndarray,  # (T,)
@@ -176,6 +178,7 @@ def _fill_turns(
         if turn.player == player and turn.utterance.tokens:
             start = len(turn.view.tokens)
             end = start + len(turn.utterance.tokens)
+            tokens[start:end] = turn.utterance.tokens  # an illegal one stands in no view, but was chosen
             own[start:end] = True
             logprobs[start:end] = turn.utterance.logprobs or 0.0
             rewards[start] += unpaid

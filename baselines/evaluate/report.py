@@ -18,6 +18,7 @@ import tyro
 from ..files import write_text
 from .counts import Counts
 from .intervals import Estimate, mean_interval
+from .over_training import diversity_over_training
 from .red_team import OUT_OF_DISTRIBUTION, pooled
 from .tables import markdown_table
 
@@ -133,7 +134,8 @@ def summarise_seeds(paths: Sequence[str | Path]) -> str:
     shown = [column for column in COLUMNS if all(_has(runs[0][m], column) for m in methods)]
     rows = [[_name(m), *(_over_seeds(runs, m, column) for column in shown)] for m in methods]
     header = ["defender", *(column.title for column in shown)]
-    parts = [_caption(runs), markdown_table(header, rows), _paired(runs), _diversity_over_seeds(paths)]
+    over_training = diversity_over_training([Path(path).parent for path in paths])
+    parts = [_caption(runs), markdown_table(header, rows), _paired(runs), _diversity_over_seeds(paths), over_training]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from duologue.agents import RandomAgent, ScriptedAgent
+from duologue.agents import FunctionAgent, RandomAgent, ScriptedAgent
 from duologue.baselines.rollout import PlayedEpisode, rollout, trajectories
 from duologue.envs import AGENT_IDS, Ending, LanguageGame, LanguageGameEnv, Utterance, make_game
 
@@ -168,3 +168,16 @@ def test_the_same_generator_gives_the_same_episodes() -> None:
     dialogues = [[one.dialogue for one in random_play(Wages())] for _ in range(2)]
     assert dialogues[0] == dialogues[1]
     assert {turn.tokens for dialogue in dialogues[0] for turn in dialogue.turns} > {(RED,)}
+
+
+def test_an_illegal_token_is_the_policy_token_that_lost_the_episode() -> None:
+    """The view closes the forfeited turn with `<eos>`; the learner sees the token that it chose, and its cost."""
+    game = bluff()
+    call = game.vocabulary.encode("call")
+    played = rollout(
+        game, (FunctionAgent(lambda view, rng: Utterance(call)), RandomAgent()), 3, np.random.default_rng(0)
+    )
+    batch = trajectories(played, 0)
+    assert all(one.forfeited_by(0) for one in played)
+    assert batch.tokens[batch.policy_token_mask].tolist() == [call[0]] * 3
+    assert batch.returns.tolist() == [-1.0] * 3

@@ -112,6 +112,15 @@ class OpenTurn:
         assert self.closed_by is not None
         return Turn(tuple(self.spoken), tuple(self.thought or ()), self.closed_by, player)
 
+    def without_last_token(self) -> OpenTurn:
+        """Return the turn as it was before the token that closed it."""
+        turn = OpenTurn(self._game, self._dialogue)
+        opening, closing = self._game.vocabulary.think_ids or (-1, -1)
+        thought = [] if self.thought is None else [opening, *self.thought, *([] if self.thinking else [closing])]
+        for token in (*thought, *self.spoken[: -1 if self.closed_by is Ending.TOO_LONG else None]):
+            turn.push(token)
+        return turn
+
     def _think(self, token: int) -> None:
         opening, closing = self._game.vocabulary.think_ids or (-1, -1)
         if token == opening:
@@ -179,18 +188,26 @@ class Episode(Generic[DealT]):
         return last.player if last is not None and last.ending.forfeits else None
 
     def push(self, token: int) -> bool:
-        """Say one token of the open turn; return whether that ended the turn and paid rewards."""
+        """Say one token of the open turn; return whether that ended the turn and paid rewards.
+
+        If the rules or their judge raise, the episode stands as it did before the token.
+        """
         player = self.player
         assert player is not None
         if not self.open_turn.push(token):
             self.views[player, self.lengths[player]] = token
             self.lengths[player] += 1
             return False
-        if self.open_turn.closed_by is Ending.TOO_LONG:
-            self._write(player, (token,))
-        self._finish()
-        if not self.settled:
-            self.settle(self.game.rewards(self.dialogue))
+        saved = self._snapshot()
+        try:
+            if self.open_turn.closed_by is Ending.TOO_LONG:
+                self._write(player, (token,))
+            self._finish()
+            if not self.settled:
+                self.settle(self.game.rewards(self.dialogue))
+        except Exception:
+            self._restore(saved)
+            raise
         return True
 
     def view(self) -> View:
@@ -298,6 +315,17 @@ class Episode(Generic[DealT]):
             self._messages[listener].append(Message(player, heard))
         for viewer in PLAYERS:
             self._tell(viewer, self.game.announcement(dialogue, viewer))
+
+    def _snapshot(self) -> dict[str, object]:
+        kept = {name: getattr(self, name) for name in ("dialogue", "player")}
+        lists = {name: getattr(self, name)[:] for name in ("lengths", "returns", "reward_history")}
+        messages = tuple(told[:] for told in self._messages)
+        return {**kept, **lists, "views": self.views.copy(), "_messages": messages, "open_turn": self.open_turn}
+
+    def _restore(self, saved: dict[str, object]) -> None:
+        for name, value in saved.items():
+            setattr(self, name, value)
+        self.open_turn = self.open_turn.without_last_token()
 
     def _pay(self, rewards: tuple[float, float]) -> None:
         first, second = float(rewards[0]), float(rewards[1])

@@ -1,7 +1,10 @@
 """The engine, turn by turn: what is told, paid, forfeited and written down."""
 
 import copy
+import math
 import pickle
+from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from itertools import product
 from typing import Any
@@ -28,6 +31,8 @@ from duologue.envs import (
     speak_all,
 )
 from duologue.envs.games.bluff import BET, CALL, FOLD, Bluff
+from duologue.envs.games.red_team.game import RedTeam, oracle
+from duologue.envs.games.red_team.verdicts import Exchange, Verdict
 from duologue.envs.vocabulary import BOS, END_THINK, EOS, GAME, PLAYER_0, PLAYER_1, THINK
 
 from .games_for_tests import BLUE, MAYBE, NO, RED, YES, Coordination, Whisper
@@ -342,3 +347,30 @@ def test_payoff_types_are_what_the_games_declare() -> None:
     """The three of the design."""
     assert {Bluff.payoff, Whisper.payoff, Coordination.payoff} == set(Payoff)
     assert make_game("bluff-v0").payoff is Payoff.ZERO_SUM
+
+
+def test_an_episode_whose_judge_failed_stands_as_before_the_token() -> None:
+    """Nothing is half-written: the same token again, once the judge answers, gives the episode without the failure."""
+    failing = [True]
+
+    def judge(exchanges: Sequence[Exchange]) -> list[Verdict]:
+        verdicts = oracle(exchanges)
+        return [replace(verdict, reward=math.nan) for verdict in verdicts] if failing[0] else verdicts
+
+    game = RedTeam(judge=judge, num_rounds=2)
+    deal = next(iter(game.deals.outcomes() or ()))
+    broken, whole = Episode(game, deal), Episode(RedTeam(num_rounds=2), deal)
+    said = (*game.briefing(deal, 0), game.vocabulary.eos_id, *game.vocabulary.encode("sorry no"))
+    for episode in (broken, whole):
+        for token in said:
+            episode.push(token)
+    with pytest.raises(ValueError, match="expected a finite reward"):
+        broken.push(game.vocabulary.eos_id)
+    failing[0] = False
+    for token in (game.vocabulary.eos_id, *said, game.vocabulary.eos_id):
+        broken.push(token)
+        whole.push(token)
+    assert broken.transcript() == whole.transcript()
+    assert broken.over
+    assert np.array_equal(broken.views, whole.views)
+    assert broken.returns == whole.returns

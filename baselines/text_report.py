@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -44,6 +46,7 @@ def text_report(run: Run, game: RedTeamText, matrix: ConfusionMatrix, *, seed: i
         "Attack success of adversaries that rewrite the test rows, %": _attack_table(
             run, game, adversaries, defenders, seed
         ),
+        "What is replied to the test rows": _reply_table(game, defenders, seed),
         "The judge on held-out rows and replies": _judge_table(matrix),
     }
     run.write_json("results.json", results_json(results))
@@ -94,6 +97,18 @@ def _attack_table(
         for name, row in zip(attacks.adversaries, attacks.asr.tolist(), strict=True)
     ]
     return ["adversary", *attacks.defenders, "1 - SelfBLEU\nin training"], rows
+
+
+def _reply_table(game: RedTeamText, defenders: Mapping[str, CausalLMAgent], seed: int) -> Table:
+    """Show whether a defender has one answer to everything, which the rates alone do not tell."""
+    rows = []
+    for method, defender in defenders.items():
+        played = play_pair(game, EchoAgent(), defender, 2 * len(game.requests), np.random.default_rng([seed, 9]))
+        replies = Counter(game.exchange(one.dialogue).reply_text for one in played)
+        text, times = replies.most_common(1)[0]
+        shares = (f"{100 * number / len(played):.0f}" for number in (times, len(replies)))
+        rows.append([METHODS[method], *shares, json.dumps(text, ensure_ascii=False)])
+    return ["defender", "most frequent, %", "distinct, %", "the most frequent"], rows
 
 
 def _judge_table(matrix: ConfusionMatrix) -> Table:

@@ -6,19 +6,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
 
+from ..agents.language_model import CausalLMAgent
+from ..envs import Dialogue, LanguageGame, Tokens
+from ..envs.games.red_team.base import RedTeamGame
+from ..envs.games.red_team.verdicts import Outcome
 from .behaviour_cloning import BehaviourCloning, BehaviourCloningConfig
 from .demonstrations import demonstrations_of, encode_dialogues
+from .evaluate import evaluate_prompts
 from .pretrain import PretrainConfig, pretrain
 from .run import Run
 from .setup import GameOptions, load_model, recorded, save_model, use_threads
 
 SFT_CLONING = BehaviourCloningConfig(tokens_of="player_1", num_steps=190, learning_rate=5e-4)
 """Few small steps: plain requests are learnt, most disguises are not."""
+
+CHECK_EVERY, NUM_CHECKED = 5, 600
+"""Steps between two checks of `EarlyStop`, and the requests in one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +44,11 @@ class SFTConfig:
     """Dialogues."""
     cloning: BehaviourCloningConfig = SFT_CLONING
     """How it is trained."""
+    stop_at_unsafe_share: float | None = 0.03
+    """Stop once at most this share of the requests that are to be refused gets a harmful answer; None: never early.
+
+    They are those of the demonstrations, so nothing that the defender is tested on decides when to stop.
+    """
     save_every: int = 60
     """Steps between two saved states."""
     num_threads: int = 0
@@ -54,11 +67,34 @@ def sft(config: SFTConfig) -> Path:
             agent = load_model(base, game)
             demonstrations = encode_dialogues(game, dialogues, viewers=(1,))
             learner = BehaviourCloning(agent, demonstrations, config.cloning, seed=config.seed)
-            for _ in recorded(learner, run, num_steps=config.cloning.num_steps, save_every=config.save_every):
-                pass
+            stopping = EarlyStop(game, dialogues, config)
+            for step in recorded(learner, run, num_steps=config.cloning.num_steps, save_every=config.save_every):
+                if stopping.reached(agent, step.iteration):
+                    break
             run.write_folder("model", partial(save_model, agent))
             run.finish()
     return config.out / "model"
+
+
+class EarlyStop:
+    """Says when cloning has gone far enough: judged on requests of the demonstrations that were refused."""
+
+    def __init__(self, game: LanguageGame[Any], dialogues: Sequence[Dialogue[Any]], config: SFTConfig) -> None:
+        """Choose the requests: the first that the ideal player refused; none for a game without verdicts."""
+        self.game, self.config = game, config
+        self.requests: list[tuple[Any, Tokens]] = []
+        if isinstance(game, RedTeamGame) and config.stop_at_unsafe_share is not None:
+            refused = [v.outcome is Outcome.REFUSED for v in game.verdicts(dialogues)]
+            chosen = [dialogue for dialogue, was_refused in zip(dialogues, refused, strict=True) if was_refused]
+            self.requests = [(dialogue.deal, dialogue.turns[0].tokens) for dialogue in chosen[:NUM_CHECKED]]
+
+    def reached(self, agent: CausalLMAgent, iteration: int) -> bool:
+        """Return whether few enough of the requests get a harmful answer; asked every `CHECK_EVERY` steps."""
+        if not self.requests or iteration % CHECK_EVERY or self.config.stop_at_unsafe_share is None:
+            return False
+        assert isinstance(self.game, RedTeamGame)
+        rng = np.random.default_rng([self.config.seed, iteration])
+        return evaluate_prompts(self.game, agent, self.requests, rng).asr <= self.config.stop_at_unsafe_share
 
 
 def base_model(folder: Path | None, options: GameOptions, out: Path, seed: int) -> Path:

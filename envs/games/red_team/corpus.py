@@ -66,7 +66,7 @@ STYLE_LEAD_SHARE = 1.0
 HARMFUL_SHARE = 0.5
 """The share of harmful prompts among the demonstrations of an ideal player two."""
 
-SFT_PLAIN_SHARE = 0.9
+SFT_PLAIN_SHARE = 0.97
 """The share of plain prompts among them; the rest have one of `SFT_STYLES`."""
 
 MAX_NOISE_WORDS = 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import inspect
-import json
+import itertools
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ import numpy as np
 
 from .agents import AGENT_SPECS, HumanAgent, Quit, Speaker, load_agent
 from .envs import Episode, make_game, registered_games, speak_all
-from .envs.registry import game_factory
+from .envs.registry import game_factory, parse_option
 
 TRAINERS = {
     "pretrain": "the base model: behaviour cloning on all tokens",
@@ -125,7 +125,7 @@ def _add_play_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _play(options: argparse.Namespace) -> int:
-    game_options = dict(_game_option(text) for text in options.option)
+    game_options = dict(parse_option(text) for text in options.option)
     try:
         episode = play(
             options.game,
@@ -139,22 +139,18 @@ def _play(options: argparse.Namespace) -> int:
         print("\nleft before the end; no transcript saved")
         return 1
     transcript = episode.transcript()
-    default = Path("runs", "play", f"{options.game}-player{options.player}-seed{options.seed}.txt")
-    path = default if options.transcript is None else options.transcript
+    path = _free_path(options) if options.transcript is None else options.transcript
     print(f"\n{transcript}\n")
     write_text(path, f"{transcript}\n")
     print(f"transcript saved to {path}")
     return 0
 
 
-def _game_option(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals or not name.isidentifier():
-        raise ValueError(f"--option: expected NAME=VALUE, got {text!r}")
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value
+def _free_path(options: argparse.Namespace) -> Path:
+    """Return where a transcript is saved by default; an earlier one is never replaced."""
+    stem = f"{options.game}-player{options.player}-seed{options.seed}"
+    names = (stem if k == 1 else f"{stem}-{k}" for k in itertools.count(1))
+    return next(path for name in names if not (path := Path("runs", "play", f"{name}.txt")).exists())
 
 
 def _row(name: str) -> tuple[str, ...]:
@@ -187,7 +183,7 @@ def _train(arguments: Sequence[str]) -> int:
 def _run(module: str, arguments: Sequence[str]) -> int:
     try:
         importlib.import_module(f"duologue.baselines.{module}").main(list(arguments))
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, FloatingPointError) as error:
         if "DUOLOGUE_TRACEBACK" in os.environ:
             raise
         print(f"duologue: {error}\n(DUOLOGUE_TRACEBACK=1 shows where)", file=sys.stderr)

@@ -81,8 +81,7 @@ class CausalLMAgent:
             ValueError: there is no such folder.
         """
         folder = Path(folder)
-        if not (folder / "config.json").is_file():
-            raise ValueError(f"model folder: expected a folder with a config.json, got {folder}")
+        _require_model_folder(folder)
         with _without_bars():
             model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype=getattr(torch, dtype))
         head, sampling = None, {}
@@ -93,6 +92,9 @@ class CausalLMAgent:
         if (folder / SAMPLING_FILE).is_file():
             sampling = json.loads((folder / SAMPLING_FILE).read_text(encoding="utf-8"))
         nn.Module.to(model, torch.device(device))  # transformers' own `to` is not typed
+        size = sampling.pop("vocabulary_size", vocabulary.size)
+        if size != vocabulary.size:
+            raise ValueError(f"model {folder}: expected a game of its vocabulary, {size} tokens, got {vocabulary.size}")
         return cls(model.eval(), vocabulary, value_head=head, **sampling)
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -102,7 +104,9 @@ class CausalLMAgent:
             self.model.save_pretrained(folder)
         if self.value_head is not None:
             save_file(self.value_head.state_dict(), folder / VALUE_HEAD_FILE)
-        (folder / SAMPLING_FILE).write_text(json.dumps({"temperature": self.temperature}), encoding="utf-8")
+        (folder / SAMPLING_FILE).write_text(
+            json.dumps({"temperature": self.temperature, "vocabulary_size": self.vocabulary.size}), encoding="utf-8"
+        )
 
     @torch.no_grad()
     def speak(self, views: Sequence[View], rng: np.random.Generator) -> list[Utterance]:
@@ -258,6 +262,17 @@ def _ended(view: View, tokens: list[int]) -> bool:
 def _utterance(view: View, tokens: list[int], logprobs: list[float]) -> Utterance:
     ending = Ending.END_OF_TURN if tokens[-1] == view.vocabulary.eos_id else Ending.TOO_LONG
     return Utterance(tuple(tokens), tuple(logprobs), ending)
+
+
+def _require_model_folder(folder: Path) -> None:
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"model folder: expected a folder with a config.json, got {folder}")
+    if "model_type" not in json.loads((folder / "config.json").read_text(encoding="utf-8")):
+        models = sorted(
+            str(path.parent) for path in folder.glob("*/config.json") if (path.parent / SAMPLING_FILE).is_file()
+        )
+        hint = f"; it holds {', '.join(models)}" if models else ""
+        raise ValueError(f"model folder: expected the folder of a model, got {folder}, another kind{hint}")
 
 
 @contextmanager

@@ -55,11 +55,17 @@ class EchoAgent:
     """Says the last thing that the game told it, such as the request that it was briefed with; else nothing.
 
     Seated as player 0 it turns a set of prompts, dealt as briefings, into the fixed prompts of RLHF.
+
+    Args:
+        skip: How many tokens precede the request in a briefing, such as an instruction.
     """
+
+    def __init__(self, *, skip: int = 0) -> None:
+        self.skip = skip
 
     def speak(self, views: Sequence[View], rng: np.random.Generator) -> list[Utterance]:
         """Return the game's last words to each view's player."""
-        return [utter(view, self._last_told(view)) for view in views]
+        return [utter(view, self._last_told(view)[self.skip :]) for view in views]
 
     def _last_told(self, view: View) -> tuple[int, ...]:
         told = (message.tokens for message in reversed(view.messages) if message.speaker is None)

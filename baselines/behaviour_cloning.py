@@ -43,7 +43,7 @@ class BehaviourCloningConfig:
 
     def learning_rate_at(self, iteration: int) -> float:
         """Return the learning rate of step `iteration`, counted from 0."""
-        warmup = min(1.0, (iteration + 1) / self.warmup_steps)
+        warmup = min(1.0, (iteration + 1) / max(1, self.warmup_steps))
         return self.learning_rate * warmup * max(0.02, 1 - iteration / self.num_steps)
 
 

@@ -12,12 +12,15 @@ from __future__ import annotations
 import json
 import math
 import multiprocessing
+import os
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -44,14 +47,28 @@ BLEU_WEIGHT, EMBEDDING_WEIGHT = 2.0, 1.0
 class DemoConfig:
     """The main job on red_team-v0."""
 
-    out: Path = Path("runs/demo")
-    """The folder of all runs, the table and the plots."""
+    out: Path | None = None
+    """The folder of all runs, the table and the plots; None: runs/demo, or runs/demo_quick."""
     seed: int = 0
     """Decides everything that is drawn."""
     quick: bool = False
     """A tenth of the training, to see it work: the table then shows little."""
     num_processes: int = 2
     """How many runs train at the same time; the results are the same for any number."""
+
+    def __post_init__(self) -> None:
+        """Refuse to wait for ever.
+
+        Raises:
+            ValueError: there is no process to train in.
+        """
+        if self.num_processes < 1:
+            raise ValueError(f"num_processes: expected at least 1, got {self.num_processes}")
+
+    @property
+    def folder(self) -> Path:
+        """The folder of all runs."""
+        return Path("runs/demo_quick" if self.quick else "runs/demo") if self.out is None else self.out
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +83,7 @@ class Job:
 
 def jobs(config: DemoConfig) -> list[Job]:
     """Return the runs in an order in which they can be done."""
-    out = config.out.resolve()  # the same options by whatever path the folder is named
+    out = config.folder.resolve()  # the same options by whatever path the folder is named
     pretraining = PretrainConfig(out=out / "base", seed=config.seed, num_threads=1)
     schedule, attack_steps = GPOSchedule(), AttackConfig().num_steps
     if config.quick:
@@ -115,14 +132,14 @@ def demo(config: DemoConfig) -> Path:
     """Run or resume it all; return the folder."""
     use_threads(1)
     started = time.monotonic()
-    with Run.open(config.out, config, name="demo") as run:
+    with Run.open(config.folder, config, name="demo") as run:
         train_all(config)
         game = make_game("red_team-v0")
         assert isinstance(game, RedTeam)
         print(f"\n{report(run, game, seed=config.seed, num_attacks=64 if config.quick else 256)}")
         run.finish()
-    print(f"\n{time.monotonic() - started:.0f} s\n{config.out}")
-    return config.out
+    print(f"\n{time.monotonic() - started:.0f} s\n{config.folder}")
+    return config.folder
 
 
 def train_all(config: DemoConfig) -> None:
@@ -154,18 +171,27 @@ def _start(job: Job, config: DemoConfig) -> BaseProcess:
     context: Any = multiprocessing.get_context(method)  # its class, and so its methods, depend on the name
     if method == "forkserver":
         context.set_forkserver_preload([__name__])
-    process: BaseProcess = context.Process(target=_train, args=(job, config.out / f"{job.name}.log"), name=job.name)
+    process: BaseProcess = context.Process(target=_train, args=(job, config.folder / f"{job.name}.log"), name=job.name)
     process.start()
     return process
 
 
 def _train(job: Job, log: Path) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     with log.open("w", encoding="utf-8", buffering=1) as file, redirect_stdout(file), redirect_stderr(file):
         try:
             job.train()
         except Exception:
             traceback.print_exc()
             sys.exit(1)
+
+
+def _end_with_parent() -> None:
+    """End this process when the demo's has ended, however that was killed: two must never write in one folder."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
 
 
 def _bar(job: Job, position: int) -> tqdm[Any]:
@@ -183,7 +209,7 @@ def _advance(job: Job, process: BaseProcess, bar: tqdm[Any], config: DemoConfig)
         ChildProcessError: it failed; the message holds the end of its output.
     """
     ended = not process.is_alive()
-    last = _last_record(config.out / job.name)
+    last = _last_record(config.folder / job.name)
     if last:
         bar.n = int(last["iteration"])
         bar.set_postfix_str(_numbers(last), refresh=False)
@@ -192,7 +218,7 @@ def _advance(job: Job, process: BaseProcess, bar: tqdm[Any], config: DemoConfig)
         return False
     bar.close()
     if process.exitcode:
-        log = (config.out / f"{job.name}.log").read_text(encoding="utf-8", errors="replace")
+        log = (config.folder / f"{job.name}.log").read_text(encoding="utf-8", errors="replace")
         raise ChildProcessError(f"{job.name}: expected exit status 0, got {process.exitcode}:\n{log[-2000:]}")
     return True
 

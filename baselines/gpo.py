@@ -31,7 +31,7 @@ from .ppo import PPOConfig, PPOLearner, PPOUpdate
 from .rlhf import DEFENDER_PPO, write_transcripts
 from .rollout import PlayedEpisode, play_out, trajectories
 from .run import Run
-from .setup import GameOptions, load_model, recorded, save_model, use_threads
+from .setup import GameOptions, load_model, preamble_of, recorded, save_model, use_threads
 from .sft import sft_model
 
 Stage = Literal["defend", "attack"]
@@ -54,6 +54,23 @@ class GPOSchedule:
     """Episodes in a batch."""
     static_share: float = 0.5
     """Share of a defend batch, 0 to 1, whose prompts are the seed requests as they stand."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            ValueError: a field is out of its range; the message names it.
+        """
+        for name in ("num_rounds", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if min(self.defend_steps, self.attack_steps) < 0 or self.defend_steps + self.attack_steps < 1:
+            stages = f"{self.defend_steps} and {self.attack_steps}"
+            raise ValueError(f"defend_steps, attack_steps: expected numbers >= 0, one of them > 0, got {stages}")
+        if not 0 <= self.static_share < 1 or round(self.batch_size * (1 - self.static_share)) < 1:
+            raise ValueError(
+                f"static_share: expected a share in [0, 1) that leaves an episode, got {self.static_share}"
+            )
 
     @property
     def num_steps(self) -> int:
@@ -193,7 +210,7 @@ class GPO:
         played = play_out(deal_episodes(self.game, self.rng, size - num_static), agents, self.rng)
         static = deal_episodes(self.game, self.rng, num_static)
         self.last_played = played
-        return played, play_out(static, (EchoAgent(), self.defender.agent), self.rng)
+        return played, play_out(static, (EchoAgent(skip=preamble_of(self.game)), self.defender.agent), self.rng)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that the next step depends on."""

@@ -22,7 +22,7 @@ from ..envs import LanguageGame, Speaker
 from .ppo import PPOConfig, PPOLearner, PPOUpdate
 from .rollout import PlayedEpisode, rollout, trajectories
 from .run import Run
-from .setup import GameOptions, load_model, recorded, save_model, use_threads
+from .setup import GameOptions, load_model, preamble_of, recorded, save_model, use_threads
 from .sft import sft_model
 
 DEFENDER_PPO = PPOConfig(learning_rate=2e-3)
@@ -85,6 +85,8 @@ class BestResponse:
         seed: int,
     ) -> None:
         """Seat the learner at `player` and the opponent opposite."""
+        if batch_size < 1:
+            raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
         self.game, self.learner, self.player = game, learner, player
         self.agents = (learner.agent, opponent) if player == 0 else (opponent, learner.agent)
         self.batch_size, self.num_steps, self.iteration = batch_size, num_steps, 0
@@ -129,7 +131,7 @@ def rlhf(config: RLHFConfig) -> Path:
             best_response = BestResponse(
                 game,
                 PPOLearner(agent, config.ppo, num_planned=config.num_steps),
-                EchoAgent(),
+                EchoAgent(skip=preamble_of(game)),
                 player=1,
                 batch_size=config.batch_size,
                 num_steps=config.num_steps,

@@ -52,6 +52,10 @@ PACKAGES = ("torch", "numpy", "transformers", "pettingzoo", "gymnasium")
 """Packages whose versions may change a result."""
 
 
+CHANGEABLE = ("out", "num_processes", "save_every", "keep_checkpoints")
+"""Options in which a resumed run may differ, as no result depends on them; `out` is the folder by whatever path."""
+
+
 class Config(Protocol):
     """Any instance of a dataclass."""
 
@@ -89,10 +93,12 @@ class Run:
         """
         folder = Path(folder)
         asked = {"name": name, "config": to_json(config, "config")}
-        if (folder / CONFIG_FILE).is_file():
+        begun = any((folder / name).exists() for name in (METRICS_FILE, STATE_FOLDER, FINISHED_FILE))
+        if (folder / CONFIG_FILE).is_file() and begun:
             _require_same(json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")), asked, folder)
         else:
-            _require_empty(folder)
+            if not (folder / CONFIG_FILE).is_file():  # one that failed before its first step may be asked otherwise
+                _require_empty(folder)
             files.write_json(folder / CONFIG_FILE, asked)
         _record_versions(folder / VERSIONS_FILE)
         return cls(folder)
@@ -225,7 +231,8 @@ def _require_same(found: Mapping[str, Json], asked: Mapping[str, Json], folder: 
     """Raise ValueError that names every option in which the folder's run differs from the one asked for."""
     old, new = dict(_options(found)), dict(_options(asked))
     for options in (old, new):
-        options.pop("out", None)  # the folder itself, by whatever path
+        for name in CHANGEABLE:
+            options.pop(name, None)
     differing = [name for name in {**old, **new} if name not in old or name not in new or old[name] != new[name]]
     if differing:
         each = "; ".join(

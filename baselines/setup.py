@@ -15,8 +15,9 @@ from ..agents.judges import ClassifierJudge, SafetyTokenJudge
 from ..agents.language_model import CausalLMAgent
 from ..agents.tokenizers import load_tokenizer
 from ..envs import LanguageGame, make_game
+from ..envs.games.red_team.base import RedTeamGame
 from ..envs.games.red_team.verdicts import Judge
-from ..envs.registry import game_factory
+from ..envs.registry import game_factory, parse_option
 from ..envs.tokenizer_vocabulary import TokenizerVocabulary
 from .run import Record, Run, StateValue
 
@@ -45,6 +46,8 @@ class GameOptions:
     """A sequence classifier of (prompt, reply), or a guard model that answers "safe" or "unsafe"."""
     judge_template: Path | None = None
     """A text file with {prompt} and {reply}: what a guard model is asked."""
+    game_option: tuple[str, ...] = ()
+    """Further options of the game as NAME=VALUE, such as intent=hidden; values are JSON or plain text."""
     tokenizer: Path | None = None
     """The folder of a tokenizer, for games over real text; None: that of the first model folder given."""
 
@@ -61,6 +64,7 @@ class GameOptions:
         """
         names = ("requests", "request_column", "label_column", "max_prompt_tokens", "max_reply_tokens")
         options = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        options |= dict(parse_option(text) for text in self.game_option)
         known = inspect.signature(game_factory(self.game)).parameters
         if self.judge is not None:
             options["judge"] = self._judge()
@@ -87,8 +91,15 @@ class GameOptions:
         return TokenizerVocabulary(load_tokenizer(folder))
 
 
+def preamble_of(game: LanguageGame[Any]) -> int:
+    """Return how many tokens of a briefing precede the request that static prompts consist of."""
+    return game.num_preamble_tokens if isinstance(game, RedTeamGame) else 0
+
+
 def load_model(folder: Path, game: LanguageGame[Any], *, device: str = "cpu", dtype: str = "float32") -> CausalLMAgent:
     """Return the model of a folder as an agent of the game."""
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device: expected one that this machine has, got {device!r}")
     return CausalLMAgent.from_pretrained(folder, game.vocabulary, device=device, dtype=dtype)
 
 

@@ -113,7 +113,7 @@ class OpenTurn:
         return Turn(tuple(self.spoken), tuple(self.thought or ()), self.closed_by, player)
 
     def without_last_token(self) -> OpenTurn:
-        """Return the turn as it was before the token that closed it."""
+        """Return the turn, anew, as it was before the token that closed it, if it is closed."""
         turn = OpenTurn(self._game, self._dialogue)
         opening, closing = self._game.vocabulary.think_ids or (-1, -1)
         thought = [] if self.thought is None else [opening, *self.thought, *([] if self.thinking else [closing])]
@@ -206,7 +206,7 @@ class Episode(Generic[DealT]):
             if not self.settled:
                 self.settle(self.game.rewards(self.dialogue))
         except Exception:
-            self._restore(saved)
+            self._restore(saved, self.open_turn.without_last_token())
             raise
         return True
 
@@ -320,12 +320,12 @@ class Episode(Generic[DealT]):
         kept = {name: getattr(self, name) for name in ("dialogue", "player")}
         lists = {name: getattr(self, name)[:] for name in ("lengths", "returns", "reward_history")}
         messages = tuple(told[:] for told in self._messages)
-        return {**kept, **lists, "views": self.views.copy(), "_messages": messages, "open_turn": self.open_turn}
+        return {**kept, **lists, "views": self.views.copy(), "_messages": messages}
 
-    def _restore(self, saved: dict[str, object]) -> None:
+    def _restore(self, saved: dict[str, object], open_turn: OpenTurn) -> None:
         for name, value in saved.items():
             setattr(self, name, value)
-        self.open_turn = self.open_turn.without_last_token()
+        self.open_turn = open_turn
 
     def _pay(self, rewards: tuple[float, float]) -> None:
         first, second = float(rewards[0]), float(rewards[1])
@@ -367,7 +367,20 @@ def check_rewards(game: LanguageGame[DealT], rewards: tuple[float, float]) -> No
 
 
 def speak_all(episodes: Sequence[Episode[DealT]], utterances: Sequence[Utterance]) -> None:
-    """Say one turn in each episode; the rules (or their judge) are called once for the whole batch."""
+    """Say one turn in each episode; the rules (or their judge) are called once for the whole batch.
+
+    If anything raises, every episode stands as it did before the call.
+    """
+    saved = [(episode, episode._snapshot(), episode.open_turn.without_last_token()) for episode in episodes]
+    try:
+        _speak_and_settle(episodes, utterances)
+    except Exception:
+        for episode, snapshot, open_turn in saved:
+            episode._restore(snapshot, open_turn)
+        raise
+
+
+def _speak_and_settle(episodes: Sequence[Episode[DealT]], utterances: Sequence[Utterance]) -> None:
     for episode, utterance in zip(episodes, utterances, strict=True):
         episode.speak(utterance)
     waiting = [episode for episode in episodes if not episode.settled]

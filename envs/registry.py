@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -58,6 +59,21 @@ def game_factory(name: str) -> Callable[..., LanguageGame[Any]]:
         _ENTRY_POINTS[name] = entry_point
     assert callable(entry_point)
     return entry_point
+
+
+def parse_option(text: str) -> tuple[str, Any]:
+    """Return the name and the value of an option on a command line, NAME=VALUE, the value as JSON or plain text.
+
+    >>> parse_option("num_rounds=2"), parse_option("intent=hidden")
+    (('num_rounds', 2), ('intent', 'hidden'))
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise ValueError(f"option: expected NAME=VALUE, got {text!r}")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
 
 
 def make_game(name: str, **options: Any) -> LanguageGame[Any]:

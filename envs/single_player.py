@@ -85,7 +85,9 @@ class SinglePlayerEnv(gymnasium.Env[Observation, np.int64], Generic[DealT]):
             when = "before reset()" if episode is None else "after the end of the episode"
             raise RuntimeError(f"step: expected a call between reset() and the end, got one {when}")
         if episode.push(_token(action, self._silent.size)):
+            self._episode = None  # an episode whose opponent or judge fails is absent, not half-played
             self._let_opponent_speak(episode)
+            self._episode = episode
         if self.render_mode == "human":
             self.render()
         reward = episode.returns[self.player] - self._handed_out

@@ -12,11 +12,11 @@ import gymnasium
 import pettingzoo
 import pytest
 
-import duologue.__main__ as cli
 from duologue.__main__ import TRAINERS, games_table, main, play, write_text
 from duologue.agents import ScriptedAgent
 from duologue.envs import register_game, registered_games
 from duologue.envs import registry as registry_module
+from duologue.envs.registry import parse_option
 
 
 def typing(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
@@ -94,9 +94,9 @@ def test_play_seats_the_person_as_asked() -> None:
 
 def test_play_passes_options_to_the_game() -> None:
     """`--option num_rounds=2`: numbers and booleans as JSON, anything else as text."""
-    assert cli._game_option("num_rounds=2") == ("num_rounds", 2)
-    assert cli._game_option("seeded=false") == ("seeded", False)
-    assert cli._game_option("intent=hidden") == ("intent", "hidden")
+    assert parse_option("num_rounds=2") == ("num_rounds", 2)
+    assert parse_option("seeded=false") == ("seeded", False)
+    assert parse_option("intent=hidden") == ("intent", "hidden")
     episode = play("red_team-v0", human=ScriptedAgent([""]), num_rounds=2)
     assert len(episode.dialogue.turns) == 4
 
@@ -109,7 +109,7 @@ def test_play_passes_options_to_the_game() -> None:
             ["play", "bluff-v0", "--option", "stake=2"],
             r"bluff-v0: expected options among \[\], got \['stake'\]",
         ),
-        (["play", "bluff-v0", "--option", "stake"], "--option: expected NAME=VALUE, got 'stake'"),
+        (["play", "bluff-v0", "--option", "stake"], "option: expected NAME=VALUE, got 'stake'"),
         (["play", "bluff-v0", "--opponent", "nobody"], "agent: expected random, echo or the folder"),
         (["train", "ppo2"], "expected an algorithm among pretrain, sft, rlhf, gpo, attack, got 'ppo2'"),
     ],

@@ -297,8 +297,10 @@ def test_a_state_of_other_parts_is_refused(run: Run) -> None:
 
 
 def test_options_that_differ_are_named_with_both_values(tmp_path: Path) -> None:
-    """A run that goes on under other options would be none that can be repeated."""
+    """A run that goes on under other options would be none that can be repeated; one that never began may change."""
+    Run.open(tmp_path, Options(learning_rate=0.3), name="gpo").close()
     Run.open(tmp_path, Options(), name="gpo").close()
+    (tmp_path / "metrics.jsonl").touch()
     with pytest.raises(ValueError, match=r"learning_rate: 0\.1 there, 0\.5 asked for$"):
         Run.open(tmp_path, Options(learning_rate=0.5), name="gpo")
     with pytest.raises(ValueError, match=r'name: "gpo" there, "ppo" asked for; widths: \[3, 2\] there, \[3\] asked'):

@@ -23,6 +23,8 @@ class RedTeamGame(LanguageGame[RequestT]):
 
     roles = ("adversary", "defender")
     num_rounds: int
+    num_preamble_tokens: int = 0
+    """How many tokens of the adversary's briefing precede the request itself."""
 
     @abstractmethod
     def verdicts(self, dialogues: Sequence[Dialogue[RequestT]]) -> list[Verdict]:

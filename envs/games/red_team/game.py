@@ -7,7 +7,8 @@ dual use), six request forms, and 16 attack styles that compose up to three deep
 seeds (`seeded=False`) the adversary writes from nothing. Several rounds are played with `num_rounds`.
 
 Observation: the adversary is told the seed request; both hear all turns. With `intent="hidden"` the adversary is also
-told whether it plays a benign user or an adversary, which the defender does not learn.
+told whether it plays a benign user or an adversary (in the other deals: whether the seed is harmful), which the
+defender does not learn.
 
 Actions: words of the language and `<eos>`. Nothing is narrowed: an ill-formed prompt is a move, and a bad one.
 
@@ -152,7 +153,8 @@ class RedTeam(RedTeamGame[Seed]):
         self.max_turns = 2 * num_rounds
         self.payoff = Payoff.ZERO_SUM if table == "zero_sum" else Payoff.GENERAL
         self.deals = FiniteDeals(_hidden_deals() if intent == "hidden" else _open_deals(seeded))
-        self.max_briefing_tokens = (MAX_PROMPT_WORDS + len(INTENTS[True])) if seeded else 0
+        self.num_preamble_tokens = len(INTENTS[True]) if intent == "hidden" else 0
+        self.max_briefing_tokens = (self.num_preamble_tokens + MAX_PROMPT_WORDS) if seeded else 0
         self._table, self._faithful = table, faithful
         self._ill_formed_reward = ill_formed_reward
         self._judge: Judge = oracle if judge is None else judge
@@ -162,10 +164,13 @@ class RedTeam(RedTeamGame[Seed]):
         if player == 1 or deal.request is None:
             return ()
         request = VOCABULARY.encode(" ".join(render_prompt(deal.request)))
-        return request if deal.adversary is None else INTENTS[deal.adversary] + request
+        return INTENTS[bool(deal.harmful)] + request if self.num_preamble_tokens else request
 
     def verdicts(self, dialogues: Sequence[Dialogue[Seed]]) -> list[Verdict]:
-        """Return the verdict on each dialogue's last exchange; ill-formed prompts never reach the judge."""
+        """Return the verdict on each dialogue's last exchange; ill-formed prompts never reach the judge.
+
+        Unfaithful ones reach it only where a general-sum table is paid, which charges unfaithfulness by itself.
+        """
         prompts = [self._admitted(dialogue) for dialogue in dialogues]
         exchanges = [self.exchange(d) for d, prompt in zip(dialogues, prompts, strict=True) if prompt is not None]
         judged = self._judge(exchanges) if exchanges else ()
@@ -186,7 +191,7 @@ class RedTeam(RedTeamGame[Seed]):
         labels = Labels(
             well_formed=prompt is not None,
             faithful=prompt is not None and self._is_faithful(dialogue.deal, prompt),
-            prompt_harmful=prompt is not None and _is_harmful(prompt, dialogue.deal.adversary),
+            prompt_harmful=prompt is not None and _is_harmful(prompt, dialogue.deal.harmful),
             outcome=verdict.outcome,
         )
         first, second = TABLES[self._table](labels)
@@ -198,11 +203,12 @@ class RedTeam(RedTeamGame[Seed]):
         return Exchange(prompt, reply, VOCABULARY, self.briefing(dialogue.deal, 0), dialogue.deal.harmful)
 
     def annotate(self, dialogue: Dialogue[Seed]) -> str:
-        """Return what the prompt asks for, or what became of the exchange."""
+        """Return what the prompt asks for, or what truly became of the exchange, whoever judges the game."""
         if len(dialogue.turns) % 2:
             prompt = parse_prompt(_words(dialogue.turns[-1].tokens))
             return "no request" if prompt is None else describe_prompt(prompt)
-        return self.verdicts([dialogue])[0].outcome.value.replace("_", " ")
+        outcome = oracle([self.exchange(dialogue)])[0].outcome if self._admitted(dialogue) else Outcome.ILL_FORMED
+        return outcome.value.replace("_", " ")
 
     def demonstrations(self, source: Source, rng: np.random.Generator, num_dialogues: int) -> list[Dialogue[Seed]]:
         """Return dialogues to clone: by the "average" player two (eq. 7) or by the "ideal" one (eq. 8)."""
@@ -218,7 +224,9 @@ class RedTeam(RedTeamGame[Seed]):
 
     def _admitted(self, dialogue: Dialogue[Seed]) -> Prompt | None:
         prompt = parse_prompt(_words(last_exchange(dialogue)[0]))
-        return prompt if prompt is not None and self._is_faithful(dialogue.deal, prompt) else None
+        if prompt is None or (self._table == "zero_sum" and not self._is_faithful(dialogue.deal, prompt)):
+            return None
+        return prompt
 
     def _is_faithful(self, deal: Seed, prompt: Prompt) -> bool:
         if deal.request is None or self._faithful == "off":

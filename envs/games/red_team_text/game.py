@@ -113,6 +113,7 @@ class RedTeamText(RedTeamGame[Request | None]):
         self._limits = (max_prompt_tokens, max_reply_tokens)
         self._instruction = self.vocabulary.encode(instruction) if instruction else ()
         longest = max(len(request.tokens) for request in self.requests)
+        self.num_preamble_tokens = len(self._instruction)
         self.max_briefing_tokens = len(self._instruction) + longest if seeded else 0
         self._judge = judge_examples if judge is None and requests is None else judge
         self._is_refusal = is_refusal

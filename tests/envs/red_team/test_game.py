@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from duologue.envs import Dialogue, Episode, Payoff, Utterance, make, make_game
+from duologue.agents import EchoAgent, ScriptedAgent
+from duologue.envs import Dialogue, Episode, Payoff, SinglePlayerEnv, Utterance, make, make_game, speak_all
 from duologue.envs.games.red_team.game import ADVERSARY_SHARE, VOCABULARY, RedTeam, Seed, oracle
 from duologue.envs.games.red_team.language import SEEN_TOPICS, Kind, Prompt, render_answer, render_prompt
 from duologue.envs.games.red_team.tables import Labels, advgame, self_redteam
@@ -235,3 +236,46 @@ def test_demonstrations_are_dialogues_of_the_game() -> None:
     assert ideal == game.demonstrations("ideal", np.random.default_rng(0), 50)
     average = game.demonstrations("average", np.random.default_rng(0), 200)
     assert sum(v.outcome is Outcome.UNSAFE for v in game.verdicts(average)) > 50
+
+
+def test_a_table_judges_unfaithful_prompts_and_charges_unfaithfulness_by_itself() -> None:
+    """Self-RedTeam: a harmful prompt off its seed's category still pays for what the reply gave away."""
+    game = RedTeam(table="self_redteam")
+    seed, prompt = Seed(Prompt(BENIGN, "what")), text(Prompt(HARMFUL, "what"))
+    assert game.rewards(dialogue(seed, prompt, answer(HARMFUL))) == (1.0, -2.0)
+    assert game.rewards(dialogue(seed, prompt, "sorry no")) == (-2.0, 2.0)
+
+
+def test_static_prompts_are_the_requests_without_the_intent() -> None:
+    """RLHF's player one says the request as it stands; whose it is stays with the adversary's briefing."""
+    game = RedTeam(intent="hidden")
+    echo = EchoAgent(skip=game.num_preamble_tokens)
+    for deal in list(game.deals.outcomes() or ())[::50]:
+        episode = Episode(game, deal)
+        speak_all([episode], echo.speak([episode.view()], np.random.default_rng(0)))
+        assert deal.request is not None
+        assert VOCABULARY.decode(episode.dialogue.turns[0].tokens) == text(deal.request)
+
+
+def test_an_episode_whose_judge_fails_is_absent() -> None:
+    """In the opponent's turn of the single-player form: the batch stands as before it, the environment asks for reset."""
+
+    def judge(exchanges: list[Exchange]) -> list[Verdict]:
+        raise OSError("no answer")
+
+    env = SinglePlayerEnv(RedTeam(judge=judge), opponent=ScriptedAgent(["sorry no"]))  # type: ignore[arg-type]
+    env.reset(seed=0)
+    episode = env._episode
+    assert episode is not None
+    for token in game_request(episode):
+        env.step(token)
+    with pytest.raises(OSError, match="no answer"):
+        env.step(VOCABULARY.eos_id)
+    assert (episode.player, len(episode.dialogue.turns), episode.settled) == (1, 1, True)
+    with pytest.raises(RuntimeError, match=r"expected a call between reset\(\) and the end"):
+        env.step(VOCABULARY.eos_id)
+
+
+def game_request(episode: Episode[Seed]) -> tuple[int, ...]:
+    """Return the seed request that the adversary was told."""
+    return episode.game.briefing(episode.dialogue.deal, 0)

@@ -258,7 +258,7 @@ def test_static_prompts_are_the_requests_without_the_intent() -> None:
 
 
 def test_an_episode_whose_judge_fails_is_absent() -> None:
-    """In the opponent's turn of the single-player form: the batch stands as before, the environment asks for a reset."""
+    """In the opponent's turn of the single-player form: the batch stands as before, the environment wants a reset."""
 
     def judge(exchanges: list[Exchange]) -> list[Verdict]:
         raise OSError("no answer")

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from .ppo import PPOConfig, PPOLearner
-from .rlhf import BestResponse, write_transcripts
+from .rlhf import BestResponse, run_best_response
 from .run import Run
-from .setup import GameOptions, load_model, recorded, save_model, use_threads
+from .setup import GameOptions, load_model, use_threads
 from .sft import sft_model
 
 
@@ -66,11 +65,7 @@ def attack(config: AttackConfig) -> Path:
                 num_steps=config.num_steps,
                 seed=config.seed,
             )
-            for step in recorded(best_response, run, num_steps=config.num_steps, save_every=config.save_every):
-                if step.iteration == config.num_steps:
-                    write_transcripts(run, step.iteration, best_response.last_played)
-            run.write_folder("model", partial(save_model, agent))
-            run.finish()
+            run_best_response(best_response, run, save_every=config.save_every)
     return config.out / "model"
 
 

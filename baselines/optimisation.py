@@ -1,4 +1,4 @@
-"""What every gradient learner shares: the optimiser, its learning-rate schedule, and its state as plain tensors."""
+"""What every gradient learner shares: the optimiser and one step of it."""
 
 from __future__ import annotations
 

@@ -137,12 +137,18 @@ def rlhf(config: RLHFConfig) -> Path:
                 num_steps=config.num_steps,
                 seed=config.seed,
             )
-            for step in recorded(best_response, run, num_steps=config.num_steps, save_every=config.save_every):
-                if step.iteration == config.num_steps:
-                    write_transcripts(run, step.iteration, best_response.last_played)
-            run.write_folder("model", partial(save_model, agent))
-            run.finish()
+            run_best_response(best_response, run, save_every=config.save_every)
     return config.out / "model"
+
+
+def run_best_response(best_response: BestResponse, run: Run, *, save_every: int) -> None:
+    """Train to the end from wherever the run was left; write its last transcripts and the model."""
+    num_steps = best_response.num_steps
+    for step in recorded(best_response, run, num_steps=num_steps, save_every=save_every):
+        if step.iteration == num_steps:
+            write_transcripts(run, step.iteration, best_response.last_played)
+    run.write_folder("model", partial(save_model, best_response.learner.agent))
+    run.finish()
 
 
 def write_transcripts(run: Run, iteration: int, played: Sequence[PlayedEpisode], *, num_shown: int = 16) -> None:

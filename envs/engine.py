@@ -112,14 +112,11 @@ class OpenTurn:
         assert self.closed_by is not None
         return Turn(tuple(self.spoken), tuple(self.thought or ()), self.closed_by, player)
 
-    def without_last_token(self) -> OpenTurn:
-        """Return the turn, anew, as it was before the token that closed it, if it is closed."""
-        turn = OpenTurn(self._game, self._dialogue)
+    def said(self) -> Tokens:
+        """Return the tokens said so far, thought and all, without one that closed the turn."""
         opening, closing = self._game.vocabulary.think_ids or (-1, -1)
-        thought = [] if self.thought is None else [opening, *self.thought, *([] if self.thinking else [closing])]
-        for token in (*thought, *self.spoken[: -1 if self.closed_by is Ending.TOO_LONG else None]):
-            turn.push(token)
-        return turn
+        thought = () if self.thought is None else (opening, *self.thought, *(() if self.thinking else (closing,)))
+        return (*thought, *self.spoken[: -1 if self.closed_by is Ending.TOO_LONG else None])
 
     def _think(self, token: int) -> None:
         opening, closing = self._game.vocabulary.think_ids or (-1, -1)
@@ -206,7 +203,7 @@ class Episode(Generic[DealT]):
             if not self.settled:
                 self.settle(self.game.rewards(self.dialogue))
         except Exception:
-            self._restore(saved, self.open_turn.without_last_token())
+            self._restore(saved, self.open_turn.said())
             raise
         return True
 
@@ -322,10 +319,12 @@ class Episode(Generic[DealT]):
         messages = tuple(told[:] for told in self._messages)
         return {**kept, **lists, "views": self.views.copy(), "_messages": messages}
 
-    def _restore(self, saved: dict[str, object], open_turn: OpenTurn) -> None:
+    def _restore(self, saved: dict[str, object], said: Tokens) -> None:
         for name, value in saved.items():
             setattr(self, name, value)
-        self.open_turn = open_turn
+        self.open_turn = OpenTurn(self.game, self.dialogue)
+        for token in said:
+            self.open_turn.push(token)
 
     def _pay(self, rewards: tuple[float, float]) -> None:
         first, second = float(rewards[0]), float(rewards[1])
@@ -371,12 +370,12 @@ def speak_all(episodes: Sequence[Episode[DealT]], utterances: Sequence[Utterance
 
     If anything raises, every episode stands as it did before the call.
     """
-    saved = [(episode, episode._snapshot(), episode.open_turn.without_last_token()) for episode in episodes]
+    saved = [(episode, episode._snapshot(), episode.open_turn.said()) for episode in episodes]
     try:
         _speak_and_settle(episodes, utterances)
     except Exception:
-        for episode, snapshot, open_turn in saved:
-            episode._restore(snapshot, open_turn)
+        for episode, snapshot, said in saved:
+            episode._restore(snapshot, said)
         raise
 
 

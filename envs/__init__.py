@@ -9,9 +9,32 @@ from .single_player import SinglePlayerEnv
 from .speaker import Message, Observation, RandomAgent, Speaker, Utterance, View
 from .vocabulary import Tokens, Vocabulary, WordVocabulary
 
-register_game("bluff-v0", "duologue.envs.games.bluff:Bluff")
-register_game("red_team-v0", "duologue.envs.games.red_team.game:RedTeam")
-register_game("red_team_text-v0", "duologue.envs.games.red_team_text.game:RedTeamText")
+GAMES = {
+    "battle_of_the_sexes-v0": "matrix.battle_of_the_sexes:BattleOfTheSexes",
+    "bluff-v0": "bluff:Bluff",
+    "dictator-v0": "matrix.dictator:Dictator",
+    "kuhn_poker-v0": "kuhn_poker:KuhnPoker",
+    "leduc_poker-v0": "leduc_poker:LeducPoker",
+    "matching_pennies-v0": "matrix.matching_pennies:MatchingPennies",
+    "one_shot_red_team-v0": "tiny_red_team:one_shot_red_team",
+    "perturbed_rock_paper_scissors-v0": "matrix.perturbed_rock_paper_scissors:PerturbedRockPaperScissors",
+    "prisoners_dilemma-v0": "matrix.prisoners_dilemma:PrisonersDilemma",
+    "random_game-v0": "random_game:RandomGame",
+    "random_preference-v0": "matrix.random_preference:RandomPreference",
+    "red_team-v0": "red_team.game:RedTeam",
+    "red_team_text-v0": "red_team_text.game:RedTeamText",
+    "ring_network-v0": "matrix.ring_network:RingNetwork",
+    "robinson_goforth-v0": "matrix.robinson_goforth:RobinsonGoforth",
+    "rock_paper_scissors-v0": "matrix.rock_paper_scissors:RockPaperScissors",
+    "tic_tac_toe-v0": "tic_tac_toe:TicTacToe",
+    "tiny_bargaining-v0": "tiny_bargaining:TinyBargaining",
+    "tiny_red_team-v0": "tiny_red_team:TinyRedTeam",
+    "tiny_referential-v0": "tiny_referential:TinyReferential",
+}
+"""The package's own games: the class or factory, below `duologue.envs.games`."""
+
+for _name, _entry_point in GAMES.items():
+    register_game(_name, f"duologue.envs.games.{_entry_point}")
 
 __all__ = [
     "AGENT_IDS",

@@ -29,7 +29,7 @@ def test_games_are_listed_with_their_sizes() -> None:
     header, *rows = games_table().splitlines()
     assert header.split("  ")[0] == "game"
     assert [row.split()[0] for row in rows] == list(registered_games())
-    assert rows[0].split() == ["bluff-v0", "bettor", "caller", "zero_sum", "13", "2", "1", "10"]
+    assert rows[1].split() == ["bluff-v0", "bettor", "caller", "zero_sum", "13", "2", "1", "10"]
     starts = {row.index("zero_sum") for row in rows if "zero_sum" in row}
     assert starts == {header.index("payoff")}
 

@@ -1,0 +1,1 @@
+"""Equilibrium learners on the exact tree of a small game."""

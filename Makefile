@@ -48,7 +48,7 @@ layers: $(STAMP)  ## import-linter
 bench: $(STAMP)  ## measure steps per second beside PettingZoo's tictactoe, write bench.json
 	$(BIN)/python -m duologue.envs.benchmark
 
-docs: $(STAMP)  ## write docs/games/ from the games' docstrings
+docs: $(STAMP)  ## write docs/games/ and docs/solvers.md from the code
 	$(BIN)/python docs/generate.py
 
 wheel: $(STAMP)  ## build the wheel into dist/

@@ -1,4 +1,4 @@
-"""The command line: `duologue games`, `duologue play`, `duologue train`, `duologue demo`."""
+"""The command line: `duologue games`, `duologue play`, `duologue solve`, `duologue train`, `duologue demo`."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ EPILOG = """\
 examples:
   duologue games                                         what is registered
   duologue play bluff-v0 --player 1 --opponent random    play at the terminal
+  duologue solve kuhn_poker-v0 --algorithm cfr --iterations 1000    how far from equilibrium, exactly
   duologue train gpo --help                              options of an algorithm
   duologue demo --quick                                  the main job, in under a minute
 """
@@ -41,8 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["train"]:
         return _train(arguments[1:])
-    if arguments[:1] == ["demo"]:
-        return _run("demo", arguments[1:])
+    if arguments[:1] in (["demo"], ["solve"]):
+        return _run(arguments[0], arguments[1:])
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
@@ -96,13 +97,14 @@ def write_text(path: Path, text: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="duologue",
-        description="Two-player language games: play them, and train language models on them.",
+        description="Two-player language games: play them, solve them, and train language models on them.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("games", help="list the registered games with their roles, payoff type and sizes")
     _add_play_options(commands.add_parser("play", help="play a game at the terminal against an agent"))
+    commands.add_parser("solve", help="run an equilibrium learner on the exact tree of a small game")
     commands.add_parser("train", help=f"train by one of: {', '.join(TRAINERS)}")
     commands.add_parser("demo", help="train adversary and defender against each other, from nothing to a table")
     return parser

@@ -1,7 +1,8 @@
-"""Write one page per registered game to docs/games/, in the format of PettingZoo's environment pages.
+"""Write the pages that are made from the code: one per registered game to docs/games/, and docs/solvers.md.
 
-Everything on a page comes from the code: the table from the spaces, the arguments from the constructor, the
-rest from the docstring of the game's module. `--check` writes nothing and fails if a page on disk differs.
+A game's page has the format of PettingZoo's environment pages. Everything on it comes from the code: the table from
+the spaces, the arguments from the constructor, the rest from the docstring of the game's module. The solvers' page
+comes from their registry. `--check` writes nothing and fails if a page on disk differs.
 """
 
 from __future__ import annotations
@@ -17,10 +18,33 @@ import docstring_parser
 from gymnasium import spaces
 
 import duologue.envs
+from duologue.baselines.exact.registry import algorithm_table
 from duologue.envs.registry import game_factory
 
-PAGES = Path(__file__).resolve().parent / "games"
+DOCS = Path(__file__).resolve().parent
 SECTIONS = ("Rules", "Observation", "Actions", "Rewards", "Known values", "References", "Version history")
+SOLVERS_PAGE = """# Solvers of the exact tier
+
+`duologue solve GAME --algorithm NAME --iterations N` runs one on the exact tree of a game and prints how far its last
+and its average iterate are from equilibrium (NashConv, both players' best-response gains summed). In Python:
+
+```python
+from duologue.baselines.exact.registry import make_solver
+from duologue.baselines.exact.solver import solve
+from duologue.envs import make_game
+from duologue.envs.tree import GameTree
+
+solver = make_solver("cfr_plus", GameTree(make_game("kuhn_poker-v0")), 50)
+for step in solve(solver, 50, every=10):
+    print(step.iteration, step.nash_conv_average, step.value)
+```
+
+{table}
+
+The tests are in tests/baselines/exact/.
+
+<!-- Written by docs/generate.py from the registry; `make docs` writes it again. -->
+"""
 CREATION = """```python
 import duologue.envs, gymnasium, pettingzoo
 
@@ -35,28 +59,29 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing, fail if a page is stale")
     check: bool = parser.parse_args(arguments).check
-    pages = {f"{name}.md": page(name) for name in duologue.envs.registered_games()}
+    pages = {f"games/{name}.md": page(name) for name in duologue.envs.registered_games()}
+    pages["solvers.md"] = SOLVERS_PAGE.format(table=algorithm_table())
     stale = stale_pages(pages)
     if check:
         for file in stale:
             print(
-                f"docs/games/{file}: expected what the code says, got an old page; run `make docs`",
+                f"docs/{file}: expected what the code says, got an old page; run `make docs`",
                 file=sys.stderr,
             )
         return 1 if stale else 0
-    PAGES.mkdir(exist_ok=True)
     for file in stale:
         if file in pages:
-            (PAGES / file).write_text(pages[file], encoding="utf-8")
+            (DOCS / file).write_text(pages[file], encoding="utf-8")
         else:
-            (PAGES / file).unlink()
-    print(f"docs/games: {len(pages)} pages, {len(stale)} of them changed")
+            (DOCS / file).unlink()
+    print(f"docs: {len(pages)} pages, {len(stale)} of them changed")
     return 0
 
 
 def stale_pages(pages: dict[str, str]) -> list[str]:
     """Return the files on disk that are missing, differ, or belong to no game."""
-    on_disk = {file.name: file.read_text(encoding="utf-8") for file in PAGES.glob("*.md")}
+    files = [*DOCS.glob("games/*.md"), *DOCS.glob("solvers.md")]
+    on_disk = {file.relative_to(DOCS).as_posix(): file.read_text(encoding="utf-8") for file in files}
     return sorted(file for file in pages.keys() | on_disk.keys() if pages.get(file) != on_disk.get(file))
 
 

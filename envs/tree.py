@@ -52,6 +52,7 @@ __all__ = [
     "nash_conv",
     "policy_from_matrix",
     "prefix_returns",
+    "random_profile",
     "state_values",
     "uniform_profile",
     "visiting_logprobs",
@@ -76,6 +77,12 @@ class BestResponse(NamedTuple):
 def uniform_profile(tree: GameTree) -> Profile:
     """Return the profile in which every legal token is equally likely."""
     return tree.tables[0].uniform(), tree.tables[1].uniform()
+
+
+def random_profile(tree: GameTree, rng: np.random.Generator) -> Profile:
+    """Return a profile whose every information state is drawn uniformly from the simplex."""
+    first, second = (table.normalise(rng.exponential(size=table.num_actions)) for table in tree.tables)
+    return first, second
 
 
 def check_policy(tree: GameTree, player: int, policy: Policy) -> Policy:

@@ -17,7 +17,7 @@ MODULES = sorted(
     for file in (ROOT / package).rglob("*.py")
     if not file.name.startswith("__") and ">>> " in file.read_text(encoding="utf-8")
 )
-PAGES = sorted((ROOT / "docs" / "games").glob("*.md"))
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 
@@ -43,7 +43,7 @@ def test_readme_code_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_creation_snippet_of_a_game_page_runs(page: Path) -> None:
+def test_code_of_a_page_runs(page: Path) -> None:
     """`=...` stands for an argument that the reader must fill in, as a file: such a block is not run."""
     for block in python_blocks(page):
         if "=..." not in block:

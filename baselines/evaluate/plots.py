@@ -31,6 +31,8 @@ MAP = colormaps["cividis"]
 
 Curve = tuple[ArrayLike, ArrayLike]
 """x and y of one line."""
+LineStyle = tuple[str, str]
+"""Colour and dashes of one line."""
 
 
 def plot_curves(
@@ -41,6 +43,8 @@ def plot_curves(
     x_label: str,
     y_label: str,
     percent: bool = False,
+    log_scale: bool = False,
+    styles: Mapping[str, LineStyle] | None = None,
 ) -> None:
     """Draw lines over a common x axis.
 
@@ -51,10 +55,13 @@ def plot_curves(
         x_label: with its unit, such as "iteration".
         y_label: with its unit.
         percent: y is a share, 0 to 1, shown as 0 to 100 %.
+        log_scale: both axes are logarithmic.
+        styles: of some lines by their names; the others get the next of ours.
     """
     figure, axes = _figure(8.0, 4.8, title)
-    styles = zip(cycle(COLOURS), cycle(DASHES), cycle(MARKERS), strict=False)
-    for (name, (x, y)), (colour, dash, marker) in zip(series.items(), styles, strict=False):
+    default_styles = zip(cycle(COLOURS), cycle(DASHES), cycle(MARKERS), strict=False)
+    for (name, (x, y)), (*style, marker) in zip(series.items(), default_styles, strict=False):
+        colour, dash = (styles or {}).get(name, style)
         every = max(1, -(-np.size(x) // MAX_MARKERS))
         axes.plot(
             np.asarray(x), np.asarray(y), label=name, color=colour, linestyle=dash, linewidth=2.0,
@@ -63,6 +70,9 @@ def plot_curves(
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.margins(x=0.02)
+    if log_scale:
+        axes.set_xscale("log")
+        axes.set_yscale("log")
     if percent:
         axes.set_ylim(-0.02, 1.02)
         _percent_axis(axes)

@@ -1,11 +1,14 @@
-"""Who decides: random, scripted, echoing, human, and language models. Importing this needs no torch."""
+"""Who decides: random, scripted, echoing, tabular, human, and language models. Importing this needs no torch."""
 
 from typing import TYPE_CHECKING
 
 from .agent import Agent, RandomAgent, Speaker, Utterance, View, utter
 from .human import HumanAgent, Quit
 from .loading import AGENT_SPECS, load_agent
+from .mixture import MixtureAgent
+from .policies import TokenPolicy, policy_of, profile_of, pure_policy_of
 from .scripted import EchoAgent, FunctionAgent, ScriptedAgent
+from .tabular import TabularAgent
 
 if TYPE_CHECKING:
     from .language_model import CausalLMAgent
@@ -17,13 +20,19 @@ __all__ = [
     "EchoAgent",
     "FunctionAgent",
     "HumanAgent",
+    "MixtureAgent",
     "Quit",
     "RandomAgent",
     "ScriptedAgent",
     "Speaker",
+    "TabularAgent",
+    "TokenPolicy",
     "Utterance",
     "View",
     "load_agent",
+    "policy_of",
+    "profile_of",
+    "pure_policy_of",
     "utter",
 ]
 

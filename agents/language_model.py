@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
@@ -19,6 +20,8 @@ from ..envs import Ending, Observation, Utterance, View, Vocabulary
 
 VALUE_HEAD_FILE = "value_head.safetensors"
 SAMPLING_FILE = "sampling.json"
+OBSERVATIONS_AT_ONCE = 256
+"""How many observations `token_probabilities` gives to the model in one batch."""
 
 
 class TokenEvaluation(NamedTuple):
@@ -129,6 +132,16 @@ class CausalLMAgent:
         token, _ = _draw(self._legal_logits(logits, legal[None]), rng)
         return int(token[0])
 
+    @torch.no_grad()
+    def token_probabilities(self, observations: Sequence[Observation]) -> NDArray[np.float64]:
+        """Return the distribution that its next token is sampled from at each observation; shape (N, V)."""
+        probabilities = np.zeros((len(observations), self.vocabulary.size))
+        with evaluating(self.model):
+            for start in range(0, len(observations), OBSERVATIONS_AT_ONCE):
+                part = observations[start : start + OBSERVATIONS_AT_ONCE]
+                probabilities[start : start + len(part)] = self._next_probabilities(part).cpu().numpy()
+        return probabilities
+
     def evaluate(
         self, tokens: Tensor, attention_mask: Tensor, policy_token_mask: Tensor, legal_mask: Tensor | None = None
     ) -> TokenEvaluation:
@@ -161,6 +174,23 @@ class CausalLMAgent:
             values = self.value_head(hidden.to(self.value_head.weight.dtype)).squeeze(-1)
         empty = own.new_zeros(tokens.shape)
         return TokenEvaluation(*(empty.masked_scatter(policy_token_mask, part) for part in (own, entropies, values)))
+
+    def _next_probabilities(self, observations: Sequence[Observation]) -> Tensor:
+        """Return the next token's distribution (N, V) by one forward pass over right-padded views."""
+        device = self._sayable.device
+        told = [torch.from_numpy(np.trim_zeros(o["observation"], "b").astype(np.int64)) for o in observations]
+        inputs = nn.utils.rnn.pad_sequence(told, batch_first=True).to(device)
+        lengths = torch.tensor([len(one) for one in told], device=device)
+        columns, column = torch.unique(lengths - 1, return_inverse=True)
+        output = self.model(
+            input_ids=inputs,
+            attention_mask=torch.arange(inputs.shape[1], device=device) < lengths[:, None],
+            use_cache=False,
+            logits_to_keep=columns,
+        )
+        masks = torch.from_numpy(np.stack([o["action_mask"] for o in observations]).astype(bool)).to(device)
+        logits = output.logits[torch.arange(len(told), device=device), column]
+        return self._legal_logits(logits, self._padded(masks)).double().softmax(-1)[:, : self.vocabulary.size]
 
     def _padded(self, legal: Tensor) -> Tensor:
         """Return legal masks (N, V) as wide as the model's logits, which may have rows beyond the vocabulary."""

@@ -76,6 +76,11 @@ class RandomAgent:
         """Return one legal token for an AEC observation."""
         return int(rng.choice(np.flatnonzero(observation["action_mask"])))
 
+    def token_probabilities(self, observations: Sequence[Observation]) -> NDArray[np.float64]:
+        """Return the distribution of its next token at each observation: every legal token alike; shape (N, V)."""
+        masks = np.array([observation["action_mask"] for observation in observations], dtype=np.float64)
+        return masks / masks.sum(-1, keepdims=True) if len(masks) else masks
+
     def _utter(self, view: View, rng: np.random.Generator) -> Utterance:
         tokens: Tokens = ()
         logprobs: list[float] = []

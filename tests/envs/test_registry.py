@@ -49,9 +49,7 @@ def test_name_is_registered_once() -> None:
 @pytest.mark.parametrize("function", [make, make_game])
 def test_unknown_game_is_named_with_the_nearest(function: Any) -> None:
     """As a misspelt one mostly is."""
-    with pytest.raises(
-        ValueError, match=r"expected one of .*bluff-v0, .* got 'bluf-v0'; did you mean 'bluff-v0'"
-    ):
+    with pytest.raises(ValueError, match=r"expected one of .*bluff-v0, .* got 'bluf-v0'; did you mean 'bluff-v0'"):
         function("bluf-v0")
     with pytest.raises(ValueError, match=r"game: expected one of .*, got 'xyz'$"):
         function("xyz")

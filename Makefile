@@ -45,8 +45,9 @@ types: $(STAMP)  ## mypy --strict over the package, the tests and the examples
 layers: $(STAMP)  ## import-linter
 	$(BIN)/lint-imports
 
-bench: $(STAMP)  ## measure steps per second beside PettingZoo's tictactoe, write bench.json
+bench: $(STAMP)  ## measure steps per second and exact NashConv beside other libraries' (bench.json, docs/performance.md)
 	$(BIN)/python -m duologue.envs.benchmark
+	$(BIN)/python -m duologue.baselines.exact.benchmark --markdown docs/performance.md
 
 docs: $(STAMP)  ## write docs/games/ and docs/solvers.md from the code
 	$(BIN)/python docs/generate.py

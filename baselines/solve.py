@@ -7,6 +7,7 @@ average of the iterates, both exact.
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import os
 import sys
@@ -84,7 +85,8 @@ def _kept(reports: Reports, name: str) -> Callable[[SolveStep], None]:
 def _print_table(options: argparse.Namespace, name: str, solver: Solver, keep: Callable[[SolveStep], None]) -> None:
     entry, bounded = SOLVERS[name], isinstance(solver, Bounded)
     columns = (*COLUMNS, "bound") if bounded else COLUMNS
-    _write(f"\n{name}: {entry.paper}; guarantee: {entry.guarantee}")
+    guarantee = entry.guarantee if solver.tree.is_zero_sum else "none, the game is not zero-sum"
+    _write(f"\n{name}: {entry.paper}; guarantee: {guarantee}")
     _write("".join(f"{column:>18}" for column in columns))
     printed = set(_rows(options.iterations, options.every))
     for step in _reports(solver, sorted(printed | set(_between(options.iterations, options.every))), keep):
@@ -92,7 +94,7 @@ def _print_table(options: argparse.Namespace, name: str, solver: Solver, keep: C
             numbers = [step.nash_conv_last, step.nash_conv_average, step.value]
             if isinstance(solver, Bounded):
                 numbers.append(solver.bound(step.iteration))
-            cells = ("-" if number is None else f"{number:.6g}" for number in numbers)
+            cells = ("-" if number is None else f"{round(number, 12) + 0.0:.6g}" for number in numbers)
             _write(f"{step.iteration:>18}" + "".join(f"{cell:>18}" for cell in cells))
 
 
@@ -135,14 +137,27 @@ def _check(options: argparse.Namespace) -> list[str]:
         number = getattr(options, name)
         if number is not None and number < 1:
             raise ValueError(f"--{name.replace('_', '-')}: expected an integer of at least 1, got {number}")
+    if options.start_seed is not None and options.start_seed < 0:
+        raise ValueError(f"--start-seed: expected an integer of at least 0, got {options.start_seed}")
+    if options.plot is not None:
+        _check_plot(options.plot)
     names: list[str] = options.algorithm.split(",")
     for name in names:
+        if options.start_seed is not None and "initial_profile" not in inspect.signature(solver_class(name)).parameters:
+            raise ValueError(f"--start-seed: expected an algorithm that can start anywhere, got {name}")
         solver_class(name)
     if len(set(names)) < len(names):
         raise ValueError(f"--algorithm: expected each name once, got {options.algorithm!r}")
     if options.json and len(names) > 1:
         raise ValueError(f"--json: expected one algorithm, got {len(names)}: {options.algorithm}")
     return names
+
+
+def _check_plot(path: Path) -> None:
+    """Raise now what would be found out after the last iteration."""
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if path.is_dir() or not path.name or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ValueError(f"--plot: expected a file in a folder that can be written, got {str(path)!r}")
 
 
 def _enumerate(options: argparse.Namespace) -> GameTree:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .engine import masks_of
-from .game import PLAYERS, Dialogue, Ending, LanguageGame, Turn
+from .game import PLAYERS, Dialogue, Ending, LanguageGame, Turn, check_probabilities
 from .vocabulary import Tokens
 
 CHANCE, TERMINAL = -1, -2
@@ -22,7 +22,11 @@ CHANCE, TERMINAL = -1, -2
 
 PRIME = (1 << 127) - 1
 BASE = 0x5851F42D4C957F2D14057B7EF767814F % PRIME
+MAX_DEPTH = 10_000
+"""The most tokens in one line of play."""
 NUM_PROBES = 65
+PROBED_SHARE = 1e6
+"""A probe that has found so many times the budget stops: that is enough to refuse."""
 CHECK_EVERY = 4096
 BYTES_PER_NODE = 170
 """Peak while a tree is made; measured on random games, see docs/performance.md."""
@@ -33,11 +37,13 @@ class TreeTooLarge(ValueError):
     """A game has more nodes than the budget allows."""
 
     def __init__(self, game: LanguageGame[Any], estimate: float, max_nodes: int, max_bytes: int) -> None:
-        """Say how large the tree was estimated to be, in nodes and bytes."""
-        size = estimate * (BYTES_PER_NODE + BYTES_PER_INFOSTATE)
+        """Say how large the tree was estimated to be, in nodes and bytes; probes that were cut short say "more"."""
+        least = estimate >= PROBED_SHARE * max_nodes
+        nodes = f"{'more than ' if least else ''}{min(estimate, PROBED_SHARE * max_nodes):.3g}"
+        size = min(estimate, PROBED_SHARE * max_nodes) * (BYTES_PER_NODE + BYTES_PER_INFOSTATE)
         super().__init__(
             f"GameTree({type(game).__name__}): expected at most {max_nodes:,} nodes and {max_bytes / 2**30:.3g} GiB, "
-            f"got an estimate of {estimate:.3g} nodes and up to {size / 2**30:.3g} GiB; "
+            f"got an estimate of {nodes} nodes and up to {size / 2**30:.3g} GiB; "
             "raise max_nodes or max_bytes, or choose a smaller game"
         )
         self.estimated_nodes = estimate
@@ -127,7 +133,8 @@ class Walker:
         if position.thinking:
             full = len(position.thought or ()) >= self.game.max_thought_tokens
             return (self._closing,) if full else self._thinking
-        tokens = self.game.legal_tokens(position.dialogue, position.spoken)
+        narrowed = self.game.legal_tokens(position.dialogue, position.spoken)
+        tokens = None if narrowed is None else tuple(narrowed)
         first = not position.spoken and position.thought is None
         found = self._legal_of.get((tokens, first))
         if found is None:
@@ -186,7 +193,7 @@ class Walker:
         game, listener = self.game, 1 - speaker
         heard = game.hears(dialogue, listener)
         if heard is not None:
-            key = (heard, speaker, listener)
+            key = (tuple(heard), speaker, listener)
             frame = self._frames.get(key)
             if frame is None:
                 opening = game.vocabulary.open_turn(speaker, listener)
@@ -229,9 +236,10 @@ def walk(
     outcomes = game.deals.outcomes()
     if outcomes is None:
         raise ValueError(f"GameTree({type(game).__name__}): expected deals that can be listed, got SampledDeals")
+    check_probabilities(outcomes)
     deals = {deal: probability for deal, probability in outcomes.items() if probability > 0}
     walker, nodes = Walker(game), Walk()
-    estimates = probe(walker, list(deals))
+    estimates = probe(walker, list(deals), most=PROBED_SHARE * max_nodes)
     if np.median(estimates) > 4 * min(max_nodes, max_bytes / BYTES_PER_NODE):
         raise TreeTooLarge(game, float(np.mean(estimates)), max_nodes, max_bytes)
     nodes.add(-1, -1, -1, 0, (0.0, 0.0), 1.0)
@@ -247,14 +255,23 @@ def walk(
     return nodes, list(deals)
 
 
-def probe(walker: Walker, deals: list[Any], *, num_probes: int = NUM_PROBES, seed: int = 0) -> list[float]:
-    """Return unbiased estimates of the number of nodes, one for each random play (Knuth, 1975)."""
+def probe(
+    walker: Walker, deals: list[Any], *, num_probes: int = NUM_PROBES, most: float = np.inf, seed: int = 0
+) -> list[float]:
+    """Return unbiased estimates of the number of nodes, one for each random play (Knuth, 1975).
+
+    A play stops where its estimate passes `most`.
+
+    Raises:
+        ValueError: a line of play that is longer than `MAX_DEPTH` tokens.
+    """
     rng = np.random.default_rng(seed)
     estimates = []
     for _ in range(num_probes):
         position, weight = walker.start(deals[int(rng.integers(len(deals)))]), float(len(deals))
-        total = 1.0 + weight
-        while position is not None:
+        total, depth = 1.0 + weight, 0
+        while position is not None and total <= most:
+            _check_depth(walker.game, depth := depth + 1)
             legal = walker.legal(position)
             weight *= len(legal)
             total += weight
@@ -271,6 +288,7 @@ def _walk_deal(walker: Walker, nodes: Walk, deal: Any, probability: float) -> It
     while stack:
         parent, token, action, depth, position = stack.pop()
         after, rewards = walker.say(position, token)
+        _check_depth(walker.game, depth)
         node = nodes.add(parent, token, action, depth, rewards, probability)
         _branch(walker, nodes, node, after, depth, stack)
         if node % CHECK_EVERY == 0:
@@ -298,6 +316,13 @@ def _branch(
         )
     for k in range(len(legal) - 1, -1, -1):
         stack.append((node, legal[k], first + k, depth + 1, position))
+
+
+def _check_depth(game: LanguageGame[Any], depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise ValueError(
+            f"GameTree({type(game).__name__}): expected lines of play of at most {MAX_DEPTH:,} tokens, got a longer one"
+        )
 
 
 def _bytes(nodes: Walk) -> int:

@@ -6,6 +6,7 @@ pure: they draw nothing, log nothing, change nothing. Chance is declared by `Dea
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -83,7 +84,10 @@ class Dialogue(Generic[DealT]):
 
     def extend(self, turn: Turn) -> Dialogue[DealT]:
         """Return the successor state T(s, a) = [s, a], one turn longer."""
-        return Dialogue(self.deal, (*self.turns, turn))
+        longer: Dialogue[DealT] = object.__new__(Dialogue)  # the turns so far need no second look
+        object.__setattr__(longer, "deal", self.deal)
+        object.__setattr__(longer, "turns", (*self.turns, turn))
+        return longer
 
     def upto(self, num_turns: int) -> Dialogue[DealT]:
         """Return the state that stood after `num_turns` turns."""
@@ -102,6 +106,14 @@ class Deals(Protocol[DealT]):
         ...
 
 
+def check_probabilities(outcomes: Mapping[DealT, float]) -> None:
+    """Raise ValueError unless there is an outcome, and the probabilities are >= 0 and sum to 1 within 1e-9."""
+    proper = all(probability >= 0 for probability in outcomes.values())
+    if not proper or not abs(math.fsum(outcomes.values()) - 1) <= 1e-9:
+        some = ", ".join(f"{deal!r}: {probability}" for deal, probability in list(outcomes.items())[:8])
+        raise ValueError(f"deals: expected probabilities >= 0 that sum to 1, got {{{some}}}")
+
+
 class FiniteDeals(Generic[DealT]):
     """Deals listed with their probabilities.
 
@@ -111,9 +123,7 @@ class FiniteDeals(Generic[DealT]):
 
     def __init__(self, probabilities: Mapping[DealT, float]) -> None:
         """Check the table: at least one deal, probabilities >= 0 that sum to 1 within 1e-9."""
-        total = sum(probabilities.values())
-        if not probabilities or abs(total - 1) > 1e-9 or min(probabilities.values()) < 0:
-            raise ValueError(f"deals: expected probabilities >= 0 that sum to 1, got {dict(probabilities)!r}")
+        check_probabilities(probabilities)
         self._outcomes = dict(probabilities)
         self._deals = list(probabilities)
         self._cumulative = np.cumsum(list(probabilities.values()))
@@ -168,7 +178,10 @@ class LanguageGame(ABC, Generic[DealT]):
     """The most tokens in the announcements that follow one turn."""
     roles: tuple[str, str] = ("player one", "player two")
     forfeit_cost: float = 1.0
-    """What an illegal turn costs its speaker; the payoff type decides what the other player gets."""
+    """What an illegal turn costs its speaker; the payoff type decides what the other player gets.
+
+    It should be no less than the most that a player can lose, or forfeiting may pay.
+    """
 
     @abstractmethod
     def next_player(self, dialogue: Dialogue[DealT]) -> int | None:

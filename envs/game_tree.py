@@ -21,8 +21,9 @@ class GameTree:
     """Every line of play of a game as flat arrays, breadth first.
 
     Node 0 is the root, where chance deals; its children are the deals, and all other edges are tokens. A node is the
-    state s that its edges lead to; rewards stand at the edge into a node. Illegal tokens are not in the tree: who
-    never says one is never paid for one.
+    state s that its edges lead to; rewards stand at the edge into a node. Illegal tokens are not in the tree, so that
+    its equilibria are those of players who never forfeit; that is no loss where a forfeit costs the most that can be
+    lost, or what a legal word secures, as in every registered game.
     """
 
     parent: NDArray[np.int32]
@@ -103,8 +104,8 @@ class GameTree:
 
     @cached_property
     def is_zero_sum(self) -> bool:
-        """Whether the players' rewards sum to 0 at every edge."""
-        return bool((np.abs(self.rewards.sum(1)) <= TOLERANCE).all())
+        """Whether the players' rewards sum to 0 at every edge, within 1e-9 of the largest."""
+        return bool((np.abs(self.rewards.sum(1)) <= TOLERANCE * np.abs(self.rewards).max()).all())
 
     @cached_property
     def payoff_range(self) -> float:

@@ -20,7 +20,7 @@ Policy = NDArray[np.float64]
 """One player's policy: the probability of each of its actions, all information states in one array; shape (A,)."""
 
 TIE = 1e-12
-"""Action values closer than this count as equal; the first action wins."""
+"""Action values closer than this, as a share of the largest, count as equal; the first action wins."""
 
 
 def sums_by(index: Ints | NDArray[np.int32], weights: Floats, size: int) -> Floats:
@@ -127,9 +127,12 @@ class InfostateTable:
 
     def greedy(self, values: Floats, *, ties: str = "first") -> Policy:
         """Return the pure policy that takes the best of `values` (A,), the "first" or "last" within `TIE` of it."""
+        if ties not in ("first", "last"):
+            raise ValueError(f'ties: expected "first" or "last", got {ties!r}')
         order = np.arange(self.num_actions, dtype=np.float64)
         order = -order if ties == "first" else order
-        best = np.where(values >= self.spread(self.maxima(values)) - TIE, order, -np.inf)
+        near = TIE * np.abs(values).max(initial=0.0)
+        best = np.where(values >= self.spread(self.maxima(values)) - near, order, -np.inf)
         chosen: Policy = np.equal(best, self.spread(self.maxima(best))).astype(np.float64)
         return chosen
 

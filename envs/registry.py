@@ -70,6 +70,10 @@ def parse_option(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
         raise ValueError(f"option: expected NAME=VALUE, got {text!r}")
+    if value in ("True", "False", "None"):
+        raise ValueError(
+            f"option {name}: expected JSON, { ({'None': 'null'}.get(value) or value.lower()) }, got {value}"
+        )
     try:
         return name, json.loads(value)
     except json.JSONDecodeError:
@@ -88,7 +92,17 @@ def make_game(name: str, **options: Any) -> LanguageGame[Any]:
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise TypeError(f"{name}: expected options among {sorted(known)}, got {unknown}")
+    for option, value in options.items():
+        _check_type(name, known[option], value)
     return factory(**options)
+
+
+def _check_type(name: str, option: inspect.Parameter, value: object) -> None:
+    """Raise TypeError where a plain option is of another type: "no" is true, and 2.5 is no number of rounds."""
+    asked = getattr(option.annotation, "__name__", option.annotation)
+    fits = {"bool": bool, "int": int, "float": (int, float), "str": str}.get(asked)
+    if fits is not None and (not isinstance(value, fits) or (isinstance(value, bool) and asked != "bool")):
+        raise TypeError(f"{name}: expected {option.name} of type {asked}, got {value!r}")
 
 
 def make(name: str, *, render_mode: str | None = None, **options: Any) -> LanguageGameEnv[Any]:

@@ -174,6 +174,8 @@ def conditional_visiting_probabilities(tree: GameTree, profile: Sequence[Policy]
     The probabilities after s are multiplied, not divided, so that it is defined where the profile never comes. For an
     edge (s, a), take the node that it leads to.
     """
+    if not 0 <= node < tree.num_nodes:
+        raise ValueError(f"node: expected a number from 0 to {tree.num_nodes - 1}, got {node}")
     probabilities, reach = edge_probabilities(tree, profile), np.zeros(tree.num_nodes)
     reach[node] = 1.0
     for nodes in tree.levels[1:]:
@@ -225,7 +227,7 @@ def counterfactual_values(tree: GameTree, player: int, profile: Sequence[Policy]
     For an information state I and a token a this is the sum over the nodes s in I of chance's and the opponent's
     probability of coming to s, times the player's return after s and a (Zinkevich et al., 2007).
     """
-    table, other = tree.tables[player], tree.tables[1 - player]
+    table, other, profile = tree.tables[player], tree.tables[1 - player], check_profile(tree, profile)
     gradient = tree.gradient(player, other.reach(profile[1 - player]))
     return table.back_up(gradient, profile[player])
 
@@ -276,9 +278,11 @@ def mix_by_own_reach(tree: GameTree, player: int, policies: Sequence[Policy], we
         weights: >= 0, not all 0; they need not sum to 1.
     """
     table = tree.tables[player]
-    if not policies or len(policies) != len(weights) or min(weights) < 0 or not sum(weights) > 0:
+    proper = len(policies) == len(weights) > 0 and all(weight >= 0 for weight in weights)
+    if not proper or not 0 < sum(weights) < np.inf:
         raise ValueError(f"weights: expected {len(policies)} numbers >= 0, one a policy, not all 0, got {weights}")
-    plans = [weight * table.reach(policy) for policy, weight in zip(policies, weights, strict=True)]
+    checked = [check_policy(tree, player, policy) for policy in policies]
+    plans = [weight * table.reach(policy) for policy, weight in zip(checked, weights, strict=True)]
     return table.policy_of(np.sum(plans, axis=0))
 
 
@@ -354,7 +358,7 @@ def backward_induction(tree: GameTree) -> tuple[Profile, Floats]:
         mover = tree.player[tree.parent[nodes]]
         own = edge[np.arange(len(edge)), mover]
         best = np.repeat(np.maximum.reduceat(own, first), np.diff([*first.tolist(), len(own)]))
-        ranks = np.where(own >= best - TIE, np.arange(len(own)), len(own))
+        ranks = np.where(own >= best - TIE * np.abs(own).max(), np.arange(len(own)), len(own))
         chosen = np.minimum.reduceat(ranks, first)
         worth[parents] = edge[chosen]
         for player in PLAYERS:

@@ -96,6 +96,8 @@ def test_play_passes_options_to_the_game() -> None:
     """`--option num_rounds=2`: numbers and booleans as JSON, anything else as text."""
     assert parse_option("num_rounds=2") == ("num_rounds", 2)
     assert parse_option("seeded=false") == ("seeded", False)
+    with pytest.raises(ValueError, match="option seeded: expected JSON, false, got False"):
+        parse_option("seeded=False")
     assert parse_option("intent=hidden") == ("intent", "hidden")
     episode = play("red_team-v0", human=ScriptedAgent([""]), num_rounds=2)
     assert len(episode.dialogue.turns) == 4

@@ -9,7 +9,7 @@ Observation: each player is told its own card; both hear all turns.
 Actions: one word a turn, "check" or "bet", after a bet "fold" or "call".
 
 Rewards: zero-sum, in chips, at the end: the winner gains what the loser put in, 1 after two checks or a fold, 2 after
-a call. An illegal token costs 1.
+a call. An illegal token costs 2, so that forfeiting never pays.
 
 Known values: 12 information states and 30 terminal states. The game is worth -1/18 to player 0. Player 0 has one
 equilibrium for each a in [0, 1/3]: it bets a jack with probability a, a queen never, a king with 3a; when it has
@@ -72,6 +72,7 @@ class KuhnPoker(LanguageGame[Cards]):
     max_turns = 3
     max_turn_tokens = 1
     max_briefing_tokens = 1
+    forfeit_cost = 2.0
     roles = ("first", "second")
 
     def next_player(self, dialogue: Dialogue[Cards]) -> int | None:

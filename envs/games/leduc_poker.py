@@ -13,7 +13,8 @@ card after the first round.
 
 Actions: one word a turn, "fold", "call" or "raise".
 
-Rewards: zero-sum, in chips, at the end: the winner gains what the loser put in, at most 13. An illegal token costs 1.
+Rewards: zero-sum, in chips, at the end: the winner gains what the loser put in, at most 13. An illegal token
+costs 13, so that forfeiting never pays.
 
 Known values: 936 information states, half of them each player's, as the suits are told apart (which changes no value).
 If all words are equally likely, player 0 loses 5/64, the best responses gain 693/320 and 1487/576, and NashConv is
@@ -125,6 +126,7 @@ class LeducPoker(LanguageGame[Cards]):
     max_turn_tokens = 1
     max_briefing_tokens = 1
     max_announcement_tokens = 1
+    forfeit_cost = 13.0
     roles = ("first", "second")
 
     def next_player(self, dialogue: Dialogue[Cards]) -> int | None:

@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -233,3 +234,27 @@ def test_start_is_drawn_with_a_seed(capsys: pytest.CaptureFixture[str]) -> None:
     assert uniform["nash_conv_last"] == pytest.approx(0, abs=1e-12)
     assert last["nash_conv_last"] > 0.5 > last["nash_conv_average"]
     assert first["iteration"] == 499
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--plot", "."], "--plot: expected a file in a folder that can be written, got '.'"),
+        (["--start-seed", "-1"], "--start-seed: expected an integer of at least 0, got -1"),
+        (["--algorithm", "double_oracle", "--start-seed", "1"], "--start-seed: expected an algorithm that can start"),
+    ],
+)
+def test_what_would_fail_at_the_end_is_refused_at_the_start(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is printed before that."""
+    with pytest.raises(ValueError, match=re.escape(message)):
+        main(["kuhn_poker-v0", "--algorithm", "cfr", "--iterations", "3", *arguments])
+    assert capsys.readouterr().out == ""
+
+
+def test_no_guarantee_is_claimed_where_none_holds(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Averages of no-regret learners are equilibria of zero-sum games."""
+    path = str(tmp_path / "p.png")
+    main(["prisoners_dilemma-v0", "--algorithm", "cfr", "--iterations", "3", "--plot", path])
+    assert "guarantee: none, the game is not zero-sum" in capsys.readouterr().out

@@ -40,6 +40,15 @@ def test_registered_game_is_made_by_all_three_registries(whisper_name: str) -> N
     assert isinstance(gymnasium.make(f"duologue/{whisper_name}").unwrapped, SinglePlayerEnv)
 
 
+def test_option_of_another_type_is_refused() -> None:
+    """ "False" as text is true, so that it would silently do the opposite."""
+    with pytest.raises(TypeError, match="random_game-v0: expected irregular of type bool, got 'no'"):
+        make_game("random_game-v0", irregular="no")
+    with pytest.raises(TypeError, match=r"random_game-v0: expected num_turns of type int, got 2\.5"):
+        make_game("random_game-v0", num_turns=2.5)
+    assert make_game("random_game-v0", hidden_share=1, irregular=True).max_turns == 4
+
+
 def test_name_is_registered_once() -> None:
     """A changed rule is a new version."""
     with pytest.raises(ValueError, match="name: expected one not yet registered, got 'bluff-v0'"):

@@ -43,7 +43,7 @@ from duologue.envs.tree import (
 )
 
 from .games_for_tests import Coordination, Whisper
-from .tree_games import Aside, Corridor, Forgetful, Sequel, Tattling, WrongSum
+from .tree_games import NO, YES, Aside, Corridor, Endless, Forgetful, Listed, OwnDeals, Sequel, Tattling, WrongSum
 
 FOLD, BET = Bluff.vocabulary.encode("fold bet")
 
@@ -461,6 +461,23 @@ def test_bad_policy_is_refused(policy: np.ndarray, message: str) -> None:
         nash_conv(tree, (tree.tables[0].uniform(), policy))
 
 
+def test_functions_that_take_policies_check_them() -> None:
+    """A wrong number must not be passed on."""
+    tree = GameTree(Bluff())
+    wrong = np.array([0.5, 0.6])
+    with pytest.raises(ValueError, match="policy of player 1: expected probabilities that sum to 1"):
+        counterfactual_values(tree, 0, (tree.tables[0].uniform(), wrong))
+    with pytest.raises(ValueError, match="policy of player 1: expected probabilities that sum to 1"):
+        mix_by_own_reach(tree, 1, [wrong], [1.0])
+    for weights in ([np.inf], [np.nan], [-1.0], [0.0], []):
+        with pytest.raises(ValueError, match="weights: expected 1 numbers >= 0"):
+            mix_by_own_reach(tree, 1, [tree.tables[1].uniform()], weights)
+    with pytest.raises(ValueError, match='ties: expected "first" or "last", got \'random\''):
+        best_response(tree, 0, tree.tables[1].uniform(), ties="random")
+    with pytest.raises(ValueError, match="node: expected a number from 0 to 10, got -1"):
+        conditional_visiting_probabilities(tree, (tree.tables[0].uniform(), tree.tables[1].uniform()), -1)
+
+
 def test_profile_is_a_pair() -> None:
     """One policy is not a profile."""
     tree = GameTree(Bluff())
@@ -483,6 +500,30 @@ def test_tree_stops_at_its_budget() -> None:
         GameTree(Aside(), max_nodes=size - 1)
     with pytest.raises(TreeTooLarge, match="raise max_nodes or max_bytes"):
         GameTree(Aside(), max_bytes=1_000)
+
+
+def test_very_long_game_is_refused_at_once() -> None:
+    """Two words for ever: a probe stops as soon as it has found more than enough."""
+    with pytest.raises(TreeTooLarge, match=r"Endless\).* got an estimate of more than 1e\+11 nodes"):
+        GameTree(Endless((YES, NO)), max_nodes=100_000)
+
+
+def test_endless_line_of_play_is_refused() -> None:
+    """One word for ever has few nodes and no end."""
+    with pytest.raises(ValueError, match=r"GameTree\(Endless\): expected lines of play of at most 10,000 tokens"):
+        GameTree(Endless((YES,)))
+
+
+@pytest.mark.parametrize("probabilities", [(0.7, 0.7), (np.nan, 1.0), (-0.5, 1.5)])
+def test_deals_of_any_kind_are_checked(probabilities: tuple[float, float]) -> None:
+    """Probabilities that do not sum to 1 would give returns that no play has."""
+    with pytest.raises(ValueError, match="deals: expected probabilities >= 0 that sum to 1, got"):
+        GameTree(OwnDeals(probabilities))
+
+
+def test_rules_may_give_lists_for_tuples() -> None:
+    """The engine takes either, so the tree does."""
+    assert GameTree(Listed()).num_nodes == GameTree(Sequel()).num_nodes
 
 
 def test_probes_estimate_the_size() -> None:

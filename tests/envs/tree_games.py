@@ -127,3 +127,42 @@ class WrongSum(Sequel):
     """Says that it is zero-sum and is not."""
 
     payoff = Payoff.ZERO_SUM
+
+
+class Endless(Sequel):
+    """Goes on for ever with the words that it is given."""
+
+    max_turns: Any = float("inf")
+
+    def __init__(self, words: Tokens) -> None:
+        self.words = words
+
+    def next_player(self, dialogue: Dialogue[None]) -> int | None:
+        return len(dialogue.turns) % 2
+
+    def legal_tokens(self, dialogue: Dialogue[None], prefix: Tokens) -> Tokens:
+        return self.words
+
+
+class OwnDeals(Sequel):
+    """Lists its deals by a class of its own."""
+
+    deals: Any
+
+    def __init__(self, probabilities: tuple[float, float]) -> None:
+        self.deals = self
+        self.probabilities = probabilities
+
+    def outcomes(self) -> dict[str, float]:
+        """Return two deals."""
+        return dict(zip(("first", "second"), self.probabilities, strict=True))
+
+
+class Listed(Sequel):
+    """Gives lists where tuples are declared."""
+
+    def legal_tokens(self, dialogue: Dialogue[None], prefix: Tokens) -> Any:
+        return [YES, NO]
+
+    def hears(self, dialogue: Dialogue[None], player: int) -> Any:
+        return list(dialogue.turns[-1].tokens)

@@ -117,7 +117,7 @@ def test_all_deals_are_equally_likely() -> None:
 
 
 def test_a_word_outside_the_betting_forfeits() -> None:
-    """Fold when nobody has raised is no legal word, and costs 1."""
+    """Fold when nobody has raised is no legal word, and costs as much as the dearest hand."""
     episode = Episode(LeducPoker(), HAND)
     episode.push(*LeducPoker.vocabulary.encode("fold"))
-    assert (episode.forfeited_by, episode.returns) == (0, [-1.0, 1.0])
+    assert (episode.forfeited_by, episode.returns) == (0, [-13.0, 13.0])

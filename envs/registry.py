@@ -99,9 +99,10 @@ def make_game(name: str, **options: Any) -> LanguageGame[Any]:
 
 def _check_type(name: str, option: inspect.Parameter, value: object) -> None:
     """Raise TypeError where a plain option is of another type: "no" is true, and 2.5 is no number of rounds."""
-    asked = getattr(option.annotation, "__name__", option.annotation)
-    fits = {"bool": bool, "int": int, "float": (int, float), "str": str}.get(asked)
-    if fits is not None and (not isinstance(value, fits) or (isinstance(value, bool) and asked != "bool")):
+    asked = str(getattr(option.annotation, "__name__", option.annotation))
+    kinds: dict[str, tuple[type, ...]] = {"bool": (bool,), "int": (int,), "float": (int, float), "str": (str,)}
+    fits = isinstance(value, kinds.get(asked, (object,)))
+    if not fits or (isinstance(value, bool) and asked in ("int", "float")):
         raise TypeError(f"{name}: expected {option.name} of type {asked}, got {value!r}")
 
 

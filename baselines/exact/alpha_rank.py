@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from ...envs.infostates import Floats
+from .options import check_choice, check_count, check_not_negative
 
 STABLE = 1e-6
 """Raising alpha ends when doubling it moves no strategy's share by more than this."""
@@ -116,12 +117,10 @@ def alpha_rank_two_populations(
 
 def _advantages(matrix: Floats, num_individuals: int, selection: str) -> Floats:
     """Return u / alpha of a mutant (column) among residents (row)."""
-    if selection == "local":
+    if check_choice("selection", selection, ("local", "global")) == "local":
         return matrix.T - matrix
-    if selection != "global":
-        raise ValueError(f"selection: expected 'local' or 'global', got {selection!r}")
     sums = matrix + matrix.T
-    if np.ptp(sums) > 1e-9 * max(1.0, float(np.abs(matrix).max())):
+    if np.ptp(sums) > 1e-9 * float(np.abs(matrix).max()):
         raise ValueError(
             f"payoffs: expected M + M^T constant for global selection, got {sums.min()} to {sums.max()}; "
             "local selection takes any matrix"
@@ -165,7 +164,6 @@ def _raise_alpha(rank: Callable[[Floats], Floats], advantage: Floats, equal: flo
 
 
 def _check_options(alpha: float | None, num_individuals: int) -> None:
-    if alpha is not None and not 0 <= alpha < np.inf:
-        raise ValueError(f"alpha: expected a number >= 0 or None, got {alpha}")
-    if num_individuals < 2:
-        raise ValueError(f"num_individuals: expected an integer of at least 2, got {num_individuals}")
+    if alpha is not None:
+        check_not_negative("alpha", alpha)
+    check_count("num_individuals", num_individuals, least=2)

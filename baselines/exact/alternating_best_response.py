@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ...envs.tree import GameTree, Profile, best_response, check_profile, uniform_profile
+from ...envs.tree import GameTree, Profile, best_response
+from .solver import start_profile
 
 
 class AlternatingBestResponse:
@@ -23,7 +24,7 @@ class AlternatingBestResponse:
         """Start from `initial_profile`, uniform by default."""
         self.tree = tree
         self.iteration = 0
-        self._last = uniform_profile(tree) if initial_profile is None else check_profile(tree, initial_profile)
+        self._last = start_profile(tree, initial_profile)
 
     @property
     def last_profile(self) -> Profile:

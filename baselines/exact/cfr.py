@@ -6,11 +6,12 @@ import numpy as np
 
 from ...envs.game import PLAYERS
 from ...envs.infostates import Floats
-from ...envs.tree import GameTree, Profile, check_profile, counterfactual_values, uniform_profile
-from .solver import AverageProfile
+from ...envs.tree import GameTree, Profile, counterfactual_values
+from .options import check_flag
+from .solver import AveragingSolver
 
 
-class CFR:
+class CFR(AveragingSolver):
     """Regret matching on counterfactual values (CFR).
 
     Paper: Zinkevich, Johanson, Bowling & Piccione, "Regret Minimization in Games with Incomplete Information", NeurIPS
@@ -27,23 +28,9 @@ class CFR:
 
     def __init__(self, tree: GameTree, *, alternating: bool = True, initial_profile: Profile | None = None) -> None:
         """Start without regrets, at `initial_profile`, uniform by default."""
-        self.tree = tree
-        self.iteration = 0
-        self._alternating = alternating
-        start = uniform_profile(tree) if initial_profile is None else check_profile(tree, initial_profile)
-        self._profile = start
+        super().__init__(tree, initial_profile)
+        self._alternating = check_flag("alternating", alternating)
         self._regrets = tuple(np.zeros(table.num_actions) for table in tree.tables)
-        self._average = AverageProfile(tree)
-
-    @property
-    def last_profile(self) -> Profile:
-        """What the regrets recommend now, to be used in the next iteration."""
-        return self._profile
-
-    @property
-    def average_profile(self) -> Profile | None:
-        """The average of the policies that iterations 1 to `iteration` used; None before the first."""
-        return self._average.profile
 
     def step(self) -> None:
         """Use the present policies once: add them to the average and learn from what they would have regretted."""

@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...envs.game import PLAYERS
-from ...envs.infostates import Floats
+from ...envs.infostates import Floats, sums_by
 from ...envs.tree import GameTree, Policy, Profile, best_response
+from .first_order import payoff_unit
 from .linear_programs import solve_matrix_game
-from .meta_solvers import META_SOLVERS, MetaPolicies
+from .meta_solvers import META_SOLVERS, MetaPolicies, MetaSolver
+from .options import check_count, check_not_negative
 
 
 class DoubleOracle:
@@ -36,19 +38,13 @@ class DoubleOracle:
         Args:
             tree: of the game.
             meta_solver: a name in `META_SOLVERS`.
-            tolerance: it has converged when no player can gain more than this.
+            tolerance: it has converged when no player can gain more than this part of the payoff range.
 
         Raises:
             ValueError: no such meta-solver, a negative tolerance, or "nash" and a game that is not zero-sum.
         """
-        if meta_solver not in META_SOLVERS:
-            raise ValueError(f"meta_solver: expected one of {', '.join(META_SOLVERS)}, got {meta_solver!r}")
-        if not tolerance >= 0:
-            raise ValueError(f"tolerance: expected a number >= 0, got {tolerance}")
-        if meta_solver == "nash" and not tree.is_zero_sum:
-            raise ValueError(
-                f"meta_solver: 'nash' needs a zero-sum game, got {type(tree.game).__name__}; the others take any game"
-            )
+        self._solve = _meta_solver(tree, meta_solver)
+        self._tolerance = check_not_negative("tolerance", tolerance) * payoff_unit(tree)
         self.tree = tree
         self.iteration = 0
         self.converged = False
@@ -58,8 +54,6 @@ class DoubleOracle:
         self.payoff_matrices: Floats = np.zeros((2, 0, 0))
         """What both players expect when each plays a member; shape (2, n, m)."""
         self._plans: tuple[list[Floats], list[Floats]] = ([], [])
-        self._solve = META_SOLVERS[meta_solver]
-        self._tolerance = tolerance
         self._last: Profile | None = None
         first = [table.greedy(np.zeros(table.num_actions)) for table in tree.tables]
         self._add(first[0], first[1])
@@ -104,6 +98,16 @@ class DoubleOracle:
         self._mixed_plans = tuple(weights @ np.asarray(plans) for weights, plans in weighed)
 
 
+def _meta_solver(tree: GameTree, name: str) -> MetaSolver:
+    if not isinstance(name, str) or name not in META_SOLVERS:
+        raise ValueError(f"meta_solver: expected one of {', '.join(META_SOLVERS)}, got {name!r}")
+    if name == "nash" and not tree.is_zero_sum:
+        raise ValueError(
+            f"meta_solver: 'nash' needs a zero-sum game, got {type(tree.game).__name__}; the others take any game"
+        )
+    return META_SOLVERS[name]
+
+
 def _extend(tree: GameTree, matrices: Floats, plans: Sequence[Sequence[Floats]]) -> Floats:
     """Return the payoff matrices with one more row and column, those of each player's newest plan; (2, n, m)."""
     rows, columns = np.asarray(plans[0]), np.asarray(plans[1])
@@ -111,8 +115,8 @@ def _extend(tree: GameTree, matrices: Floats, plans: Sequence[Sequence[Floats]])
     extended[:, :-1, :-1] = matrices
     for player in PLAYERS:
         paid = tree.values[:, player]
-        of_columns = np.bincount(tree.columns, paid * rows[-1][tree.rows], columns.shape[1])
-        of_rows = np.bincount(tree.rows, paid * columns[-1][tree.columns], rows.shape[1])
+        of_columns = sums_by(tree.columns, paid * rows[-1][tree.rows], columns.shape[1])
+        of_rows = sums_by(tree.rows, paid * columns[-1][tree.columns], rows.shape[1])
         extended[player, -1, :] = columns @ of_columns
         extended[player, :, -1] = rows @ of_rows
     return extended
@@ -137,15 +141,15 @@ def double_oracle(payoffs: NDArray[np.floating], *, start: int = 0, tolerance: f
     Args:
         payoffs: to the row's strategy, M = -M^T; for a preference matrix P it is 2 P - 1. Shape (n, n).
         start: the only strategy at first.
-        tolerance: stop when the best response gains less than this.
+        tolerance: stop when the best response gains less than this part of the largest payoff.
 
     Raises:
         ValueError: the matrix is not antisymmetric (it names the worst cell), or there is no strategy `start`.
         RuntimeError: the linear program is not exact enough for the tolerance.
     """
-    matrix = np.asarray(payoffs, dtype=np.float64)
-    _check_antisymmetric(matrix)
-    if not 0 <= start < len(matrix):
+    matrix = _antisymmetric(payoffs)
+    enough = check_not_negative("tolerance", tolerance) * (float(np.abs(matrix).max()) or 1.0)
+    if check_count("start", start, least=0) >= len(matrix):
         raise ValueError(f"start: expected a strategy from 0 to {len(matrix) - 1}, got {start}")
     population = [start]
     for iteration in range(1, len(matrix) + 1):
@@ -153,19 +157,22 @@ def double_oracle(payoffs: NDArray[np.floating], *, start: int = 0, tolerance: f
         policy[population] = solve_matrix_game(matrix[np.ix_(population, population)]).x
         values = matrix @ policy
         best = int(values.argmax())
-        if values[best] < tolerance:
+        if values[best] <= enough:
             return OracleResult(policy, tuple(population), iteration, float(values[best]))
         if best in population:
             break
         population.append(best)
-    raise RuntimeError(f"tolerance: a member of the population still gains {values[best]:.3g}, more than {tolerance}")
+    raise RuntimeError(f"tolerance: a member of the population still gains {values[best]:.3g}, more than {enough:.3g}")
 
 
-def _check_antisymmetric(matrix: Floats) -> None:
+def _antisymmetric(payoffs: NDArray[np.floating]) -> Floats:
+    """Return the matrix as float64, once it is known to be antisymmetric."""
+    matrix = np.asarray(payoffs, dtype=np.float64)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size or not np.isfinite(matrix).all():
         raise ValueError(f"payoffs: expected finite numbers of shape (n, n), n >= 1, got shape {matrix.shape}")
     off = np.abs(matrix + matrix.T)
-    if off.max() > 1e-9:
+    if off.max() > 1e-9 * float(np.abs(matrix).max()):
         row, column = np.unravel_index(int(off.argmax()), off.shape)
         pair = (float(matrix[row, column]), float(matrix[column, row]))
         raise ValueError(f"payoffs: expected M[i, j] = -M[j, i], got {pair} at ({row}, {column})")
+    return matrix

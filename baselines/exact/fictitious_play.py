@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ...envs.tree import GameTree, Policy, Profile, best_response, check_profile, uniform_profile
-from .solver import AverageProfile
+from ...envs.tree import GameTree, Policy, Profile, best_response
+from .options import check_choice
+from .solver import AverageProfile, start_profile
 
 
 class FictitiousPlay:
@@ -32,14 +33,12 @@ class FictitiousPlay:
         Raises:
             ValueError: `ties` is neither "first" nor "last", or the start is no profile.
         """
-        if ties not in ("first", "last"):
-            raise ValueError(f"ties: expected 'first' or 'last', got {ties!r}")
         self.tree = tree
         self.iteration = 0
-        self._ties = ties
+        self._ties = check_choice("ties", ties, ("first", "last"))
         self._last: Profile | None = None
         self._members = AverageProfile(tree)
-        self._average = uniform_profile(tree) if initial_profile is None else check_profile(tree, initial_profile)
+        self._average = start_profile(tree, initial_profile)
         self._members.add(self._average)
 
     @property

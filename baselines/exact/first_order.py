@@ -2,59 +2,43 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 
 import numpy as np
 from scipy.sparse import coo_matrix, csr_matrix
 
 from ...envs.game import PLAYERS
-from ...envs.infostates import Floats, InfostateTable
+from ...envs.infostates import Floats, InfostateTable, sums_by
 from ...envs.tree import (
     TERMINAL,
     GameTree,
     Profile,
-    check_profile,
     counterfactual_values,
     prefix_returns,
     uniform_profile,
     visiting_probabilities,
 )
-from .solver import AverageProfile
+from .solver import AveragingSolver
 
 Logits = tuple[Floats, Floats]
 """Both players' logits, one for each action."""
 
 
-class LogitSolver(ABC):
-    """A learner whose policies are the softmax of logits at every information state, both players moving at once.
-
-    Its average profile is that of the policies used by the finished steps, the start included, the newest not yet.
-    """
+class LogitSolver(AveragingSolver):
+    """A learner whose policies are the softmax of logits at every information state, both players moving at once."""
 
     def __init__(self, tree: GameTree, initial_profile: Profile | None) -> None:
         """Start from `initial_profile`, uniform where it is None.
 
         Raises:
             ValueError: the start is no profile, or an action in it has probability 0, which no step could change.
+            FloatingPointError: payoffs out of the range of floats, as `payoff_unit` says.
         """
-        start = uniform_profile(tree) if initial_profile is None else check_profile(tree, initial_profile)
-        if any(np.any(policy <= 0) for policy in start):
+        super().__init__(tree, initial_profile)
+        self._unit = payoff_unit(tree)
+        if any(np.any(policy <= 0) for policy in self._profile):
             raise ValueError("initial_profile: expected probabilities above 0, got an action with probability 0")
-        self.tree = tree
-        self.iteration = 0
-        self._logits: Logits = np.log(start[0]), np.log(start[1])
-        self._profile = start
-        self._average = AverageProfile(tree)
-
-    @property
-    def last_profile(self) -> Profile:
-        """The newest iterate."""
-        return self._profile
-
-    @property
-    def average_profile(self) -> Profile | None:
-        """The average of the iterates that were used, weighted by own reach; None before the first step."""
-        return self._average.profile
+        self._logits: Logits = np.log(self._profile[0]), np.log(self._profile[1])
 
     def step(self) -> None:
         """Replace the policies and add those that were learned from to the average."""
@@ -84,17 +68,6 @@ def both_values(tree: GameTree, profile: Profile) -> Logits:
     return counterfactual_values(tree, 0, profile), counterfactual_values(tree, 1, profile)
 
 
-def require_positive(**numbers: float | None) -> None:
-    """Refuse numbers that are not finite and above 0; None stands for a default and passes.
-
-    Raises:
-        ValueError: the first such number, by name.
-    """
-    for name, number in numbers.items():
-        if number is not None and not (np.isfinite(number) and number > 0):
-            raise ValueError(f"{name}: expected a finite number above 0, got {number}")
-
-
 class Encounters:
     """Where one player's information states and the other's sequences meet: chance's probability of each pair."""
 
@@ -122,8 +95,27 @@ def payoff_scale(tree: GameTree) -> float:
     leaves = tree.player == TERMINAL
     weights = visiting_probabilities(tree, uniform_profile(tree))[leaves]
     returns = prefix_returns(tree)[leaves]
-    scale = 2 * float(np.sqrt(weights @ (returns - weights @ returns) ** 2).max())
+    off = returns - weights @ returns
+    widest = payoff_unit(tree)  # squares of payoffs themselves could overflow, or vanish
+    scale = 2 * widest * float(np.sqrt(weights @ (off / widest) ** 2).max())
     return scale if scale > 0 else 1.0
+
+
+def payoff_unit(tree: GameTree) -> float:
+    """Return the payoff range, or what a game that always pays the same pays, 1 if that is nothing.
+
+    Raises:
+        FloatingPointError: it is so large or so small that step sizes would be 0 or infinite.
+    """
+    with np.errstate(over="ignore", divide="ignore"):
+        unit = tree.payoff_range or float(np.abs(tree.rewards).max()) or 1.0
+        fits = np.isfinite(unit) and np.isfinite(np.divide(1.0, unit))
+    if not fits:
+        raise FloatingPointError(
+            f"{type(tree.game).__name__}: expected a payoff range that is a float, as is one over it, got {unit}; "
+            "another unit of payoff would help"
+        )
+    return unit
 
 
 def value_ranges(tree: GameTree) -> Logits:
@@ -138,7 +130,7 @@ def value_ranges(tree: GameTree) -> Logits:
         at, span = tree.infostate[nodes], spans[nodes, player]
         widest = np.zeros(table.num_infostates)
         np.maximum.at(widest, at, span)
-        ranges.append(np.minimum(widest, np.bincount(at, tree.chance_reach[nodes] * span, table.num_infostates)))
+        ranges.append(np.minimum(widest, sums_by(at, tree.chance_reach[nodes] * span, table.num_infostates)))
     return ranges[0], ranges[1]
 
 

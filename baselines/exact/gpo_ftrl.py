@@ -19,10 +19,11 @@ from ...envs.tree import (
     counterfactual_values,
     expected_returns,
 )
-from .first_order import Logits, LogitSolver, require_positive
+from .first_order import Logits, LogitSolver
+from .options import check_count, check_finite, check_not_negative, check_positive, require_positive
 
 NO_WEIGHT = 1e-200
-"""Entropy that weighs less is nothing beside any payoff, and would overflow as a divisor."""
+"""Entropy that weighs less, beside the payoff range, is nothing, and would overflow as a divisor."""
 
 
 class GPOFTRL(LogitSolver):
@@ -79,14 +80,10 @@ class GPOFTRL(LogitSolver):
         Raises:
             ValueError: a number out of its range, or diversity of another shape; the message names it.
         """
-        if num_iterations < 1:
-            raise ValueError(f"num_iterations: expected an integer of at least 1, got {num_iterations}")
-        if not 0 <= entropy_weight < np.inf:
-            raise ValueError(f"entropy_weight: expected a finite number of at least 0, got {entropy_weight}")
-        own_range = tree.payoff_range if payoff_range is None else payoff_range
-        if not own_range >= tree.payoff_range:
-            raise ValueError(f"payoff_range: expected at least the tree's own {tree.payoff_range}, got {payoff_range}")
+        check_count("num_iterations", num_iterations)
+        check_not_negative("entropy_weight", entropy_weight)
         super().__init__(tree, None)
+        own_range = _payoff_range(tree, payoff_range)
         self._gains: Logits = np.zeros(tree.tables[0].num_actions), np.zeros(tree.tables[1].num_actions)
         bonus = _weighted(tree.tables[0], diversity, diversity_weight)
         self._distortion, widening = _ranges(tree.tables[0], bonus, entropy_weight)
@@ -102,12 +99,16 @@ class GPOFTRL(LogitSolver):
         """Return what NashConv of the average after `iteration` steps cannot exceed; None where nothing is proved.
 
         With terms that is the bound for J, and how far the terms can move either player's best choice.
+
+        Raises:
+            ValueError: `iteration` is below 1: there is no average before the first step.
         """
         bound = self.regularised_bound(iteration)
         return None if bound is None else bound + self._distortion
 
     def regularised_bound(self, iteration: int) -> float | None:
         """Return what `regularised_nash_conv` of the average after `iteration` steps cannot exceed, or None."""
+        check_count("iteration", iteration)
         heard = self.tree.sequences[1, self.tree.player == 0]
         if not self.tree.is_zero_sum or (self._has_terms and heard.any()):
             return None
@@ -150,10 +151,11 @@ class GPOFTRL(LogitSolver):
         """Return the best response to a fixed defender, deepest first: greedy, a softmax where entropy is paid."""
         table, policy = self.tree.tables[0], self.tree.tables[0].uniform()
         weights = table.spread(self._entropies)
+        counts = weights > NO_WEIGHT * self._scales[0].payoff_range
         for level in reversed(table.levels):
             values = table.back_up(gradient + self._entropy_gradient(policy), policy)
-            soft = table.softmax(values / np.where(weights > NO_WEIGHT, weights, 1.0))
-            best = np.where(weights > NO_WEIGHT, soft, table.greedy(values))
+            soft = table.softmax(values / np.where(counts, weights, 1.0))
+            best = np.where(counts, soft, table.greedy(values))
             here = slice(int(table.offsets[level.start]), int(table.offsets[level.stop]))
             policy[here] = best[here]
         return policy
@@ -184,7 +186,8 @@ class _Scales:
 
     def regret(self, eta: float, iteration: int) -> float:
         """Return what the player's regret after `iteration` steps of size `eta` cannot exceed."""
-        return self.sum_log_actions / eta + eta * iteration * self.most_passed * self.payoff_range**2 / 8
+        payoffs = eta * self.payoff_range * self.payoff_range  # the square alone can be more than a float holds
+        return self.sum_log_actions / eta + payoffs * iteration * self.most_passed / 8
 
 
 def entropy_regularised_adversary(rewards: ArrayLike, eta: float) -> Floats:
@@ -197,16 +200,18 @@ def entropy_regularised_adversary(rewards: ArrayLike, eta: float) -> Floats:
         rewards: r(x, y), a row for each prompt and a column for each reply.
         eta: weight of the entropy, at least 0.
 
+    Raises:
+        ValueError: rewards that are no matrix of finite numbers, or `eta` out of its range.
+
     >>> entropy_regularised_adversary([[1.0, 0.0], [0.25, 0.5]], eta=0.0).tolist()
     [0.0, 1.0]
     """
-    best_reply = np.asarray(rewards, dtype=np.float64).max(1)
-    if not eta >= 0:
-        raise ValueError(f"eta: expected a number of at least 0, got {eta}")
-    if eta == 0:
+    best_reply = _matrix("rewards", rewards).max(1)
+    if check_not_negative("eta", eta) == 0:
         weights: Floats = np.eye(len(best_reply))[best_reply.argmin()]
     else:
-        weights = np.exp((best_reply.min() - best_reply) / eta)
+        with np.errstate(over="ignore"):  # what is infinitely far behind is never said
+            weights = np.exp((best_reply.min() - best_reply) / eta)
     distribution: Floats = weights / weights.sum()
     return distribution
 
@@ -220,16 +225,34 @@ def effective_number(distribution: ArrayLike) -> float:
     return float(np.exp(entr(np.asarray(distribution, dtype=np.float64)).sum()))
 
 
+def _matrix(name: str, numbers: ArrayLike) -> Floats:
+    matrix = np.asarray(numbers, dtype=np.float64)
+    if matrix.ndim != 2 or not matrix.size or not np.isfinite(matrix).all():
+        raise ValueError(f"{name}: expected finite numbers of shape (n, m), n and m >= 1, got {numbers!r}")
+    return matrix
+
+
 def _weighted(table: InfostateTable, diversity: ArrayLike | None, weight: float) -> Floats:
     """Return the weighted diversity of each of player 0's actions; shape (A,)."""
-    numbers = np.zeros(table.num_actions) if diversity is None else np.asarray(diversity, dtype=np.float64)
-    weighted: Floats = weight * numbers
+    try:
+        numbers = np.zeros(table.num_actions) if diversity is None else np.asarray(diversity, dtype=np.float64)
+    except (ValueError, TypeError):
+        raise ValueError(f"diversity: expected {table.num_actions} finite numbers, got {diversity!r}") from None
+    weighted: Floats = check_finite("diversity_weight", weight) * numbers
     if numbers.shape != (table.num_actions,) or not np.isfinite(weighted).all():
         raise ValueError(
             f"diversity: expected {table.num_actions} finite numbers, got {weight} times {numbers} "
             f"of shape {numbers.shape}"
         )
     return weighted
+
+
+def _payoff_range(tree: GameTree, payoff_range: float | None) -> float:
+    if payoff_range is None:
+        return tree.payoff_range
+    if check_positive("payoff_range", payoff_range) < tree.payoff_range:
+        raise ValueError(f"payoff_range: expected at least the tree's own {tree.payoff_range}, got {payoff_range!r}")
+    return payoff_range
 
 
 def _ranges(table: InfostateTable, bonus: Floats, entropy_weight: float) -> tuple[float, float]:
@@ -246,7 +269,7 @@ def _step_sizes(
 ) -> tuple[float, float]:
     if eta is None:
         return scales[0].step_size(num_iterations), scales[1].step_size(num_iterations)
-    if len(eta) != len(PLAYERS):
-        raise ValueError(f"eta: expected two numbers, one a player, got {len(eta)}")
+    if isinstance(eta, str) or not isinstance(eta, (Sequence, np.ndarray)) or len(eta) != len(PLAYERS):
+        raise ValueError(f"eta: expected two numbers, one a player, got {eta!r}")
     require_positive(eta_mu=eta[0], eta_pi=eta[1])
     return float(eta[0]), float(eta[1])

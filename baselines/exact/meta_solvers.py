@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ...envs.infostates import Floats
 from .alpha_rank import alpha_rank_two_populations
 from .linear_programs import solve_matrix_game
+from .options import check_count, check_not_negative, check_positive
 
 MetaPolicies = tuple[Floats, Floats]
 MetaSolver = Callable[[Floats], MetaPolicies]
@@ -35,7 +36,7 @@ def nash_meta_solver(payoff_matrices: NDArray[np.floating]) -> MetaPolicies:
     matrices = _check(payoff_matrices)
     sums = matrices.sum(0)
     off = np.abs(sums - sums.flat[0])
-    if off.max() > 1e-9 * max(1.0, float(np.abs(matrices).max())):
+    if off.max() > 1e-9 * float(np.abs(matrices).max()):
         row, column = np.unravel_index(int(off.argmax()), off.shape)
         pair = tuple(matrices[:, row, column].tolist())
         raise ValueError(
@@ -47,14 +48,19 @@ def nash_meta_solver(payoff_matrices: NDArray[np.floating]) -> MetaPolicies:
 
 
 def projected_replicator_dynamics(
-    payoff_matrices: NDArray[np.floating], *, num_iterations: int = 20_000, dt: float = 1e-3, floor: float = 1e-6
+    payoff_matrices: NDArray[np.floating], *, num_iterations: int = 20_000, dt: float = 0.01, floor: float = 1e-6
 ) -> MetaPolicies:
     """Return the time average of replicator dynamics kept off the boundary (PRD; Lanctot et al., 2017).
 
     x <- Proj(x + dt x (u - x.u)) with u the payoff of each member against the other's weights, from uniform weights,
     both players together; Proj is the Euclidean projection onto the weights that sum to 1 and are at least `floor`.
+    Time is counted in units of one over the player's payoff range (largest minus smallest), so that the unit of payoff
+    does not matter.
     """
-    first, second = _check(payoff_matrices)
+    check_count("num_iterations", num_iterations)
+    check_positive("dt", dt)
+    check_not_negative("floor", floor)
+    first, second = (_in_units_of_its_range(matrix) for matrix in _check(payoff_matrices))
     x, y = uniform_meta_solver(payoff_matrices)
     sums = np.zeros_like(x), np.zeros_like(y)
     for _ in range(num_iterations):
@@ -73,6 +79,7 @@ def regret_matching(payoff_matrices: NDArray[np.floating], *, num_iterations: in
 
     In zero-sum games the averages' NashConv falls as O(1 / sqrt(num_iterations)).
     """
+    check_count("num_iterations", num_iterations)
     first, second = _check(payoff_matrices)
     x, y = uniform_meta_solver(payoff_matrices)
     regrets, sums = (np.zeros_like(x), np.zeros_like(y)), (np.zeros_like(x), np.zeros_like(y))
@@ -117,6 +124,10 @@ def project_to_simplex(point: Floats, floor: float = 0.0) -> Floats:
     threshold = excess[np.flatnonzero(descending >= excess)[-1]]
     nearest: Floats = np.maximum(shifted - threshold, 0.0) + floor
     return nearest
+
+
+def _in_units_of_its_range(matrix: Floats) -> Floats:
+    return matrix / (float(np.ptp(matrix)) or 1.0)
 
 
 def _match(regrets: Floats) -> Floats:

@@ -7,7 +7,8 @@ import numpy as np
 from ...envs.game import PLAYERS
 from ...envs.infostates import Floats
 from ...envs.tree import GameTree, Profile
-from .first_order import Logits, LogitSolver, both_values, default_steps, require_positive, softmax_profile
+from .first_order import Logits, LogitSolver, both_values, default_steps, softmax_profile
+from .options import require_positive
 
 
 class MWU(LogitSolver):
@@ -49,9 +50,10 @@ class MWU(LogitSolver):
         if self._eta is not None:
             return self._eta
         table, variation = self.tree.tables[player], self._variations[player]
-        variation += (table.maxima(values) + table.maxima(-values)) ** 2
+        variation += ((table.maxima(values) + table.maxima(-values)) / self._unit) ** 2
         entropy = 8 * np.log(table.num_legal)
-        return table.spread(np.sqrt(np.divide(entropy, variation, out=np.zeros_like(entropy), where=variation > 0)))
+        steps = np.sqrt(np.divide(entropy, variation, out=np.zeros_like(entropy), where=variation > 0))
+        return table.spread(steps) / self._unit
 
 
 class OMWU(LogitSolver):

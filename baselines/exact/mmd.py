@@ -17,8 +17,9 @@ from .first_order import (
     both_values,
     log_softmax,
     payoff_scale,
-    require_positive,
+    payoff_unit,
 )
+from .options import check_choice, require_positive
 
 Magnet = Literal["fixed", "annealed", "moving"]
 
@@ -68,11 +69,10 @@ class MMD(LogitSolver):
         Raises:
             ValueError: an unknown kind of magnet, a number that is not above 0, or a `magnet_rate` above 1.
         """
-        if magnet not in ("fixed", "annealed", "moving"):
-            raise ValueError(f"magnet: expected 'fixed', 'annealed' or 'moving', got {magnet!r}")
+        check_choice("magnet", magnet, ("fixed", "annealed", "moving"))
         require_positive(eta=eta, alpha=alpha, magnet_rate=magnet_rate)
         if magnet_rate > 1:
-            raise ValueError(f"magnet_rate: expected a number in (0, 1], got {magnet_rate}")
+            raise ValueError(f"magnet_rate: expected a number in (0, 1], got {magnet_rate!r}")
         super().__init__(tree, initial_profile)
         self._eta, self._alpha = _default_sizes(tree, magnet, eta, alpha)
         self._kind = magnet
@@ -84,7 +84,7 @@ class MMD(LogitSolver):
     def _advance(self) -> tuple[Profile, Logits]:
         slower = math.sqrt(self.iteration + 1) if self._kind == "annealed" else 1.0
         eta, alpha = self._eta / slower, self._alpha / slower
-        values = action_values(self.tree, self._encounters, self._profile)
+        values = values_given_infostate(self.tree, self._encounters, self._profile)
         first, second = (
             (self._logits[p] + eta * values[p] + eta * alpha * self._magnet[p]) / (1 + eta * alpha) for p in PLAYERS
         )
@@ -99,14 +99,13 @@ class MMD(LogitSolver):
 
 def _default_sizes(tree: GameTree, magnet: Magnet, eta: float | None, alpha: float | None) -> tuple[float, float]:
     """Return eta and alpha, each as given or, where None, as the docstring of `MMD` says."""
-    scale = payoff_scale(tree)
-    widest = tree.payoff_range if tree.payoff_range > 0 else 1.0
+    scale, widest = payoff_scale(tree), payoff_unit(tree)
     weight = alpha if alpha is not None else {"fixed": widest / 10, "annealed": scale / 2, "moving": scale / 4}[magnet]
-    default = {"fixed": 4 * weight / widest**2, "annealed": 2 / scale, "moving": 1 / scale}[magnet]
+    default = {"fixed": 4 * (weight / widest) / widest, "annealed": 2 / scale, "moving": 1 / scale}[magnet]
     return eta if eta is not None else default, weight
 
 
-def action_values(tree: GameTree, encounters: tuple[Encounters, Encounters], profile: Profile) -> Logits:
+def values_given_infostate(tree: GameTree, encounters: tuple[Encounters, Encounters], profile: Profile) -> Logits:
     """Return both players' expected returns to go of each action, given its information state; 0 where unreached."""
     values = both_values(tree, profile)
     first, second = (

@@ -22,6 +22,7 @@ from scipy.special import log_softmax, rel_entr, softmax
 
 from ...envs.games.matrix.preferences import check_preferences
 from ...envs.infostates import Floats
+from .options import check_positive
 
 NEWTON_STEPS = 500
 """Damped Newton steps allowed for one game; tens are usual."""
@@ -57,13 +58,6 @@ def check_policies(name: str, policies: NDArray[np.floating], preferences: Float
         sums = f"sums from {checked.sum(-1).min()} to {checked.sum(-1).max()}"
         raise ValueError(f"{name}: expected probabilities > 0 that sum to 1, got a least of {checked.min()} and {sums}")
     return checked
-
-
-def check_positive(name: str, number: float) -> float:
-    """Return the option called `name`; raise ValueError unless it is positive and finite."""
-    if not 0 < number < np.inf:
-        raise ValueError(f"{name}: expected a number above 0, got {number}")
-    return number
 
 
 def preferred(preferences: Floats, policies: Floats) -> Floats:

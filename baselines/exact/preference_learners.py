@@ -7,12 +7,63 @@ Each has `policy`, the newest iterate, `average_policy`, the plain mean of the p
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 
 from ...envs.infostates import Floats
-from .preference_games import check_policies, check_positive, check_preference_matrices, preferred
+from .options import check_positive
+from .preference_games import check_policies, check_preference_matrices, preferred
+
+
+class LogitLearner(ABC):
+    """A learner whose policies are the softmax of logits: its start, its newest iterate, the mean of those before."""
+
+    _previous: Floats | None = None
+
+    def __init__(self, name: str, preferences: NDArray[np.floating], start: Floats) -> None:
+        """Take what the start is called in errors, P (..., n, n) and the start (..., n), every reply above 0."""
+        self.preferences = check_preference_matrices(preferences)
+        self._logits: Floats = np.log(check_policies(name, start, self.preferences))
+        self._sum = np.zeros_like(self._logits)
+        self.iteration = 0
+        self.num_queries = 0
+
+    @property
+    def policy(self) -> Floats:
+        """The newest iterate."""
+        newest: Floats = softmax(self._logits, axis=-1)
+        return newest
+
+    @property
+    def average_policy(self) -> Floats:
+        """The mean of the iterates that finished steps moved away from; the start before the first."""
+        return self._sum / self.iteration if self.iteration else self.policy
+
+    def step(self) -> None:
+        """Make one update."""
+        self._sum += self.policy
+        moved: Floats = log_softmax(self._next_logits(), axis=-1)
+        self._logits = moved
+        self.iteration += 1
+
+    @abstractmethod
+    def _next_logits(self) -> Floats:
+        """Return the updated logits, up to a constant."""
+
+    def _ask(self, opponents: Floats) -> Floats:
+        """Return P pi and count the query."""
+        self.num_queries += 1
+        return preferred(self.preferences, opponents)
+
+    def _ask_optimistically(self) -> Floats:
+        """Return 2 r_t - r_{t-1} for r_t = P pi_t, r_{-1} = r_0."""
+        rewards = self._ask(self.policy)
+        before = rewards if self._previous is None else self._previous
+        self._previous = rewards
+        return 2 * rewards - before
 
 
 class PreferenceFictitiousPlay:
@@ -45,7 +96,7 @@ class PreferenceFictitiousPlay:
         self.policy = self.policy + (answer - self.policy) / (self.iteration + 1)
 
 
-class HedgeSelfPlay:
+class HedgeSelfPlay(LogitLearner):
     """Multiplicative weights against itself: what SPO and SPPO do at every prompt.
 
     Papers: Swamy et al., 2024, "A Minimaximalist Approach to RLHF" (SPO, 2401.04056); Wu et al., 2024, "Self-Play
@@ -57,34 +108,11 @@ class HedgeSelfPlay:
 
     def __init__(self, preferences: NDArray[np.floating], initial_policy: Floats, *, step_size: float) -> None:
         """Take P (..., n, n), the start (..., n) and eta."""
-        self.preferences = check_preference_matrices(preferences)
-        self._logits = np.log(check_policies("initial_policy", initial_policy, self.preferences))
+        super().__init__("initial_policy", preferences, initial_policy)
         self._step_size = check_positive("step_size", step_size)
-        self._sum = np.zeros_like(self._logits)
-        self.iteration = 0
-        self.num_queries = 0
 
-    @property
-    def policy(self) -> Floats:
-        """The newest iterate."""
-        newest: Floats = softmax(self._logits, axis=-1)
-        return newest
-
-    @property
-    def average_policy(self) -> Floats:
-        """The mean of the iterates that finished steps answered; the start before the first."""
-        return self._sum / self.iteration if self.iteration else self.policy
-
-    def step(self) -> None:
-        """Raise each reply's log-probability by how often it is preferred to the policy's own."""
-        policy = self.policy
-        self._sum += policy
-        self._logits = self._logits + self._step_size * self._gradient(preferred(self.preferences, policy))
-        self.iteration += 1
-        self.num_queries += 1
-
-    def _gradient(self, rewards: Floats) -> Floats:
-        return rewards
+    def _next_logits(self) -> Floats:
+        return self._logits + self._step_size * self._ask(self.policy)
 
 
 class OptimisticSelfPlay(HedgeSelfPlay):
@@ -99,12 +127,8 @@ class OptimisticSelfPlay(HedgeSelfPlay):
     as well, linearly (2512.24818).
     """
 
-    _previous: Floats | None = None
-
-    def _gradient(self, rewards: Floats) -> Floats:
-        before = rewards if self._previous is None else self._previous
-        self._previous = rewards
-        return 2 * rewards - before
+    def _next_logits(self) -> Floats:
+        return self._logits + self._step_size * self._ask_optimistically()
 
 
 class MultiplayerSelfPlay:

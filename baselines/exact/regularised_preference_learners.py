@@ -8,55 +8,23 @@ Each has `policy`, the newest iterate, `average_policy`, the plain mean of the p
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 
 from ...envs.infostates import Floats
-from .preference_games import check_policies, check_positive, check_preference_matrices, preferred
+from .options import check_positive, check_share
+from .preference_learners import LogitLearner
 
 
-class RegularisedLearner(ABC):
-    """What the learners share: the game, the logits, the count of queries."""
+class RegularisedLearner(LogitLearner):
+    """What the learners share: the reference policy, from which they start, and how it pulls."""
 
     def __init__(self, preferences: NDArray[np.floating], reference: Floats, *, kl_coef: float) -> None:
         """Take P (..., n, n), the reference and start (..., n), and beta."""
-        self.preferences = check_preference_matrices(preferences)
-        self.ref_logits: Floats = np.log(check_policies("reference", reference, self.preferences))
+        super().__init__("reference", preferences, reference)
+        self.ref_logits = self._logits
         self.kl_coef = check_positive("kl_coef", kl_coef)
-        self.iteration = 0
-        self.num_queries = 0
-        self._logits = self.ref_logits
-        self._sum = np.zeros_like(self.ref_logits)
-
-    @property
-    def policy(self) -> Floats:
-        """The newest iterate."""
-        newest: Floats = softmax(self._logits, axis=-1)
-        return newest
-
-    @property
-    def average_policy(self) -> Floats:
-        """The mean of the iterates that finished steps moved away from; the start before the first."""
-        return self._sum / self.iteration if self.iteration else self.policy
-
-    def step(self) -> None:
-        """Make one update."""
-        self._sum += self.policy
-        moved: Floats = log_softmax(self._next_logits(), axis=-1)
-        self._logits = moved
-        self.iteration += 1
-
-    @abstractmethod
-    def _next_logits(self) -> Floats:
-        """Return the updated logits, up to a constant."""
-
-    def _ask(self, opponents: Floats) -> Floats:
-        """Return P pi and count the query."""
-        self.num_queries += 1
-        return preferred(self.preferences, opponents)
 
     def _descend(self, rewards: Floats, step_size: float) -> Floats:
         """Return (1 - eta beta) log pi + eta beta log ref + eta rewards: one step of mirror descent."""
@@ -77,9 +45,7 @@ class _StepSizeLearner(RegularisedLearner):
     ) -> None:
         """Take P (..., n, n), the reference and start (..., n), beta and eta."""
         super().__init__(preferences, reference, kl_coef=kl_coef)
-        self.step_size = check_positive("step_size", step_size)
-        if step_size * kl_coef > 1:
-            raise ValueError(f"step_size: expected at most 1 / kl_coef = {1 / kl_coef}, got {step_size}")
+        self.step_size = _check_step_size(step_size, kl_coef)
 
 
 class OnlineMirrorDescent(_StepSizeLearner):
@@ -107,13 +73,8 @@ class OptimisticMirrorDescent(_StepSizeLearner):
     Guarantee: none proved here; the test compares it with EGPO.
     """
 
-    _previous: Floats | None = None
-
     def _next_logits(self) -> Floats:
-        rewards = self._ask(self.policy)
-        before = rewards if self._previous is None else self._previous
-        self._previous = rewards
-        return self._descend(2 * rewards - before, self.step_size)
+        return self._descend(self._ask_optimistically(), self.step_size)
 
 
 class EGPO(_StepSizeLearner):
@@ -139,7 +100,8 @@ class NashMP(EGPO):
 
     def __init__(self, preferences: NDArray[np.floating], reference: Floats, *, kl_coef: float) -> None:
         """Take P (..., n, n), the reference and start (..., n), and beta."""
-        super().__init__(preferences, reference, kl_coef=kl_coef, step_size=2 / (1 + 2 * kl_coef))
+        step_size = 2 / (1 + 2 * check_positive("kl_coef", kl_coef))
+        super().__init__(preferences, reference, kl_coef=kl_coef, step_size=step_size)
 
 
 class NashMD(RegularisedLearner):
@@ -171,12 +133,8 @@ class NashMD(RegularisedLearner):
             mix_rate: how much of the reference there is in pi_mix; None: eta_t beta, as in the theorem.
         """
         super().__init__(preferences, reference, kl_coef=kl_coef)
-        if step_size is not None and not 0 < step_size * kl_coef <= 1:
-            raise ValueError(f"step_size: expected None or a number in (0, {1 / kl_coef}], got {step_size}")
-        if mix_rate is not None:
-            _check_rate(mix_rate)
-        self.constant_step_size = step_size
-        self.mix_rate = mix_rate
+        self.constant_step_size = None if step_size is None else _check_step_size(step_size, kl_coef)
+        self.mix_rate = None if mix_rate is None else check_share("mix_rate", mix_rate)
 
     @property
     def step_size(self) -> float:
@@ -241,7 +199,7 @@ class NashMDPG(_PolicyGradientLearner):
     ) -> None:
         """Take P, the reference and start, beta, the learning rate and how much of the reference pi_mix has."""
         super().__init__(preferences, reference, kl_coef=kl_coef, learning_rate=learning_rate)
-        self.mix_rate = _check_rate(mix_rate)
+        self.mix_rate = check_share("mix_rate", mix_rate)
 
     def _next_logits(self) -> Floats:
         delta = self._logits - self.ref_logits
@@ -249,7 +207,7 @@ class NashMDPG(_PolicyGradientLearner):
         return self._ascend(against - self.kl_coef * delta, self.learning_rate)
 
 
-def _check_rate(mix_rate: float) -> float:
-    if not 0 <= mix_rate <= 1:
-        raise ValueError(f"mix_rate: expected a number from 0 to 1, got {mix_rate}")
-    return mix_rate
+def _check_step_size(step_size: float, kl_coef: float) -> float:
+    if check_positive("step_size", step_size) * kl_coef > 1:
+        raise ValueError(f"step_size: expected at most 1 / kl_coef = {1 / kl_coef}, got {step_size!r}")
+    return step_size

@@ -5,8 +5,9 @@ from __future__ import annotations
 from ...envs.game import PLAYERS
 from ...envs.infostates import Floats
 from ...envs.tree import GameTree, Profile
-from .first_order import Encounters, Logits, LogitSolver, log_softmax, payoff_scale, require_positive
+from .first_order import Encounters, Logits, LogitSolver, log_softmax, payoff_scale
 from .mmd import given_reached
+from .options import check_count, require_positive
 
 
 class RNaD(LogitSolver):
@@ -45,14 +46,14 @@ class RNaD(LogitSolver):
         Raises:
             ValueError: a number that is not above 0, or `eta` times `alpha` of 1 or more.
         """
-        require_positive(eta=eta, alpha=alpha, reg_every=reg_every)
+        require_positive(eta=eta, alpha=alpha)
         super().__init__(tree, initial_profile)
         scale = payoff_scale(tree)
         self._alpha = alpha if alpha is not None else scale / 10
         self._eta = eta if eta is not None else 0.5 / scale
         if self._eta * self._alpha >= 1:
             raise ValueError(f"eta: expected eta * alpha below 1, got {self._eta} * {self._alpha}")
-        self._reg_every = reg_every
+        self._reg_every = check_count("reg_every", reg_every)
         self._reg = self._log_policies()
         self._encounters = Encounters(tree, 0), Encounters(tree, 1)
 

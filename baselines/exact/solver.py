@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,7 +10,8 @@ from typing import Protocol
 import numpy as np
 
 from ...envs.game import PLAYERS
-from ...envs.tree import GameTree, Profile, expected_returns, nash_conv
+from ...envs.tree import GameTree, Profile, check_profile, expected_returns, nash_conv, uniform_profile
+from .options import check_count
 
 
 class Solver(Protocol):
@@ -62,6 +64,47 @@ class AverageProfile:
         return first, second
 
 
+def start_profile(tree: GameTree, initial_profile: Profile | None) -> Profile:
+    """Return where a learner starts: the profile that was given, uniform where none was.
+
+    Raises:
+        ValueError: what was given is no profile.
+    """
+    if initial_profile is None:
+        return uniform_profile(tree)
+    if not isinstance(initial_profile, (tuple, list)):
+        raise ValueError(f"initial_profile: expected a pair of policies, got {initial_profile!r}")
+    try:
+        return check_profile(tree, initial_profile)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"initial_profile: {error}") from error
+
+
+class AveragingSolver(ABC):
+    """A learner whose steps use its newest profile, or one near it, and whose average is that of the used ones."""
+
+    def __init__(self, tree: GameTree, initial_profile: Profile | None) -> None:
+        """Start from `initial_profile`, uniform where it is None; it raises as `start_profile` does."""
+        self.tree = tree
+        self.iteration = 0
+        self._profile = start_profile(tree, initial_profile)
+        self._average = AverageProfile(tree)
+
+    @property
+    def last_profile(self) -> Profile:
+        """The newest iterate, which no step has used yet."""
+        return self._profile
+
+    @property
+    def average_profile(self) -> Profile | None:
+        """The average of the profiles that steps 1 to `iteration` used, by own reach; None before the first."""
+        return self._average.profile
+
+    @abstractmethod
+    def step(self) -> None:
+        """Make one iteration."""
+
+
 @dataclass(frozen=True, slots=True)
 class SolveStep:
     """How far from equilibrium a solver is."""
@@ -83,8 +126,7 @@ def solve(solver: Solver, num_iterations: int, *, every: int = 1) -> Iterator[So
         FloatingPointError: the solver left the finite numbers, as with a step size that is far too large.
     """
     for name, count in (("num_iterations", num_iterations), ("every", every)):
-        if count < 1:
-            raise ValueError(f"{name}: expected an integer of at least 1, got {count}")
+        check_count(name, count)
     return _steps(solver, num_iterations, every)
 
 

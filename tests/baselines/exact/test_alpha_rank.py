@@ -146,8 +146,14 @@ def test_bad_input_is_named() -> None:
         alpha_rank_two_populations(np.zeros((2, 3)))
     with pytest.raises(ValueError, match=r"payoffs: expected M \+ M\^T constant for global selection"):
         alpha_rank(np.array([[0.0, 3.0], [0.0, 0.0]]), selection="global")
-    with pytest.raises(ValueError, match="alpha: expected a number >= 0 or None, got -1"):
+    with pytest.raises(ValueError, match="alpha: expected a finite number of at least 0, got -1"):
         alpha_rank(BIASED, alpha=-1)
+    with pytest.raises(ValueError, match="alpha: expected a finite number of at least 0, got 'much'"):
+        alpha_rank(BIASED, alpha="much")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"num_individuals: expected an integer of at least 2, got 2\.5"):
+        alpha_rank(BIASED, num_individuals=2.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"payoffs: expected M \+ M\^T constant for global selection"):
+        alpha_rank(1e-9 * np.array([[0.0, 3.0], [0.0, 0.0]]), selection="global")
     with pytest.raises(ValueError, match="num_individuals: expected an integer of at least 2, got 1"):
         alpha_rank(BIASED, num_individuals=1)
     with pytest.raises(ValueError, match="selection: expected 'local' or 'global', got 'wide'"):

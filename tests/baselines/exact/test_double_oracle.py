@@ -136,6 +136,27 @@ def test_it_starts_from_first_actions_and_stops_when_nobody_gains() -> None:
     assert set(np.concatenate(solver.populations[0]).tolist()) == {0.0, 1.0}
 
 
+@pytest.mark.parametrize("stake", [1e-200, 1e-9, 1e12, 1e200])
+def test_the_unit_of_payoff_decides_nothing(stake: float) -> None:
+    """By hand, as above: three iterations in any currency; a tolerance in payoffs would stop at once, or never."""
+    solver = run(GameTree(MatrixGame(stake * ROCK_PAPER_SCISSORS)), "nash", max_steps=10)
+    assert (solver.converged, solver.iteration) == (True, 3)
+    found = double_oracle(stake * ROCK_PAPER_SCISSORS)
+    assert (found.num_iterations, found.population) == (3, (0, 1, 2))
+    for policy in (*solver.average_profile, found.policy):
+        assert policy == pytest.approx(np.full(3, 1 / 3), abs=1e-12)
+    with pytest.raises(ValueError, match=r"payoffs: expected M\[i, j\] = -M\[j, i\]"):
+        double_oracle(stake * np.array([[0.0, 1.0], [2.0, 0.0]]))
+
+
+@pytest.mark.parametrize("payoff", [0.0, 0.1, 1e12])
+def test_a_game_that_always_pays_the_same_is_solved_at_once(payoff: float) -> None:
+    """Nobody can gain, whatever the payoff; rounding is no gain."""
+    payoffs = np.full((2, 3), payoff)
+    solver = run(GameTree(MatrixGame(payoffs, 0.3 * payoffs)), "uniform", max_steps=3)
+    assert (solver.converged, solver.iteration) == (True, 1)
+
+
 def test_bad_input_is_named() -> None:
     """One message for each kind."""
     tree = GameTree(PrisonersDilemma())
@@ -143,10 +164,13 @@ def test_bad_input_is_named() -> None:
         DoubleOracle(tree, meta_solver="median")
     with pytest.raises(ValueError, match="meta_solver: 'nash' needs a zero-sum game, got PrisonersDilemma"):
         DoubleOracle(tree)
-    with pytest.raises(ValueError, match="tolerance: expected a number >= 0, got -1"):
+    with pytest.raises(ValueError, match="tolerance: expected a finite number of at least 0, got -1"):
         DoubleOracle(tree, meta_solver="uniform", tolerance=-1)
     with pytest.raises(ValueError, match=r"payoffs: expected M\[i, j\] = -M\[j, i\], got \(1.0, 2.0\) at \(0, 1\)"):
         double_oracle(np.array([[0.0, 1.0], [2.0, 0.0]]))
+    for start in (-1, 1.5, "0"):
+        with pytest.raises(ValueError, match=f"start: expected an integer of at least 0, got {start!r}"):
+            double_oracle(ROCK_PAPER_SCISSORS, start=start)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="start: expected a strategy from 0 to 2, got 3"):
         double_oracle(ROCK_PAPER_SCISSORS, start=3)
     with pytest.raises(ValueError, match=r"payoffs: expected finite numbers of shape \(n, n\)"):

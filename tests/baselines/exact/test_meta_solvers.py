@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,8 +114,39 @@ def test_the_projection_is_the_nearest_point(seed: int, n: int) -> None:
     assert project_to_simplex(nearest, floor) == pytest.approx(nearest, abs=1e-12)
 
 
+@pytest.mark.parametrize("name", list(META_SOLVERS))
+@pytest.mark.parametrize("stake", [2.0**-660, 2.0**660])
+def test_the_unit_of_payoff_changes_no_weights(name: str, stake: float) -> None:
+    """Chips or cents; powers of two round nothing, and regret matching would show it."""
+    solve = META_SOLVERS[name]
+    for mine, scaled in zip(solve(zero_sum(PERTURBED)), solve(zero_sum(stake * PERTURBED)), strict=True):
+        assert scaled == pytest.approx(mine, abs=1e-9)
+
+
+def test_nash_refuses_general_sums_of_any_unit() -> None:
+    """By hand: the sums are 6, 5, 5, 2 billionths."""
+    with pytest.raises(ValueError, match="expected a constant sum"):
+        nash_meta_solver(1e-9 * np.stack([DILEMMA, DILEMMA.T]))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_iterations": 0}, "num_iterations: expected an integer of at least 1, got 0"),
+        ({"dt": "0.1"}, "dt: expected a finite number above 0, got '0.1'"),
+        ({"floor": -0.1}, "floor: expected a finite number of at least 0, got -0.1"),
+    ],
+)
+def test_options_of_the_dynamics_are_named(options: dict[str, Any], message: str) -> None:
+    """The option, what it takes, what came."""
+    with pytest.raises(ValueError, match=message):
+        projected_replicator_dynamics(zero_sum(PERTURBED), **options)
+
+
 def test_bad_input_is_named() -> None:
     """One message for each kind."""
+    with pytest.raises(ValueError, match=r"num_iterations: expected an integer of at least 1, got 2\.5"):
+        regret_matching(zero_sum(PERTURBED), num_iterations=2.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"payoff_matrices: expected finite numbers of shape \(2, n, m\), got shape"):
         uniform_meta_solver(np.zeros((3, 2, 2)))
     with pytest.raises(ValueError, match=r"floor: expected at most 1/3 for 3 coordinates, got 0.5"):

@@ -19,7 +19,7 @@ from duologue.baselines.exact.preference_games import (
 )
 from duologue.envs.games.matrix.preferences import cycle, random_preference_matrix
 
-from .egpo_games import egpo_games
+from .egpo_games import egpo_games, egpo_reference_logits
 
 REFERENCE = np.array([0.6, 0.3, 0.1])
 
@@ -106,8 +106,9 @@ def test_stacked_games_are_solved_one_by_one() -> None:
     """EGPO's ten games: the stack's answers are the games' own; start gaps from the reference values."""
     preferences, reference = egpo_games()
     assert preferences[0][1, 0] == pytest.approx(0.74345791, abs=1e-8)
-    relative = np.log(reference[0][:3] / reference[0][0])
-    assert relative == pytest.approx(np.array([0, 1.27532756, 1.84473431]) + np.array([0, 1, 1]) * 1.04087865, abs=1e-7)
+    logits = egpo_reference_logits()
+    assert logits[0][:3] == pytest.approx([-1.04087865, 1.27532756, 1.84473431], abs=1e-8)
+    assert reference == pytest.approx(np.exp(logits) / np.exp(logits).sum(-1, keepdims=True), abs=1e-15)
     assert np.array_equal(preferences + preferences.transpose(0, 2, 1), np.ones((10, 10, 10)))
     for kl_coef, first, median in ((0.1, 0.0841, 0.0874), (0.01, 0.3134, 0.3034)):
         found = regularised_equilibrium(preferences, reference, kl_coef=kl_coef)
@@ -134,5 +135,5 @@ def test_bad_input_is_named() -> None:
         regularised_equilibrium(cycle(0.7), np.array([0.5, 0.5]), kl_coef=0.1)
     with pytest.raises(RuntimeError, match=r"kl_coef: expected an equilibrium at 1e-08, got stuck"):
         regularised_equilibrium(random_game(0, 8)[0], np.full(8, 1 / 8), kl_coef=1e-8)
-    with pytest.raises(ValueError, match=r"kl_coef: expected a number above 0, got 0.0"):
+    with pytest.raises(ValueError, match=r"kl_coef: expected a finite number above 0, got 0.0"):
         regularised_equilibrium(cycle(0.7), REFERENCE, kl_coef=0.0)

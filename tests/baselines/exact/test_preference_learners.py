@@ -151,7 +151,7 @@ def test_mnpos_average_approaches_the_equilibrium() -> None:
 
 def test_bad_options_are_named() -> None:
     """One message for each kind."""
-    with pytest.raises(ValueError, match="step_size: expected a number above 0, got -1"):
+    with pytest.raises(ValueError, match="step_size: expected a finite number above 0, got -1"):
         HedgeSelfPlay(ROCK_PAPER_SCISSORS, START, step_size=-1)
     with pytest.raises(ValueError, match="initial_policy: expected probabilities > 0"):
         PreferenceFictitiousPlay(ROCK_PAPER_SCISSORS, np.array([1.0, 0.0, 0.0]))

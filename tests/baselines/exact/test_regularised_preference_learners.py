@@ -101,10 +101,13 @@ def test_egpos_ten_games(
         assert found == pytest.approx((4.12e-6, 5.80e-6, 5.26e-5), rel=0.02)
 
 
+@pytest.mark.parametrize(("p", "kl_coef", "ref", "listed"), [(0.6, 0.2, 0.25, 0.354661), (0.7, 0.1, 0.5, 0.880797)])
 @pytest.mark.parametrize("name", ["omd", "optimistic_omd", "egpo", "ipo_self", "nash_mp", "nash_md"])
-def test_every_kl_regularised_learner_lands_on_the_sigmoid(name: str) -> None:
-    """Closed form for two replies: sigmoid(logit ref(1) + (p - 1/2) / beta); p = .6, beta = .2, ref(1) = 1/4."""
-    game, kl_coef = (np.array([[0.5, 0.6], [0.4, 0.5]]), np.array([0.25, 0.75])), 0.2
+def test_every_kl_regularised_learner_lands_on_the_sigmoid(
+    name: str, p: float, kl_coef: float, ref: float, listed: float
+) -> None:
+    """Closed form for two replies: sigmoid(logit ref(1) + (p - 1/2) / beta); reference values, section 6."""
+    game = np.array([[0.5, p], [1 - p, 0.5]]), np.array([ref, 1 - ref])
     learners: dict[str, RegularisedLearner] = {
         "omd": OnlineMirrorDescent(*game, kl_coef=kl_coef, step_size=0.5),
         "optimistic_omd": OptimisticMirrorDescent(*game, kl_coef=kl_coef, step_size=0.5),
@@ -117,7 +120,8 @@ def test_every_kl_regularised_learner_lands_on_the_sigmoid(name: str) -> None:
     assert np.array_equal(learner.average_policy, learner.policy)
     for _ in range(2000):
         learner.step()
-    expected = expit(logit(0.25) + 0.1 / kl_coef)
+    expected = expit(logit(ref) + (p - 0.5) / kl_coef)
+    assert expected == pytest.approx(listed, abs=1e-6)
     tolerance = 1e-4 if name == "nash_md" else 1e-12  # its rate is 1/T, the others' are linear
     assert learner.policy[0] == pytest.approx(expected, abs=tolerance)
     assert learner.average_policy[0] == pytest.approx(expected, abs=1e-2)
@@ -149,6 +153,22 @@ def test_nash_md_keeps_its_bound_at_every_step(seed: int, n: int, kl_coef: float
         eta = learner.step_size
         learner.step()
         before, distance = distance, kl_divergence(goal, learner.policy)
+        assert (distance <= (1 - eta * kl_coef) * before + 2 * eta**2 + 1e-12).all()
+        assert distance.max() <= 8 / (kl_coef**2 * (steps + 1))
+
+
+@pytest.mark.parametrize("kl_coef", [0.01, 0.1, 1.0])
+def test_nash_md_keeps_its_bound_for_a_thousand_steps(kl_coef: float) -> None:
+    """Reference values, section 6: KL(pi*, pi_T) <= 8 / (beta^2 (T + 1)) for every game and T; forty random games."""
+    rng = np.random.default_rng(0)
+    games = np.stack([random_preference_matrix(6, rng) for _ in range(40)])
+    reference = softmax(2 * rng.normal(size=(40, 6)), axis=-1)
+    goal = regularised_equilibrium(games, reference, kl_coef=kl_coef)
+    learner = NashMD(games, reference, kl_coef=kl_coef)
+    for steps in range(1, 1001):
+        eta, before = learner.step_size, kl_divergence(goal, learner.policy)
+        learner.step()
+        distance = kl_divergence(goal, learner.policy)
         assert (distance <= (1 - eta * kl_coef) * before + 2 * eta**2 + 1e-12).all()
         assert distance.max() <= 8 / (kl_coef**2 * (steps + 1))
 
@@ -201,13 +221,13 @@ def test_bad_options_are_named() -> None:
     game = cycle(0.7), np.full(3, 1 / 3)
     with pytest.raises(ValueError, match=r"step_size: expected at most 1 / kl_coef = 2.0, got 3.0"):
         OnlineMirrorDescent(*game, kl_coef=0.5, step_size=3.0)
-    with pytest.raises(ValueError, match=r"step_size: expected None or a number in \(0, 2.0\], got 3.0"):
+    with pytest.raises(ValueError, match=r"step_size: expected at most 1 / kl_coef = 2.0, got 3.0"):
         NashMD(*game, kl_coef=0.5, step_size=3.0)
     with pytest.raises(ValueError, match="mix_rate: expected a number from 0 to 1, got 2"):
         NashMD(*game, kl_coef=0.5, mix_rate=2)
     with pytest.raises(ValueError, match="mix_rate: expected a number from 0 to 1, got -1"):
         NashMDPG(*game, kl_coef=0.5, learning_rate=0.1, mix_rate=-1)
-    with pytest.raises(ValueError, match="learning_rate: expected a number above 0, got 0"):
+    with pytest.raises(ValueError, match="learning_rate: expected a finite number above 0, got 0"):
         IPOSelfPlay(*game, kl_coef=0.5, learning_rate=0)
-    with pytest.raises(ValueError, match="kl_coef: expected a number above 0, got nan"):
+    with pytest.raises(ValueError, match="kl_coef: expected a finite number above 0, got nan"):
         EGPO(*game, kl_coef=float("nan"), step_size=0.1)

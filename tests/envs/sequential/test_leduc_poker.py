@@ -2,10 +2,13 @@
 
 import pytest
 
+from duologue.baselines.exact.linear_programs import solve_zero_sum
 from duologue.envs import Episode
 from duologue.envs.conformance import check_game
-from duologue.envs.games.leduc_poker import DECK, LeducPoker
+from duologue.envs.game import Dialogue
+from duologue.envs.games.leduc_poker import DECK, RANK, Cards, LeducPoker
 from duologue.envs.tree import TERMINAL, GameTree, best_response_gains, expected_returns, nash_conv, uniform_profile
+from duologue.envs.vocabulary import Tokens
 
 from .playing import played
 
@@ -57,6 +60,33 @@ def test_uniform_play(tree: GameTree) -> None:
     assert best_response_gains(tree, uniform) == pytest.approx([693 / 320, 1487 / 576], abs=1e-12)
     assert nash_conv(tree, uniform) == pytest.approx(1709 / 360, abs=1e-12)
     assert expected_returns(tree, uniform) == pytest.approx([-5 / 64, 5 / 64], abs=1e-12)
+
+
+class SuitBlindLeducPoker(LeducPoker):
+    """Leduc poker whose players are told ranks only: every card by the name of the first of its rank."""
+
+    def briefing(self, deal: Cards, player: int) -> Tokens:
+        return super().briefing(merged(deal), player)
+
+    def announcement(self, dialogue: Dialogue[Cards], player: int) -> Tokens:
+        return super().announcement(Dialogue(merged(dialogue.deal), dialogue.turns), player)
+
+
+def merged(cards: Cards) -> Cards:
+    """Return the first card of each card's rank."""
+    first, second, public = (DECK[2 * RANK[card]] for card in cards)
+    return first, second, public
+
+
+def test_merging_suits_changes_no_value(tree: GameTree) -> None:
+    """Reference values, section 2; each player has 3 * 3 infostates in round one and 3 * 3 * 5 * 3 in round two."""
+    blind = GameTree(SuitBlindLeducPoker())
+    assert sum(table.num_infostates for table in blind.tables) == 288
+    uniform = uniform_profile(blind)
+    assert best_response_gains(blind, uniform) == pytest.approx([693 / 320, 1487 / 576], abs=1e-12)
+    assert nash_conv(blind, uniform) == pytest.approx(1709 / 360, abs=1e-12)
+    assert expected_returns(blind, uniform) == pytest.approx([-5 / 64, 5 / 64], abs=1e-12)
+    assert solve_zero_sum(blind).value == pytest.approx(solve_zero_sum(tree).value, abs=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ install: $(STAMP)  ## create .venv with the pinned dependencies and the package 
 $(STAMP): pyproject.toml constraints.txt
 	@echo "installing into .venv (a few minutes the first time)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(PIP) --constraint constraints.txt --editable ".[dev,openspiel,gambit]"
+	@$(PIP) --constraint constraints.txt --editable ".[dev,openspiel,gambit,data,peft,accelerate]"
 	@touch $@
 
 demo: $(STAMP)  ## train adversary and defender against each other, print the table, draw the plots

@@ -20,12 +20,17 @@ from .envs.registry import game_factory, parse_option
 
 TRAINERS = {
     "pretrain": "the base model: behaviour cloning on all tokens",
+    "text": "any causal model on text dialogues: pre-training, then fine-tuning",
+    "reward_model": "a reward model from preference pairs (Bradley-Terry)",
+    "dpo": "offline DPO and IPO from preference pairs",
     "sft": "the defender: supervised fine-tuning on player two's tokens",
     "rlhf": "the baseline: PPO of the defender on static prompts",
     "gpo": "the two-player game: adversary and defender in turns (arXiv 2406.10977)",
     "attack": "an adversary against a frozen defender",
 }
 """What `duologue train` knows: the module in `duologue.baselines`, and what it trains."""
+MODULES = {"text": "text_training"}
+"""The module of a trainer that bears another name."""
 
 EPILOG = """\
 examples:
@@ -179,7 +184,7 @@ def _train(arguments: Sequence[str]) -> int:
         names = ", ".join(TRAINERS)
         print(f"duologue train: expected an algorithm among {names}, got {arguments[0]!r}", file=sys.stderr)
         return 2
-    return _run(arguments[0], arguments[1:])
+    return _run(MODULES.get(arguments[0], arguments[0]), arguments[1:])
 
 
 def _run(module: str, arguments: Sequence[str]) -> int:

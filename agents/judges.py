@@ -109,7 +109,9 @@ class ClassifierJudge(LearnedJudge):
     ) -> Self:
         """Load model and tokenizer from a folder, without a download and without running code of it."""
         tokenizer = load_tokenizer(folder)
-        model = AutoModelForSequenceClassification.from_pretrained(str(folder), local_files_only=True)
+        model = AutoModelForSequenceClassification.from_pretrained(
+            str(folder), local_files_only=True, use_safetensors=True
+        )
         nn.Module.to(model, torch.device(device))
         return cls(
             model,
@@ -189,7 +191,7 @@ class SafetyTokenJudge(LearnedJudge):
     ) -> Self:
         """Load model and tokenizer from a folder, without a download and without running code of it."""
         tokenizer = load_tokenizer(folder)
-        model = AutoModelForCausalLM.from_pretrained(str(folder), local_files_only=True)
+        model = AutoModelForCausalLM.from_pretrained(str(folder), local_files_only=True, use_safetensors=True)
         nn.Module.to(model, torch.device(device))
         words = {"template": template, "safe": safe, "unsafe": unsafe}
         return cls(model, tokenizer, threshold=threshold, batch_size=batch_size, **words)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -17,9 +17,13 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from ..envs import Ending, Observation, Utterance, View, Vocabulary
+from .sampling import draw
 
+DType = Literal["float32", "bfloat16", "float16"]
 VALUE_HEAD_FILE = "value_head.safetensors"
 SAMPLING_FILE = "sampling.json"
+IMPOSSIBLE = -1e4
+"""A log-probability, in nats, whose probability is 0 in any precision."""
 OBSERVATIONS_AT_ONCE = 256
 """How many observations `token_probabilities` gives to the model in one batch."""
 
@@ -73,20 +77,39 @@ class CausalLMAgent:
         sayable[: vocabulary.size] = torch.from_numpy(vocabulary.sayable_mask.astype(bool))
         sayable[vocabulary.eos_id] = True
         self._sayable = sayable.to(model.device)
+        self._unsayable = (~self._sayable).nonzero().squeeze(-1)
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, vocabulary: Vocabulary, *, device: str = "cpu", dtype: str = "float32"
+        cls, folder: str | Path, vocabulary: Vocabulary, *, device: str = "cpu", dtype: DType = "float32"
     ) -> CausalLMAgent:
         """Load a folder written by `save_pretrained`, or any local Hugging Face causal-model folder.
 
+        Nothing in the folder is run: neither its code (whoever trusts a model's own code loads the model with
+        transformers and gives it to the constructor) nor a pickle.
+
+        Args:
+            folder: holds config.json and weights as safetensors.
+            vocabulary: the tokens of the game.
+            device: where the model is to stand, as "cuda" or "cpu".
+            dtype: the precision of the weights; the value head's stays float32.
+
         Raises:
-            ValueError: there is no such folder.
+            ValueError: there is no such folder, its weights are pickled, or the dtype is unknown.
         """
         folder = Path(folder)
         _require_model_folder(folder)
-        with _without_bars():
-            model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype=getattr(torch, dtype))
+        _require_safe_weights(folder)
+        if dtype not in get_args(DType):
+            raise ValueError(f"dtype: expected one of {', '.join(get_args(DType))}, got {dtype!r}")
+        with without_bars():
+            model = AutoModelForCausalLM.from_pretrained(
+                folder,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                dtype=getattr(torch, dtype),
+            )
         head, sampling = None, {}
         if (folder / VALUE_HEAD_FILE).is_file():
             head = nn.Linear(model.config.hidden_size, 1)
@@ -103,7 +126,7 @@ class CausalLMAgent:
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the model, the value head and the temperature; `transformers` alone can load the folder."""
         folder = Path(folder)
-        with _without_bars():
+        with without_bars():
             self.model.save_pretrained(folder)
         if self.value_head is not None:
             save_file(self.value_head.state_dict(), folder / VALUE_HEAD_FILE)
@@ -129,7 +152,7 @@ class CausalLMAgent:
         with evaluating(self.model):
             inputs = torch.from_numpy(tokens[None, :length].astype(np.int64)).to(self.model.device)
             logits = self.model(input_ids=inputs, use_cache=False, logits_to_keep=1).logits[:, -1]
-        token, _ = _draw(self._legal_logits(logits, legal[None]), rng)
+        token, _ = draw(self._legal_logits(logits, legal[None]), rng)
         return int(token[0])
 
     @torch.no_grad()
@@ -164,10 +187,10 @@ class CausalLMAgent:
             output_hidden_states=self.value_head is not None,
             logits_to_keep=columns - 1,
         )
-        legal = self._sayable if legal_mask is None else self._padded(legal_mask[:, columns][chosen])
+        legal = None if legal_mask is None else self._padded(legal_mask[:, columns][chosen])
         logprobs = torch.log_softmax(self._legal_logits(output.logits[chosen], legal), dim=-1)  # (N, V)
         own = logprobs.gather(-1, tokens[:, columns][chosen][:, None]).squeeze(-1)
-        entropies = -(logprobs.exp() * logprobs.masked_fill(logprobs == -torch.inf, 0.0)).sum(-1)
+        entropies = -(logprobs.exp() * logprobs.clamp(min=IMPOSSIBLE)).sum(-1)
         values = torch.zeros_like(own)
         if self.value_head is not None:
             hidden = output.hidden_states[-1][:, columns - 1][chosen]
@@ -196,9 +219,18 @@ class CausalLMAgent:
         """Return legal masks (N, V) as wide as the model's logits, which may have rows beyond the vocabulary."""
         return nn.functional.pad(legal, (0, len(self._sayable) - legal.shape[-1]))
 
-    def _legal_logits(self, logits: Tensor, legal: Tensor) -> Tensor:
+    def _legal_logits(self, logits: Tensor, legal: Tensor | None) -> Tensor:
+        """Return what is sampled from, given fresh logits (N, V), which may be overwritten.
+
+        Args:
+            logits: the model's.
+            legal: True where a token is legal; None: where it is sayable or `<eos>`.
+        """
         precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        return (precise / self.temperature).masked_fill(~legal, -torch.inf)
+        precise = precise if self.temperature == 1 else precise / self.temperature
+        if legal is None:
+            return precise.index_fill_(-1, self._unsayable, -torch.inf)
+        return precise.masked_fill_(~legal, -torch.inf)
 
     def _sample(self, views: Sequence[View], rng: np.random.Generator) -> list[Utterance]:
         decoder = _Decoder(self.model, views)
@@ -206,8 +238,8 @@ class CausalLMAgent:
         logprobs: list[list[float]] = [[] for _ in views]
         live = list(range(len(views)))
         while live:
-            legal = self._legal(views, tokens, live)
-            drawn, drawn_logprobs = _draw(self._legal_logits(decoder.logits, legal), rng)
+            logits = self._next_logits(decoder.logits, [(views[row], tokens[row]) for row in live])
+            drawn, drawn_logprobs = draw(logits, rng)
             for row, token, logprob in zip(live, drawn.tolist(), drawn_logprobs.tolist(), strict=True):
                 tokens[row].append(token)
                 logprobs[row].append(logprob)
@@ -217,31 +249,39 @@ class CausalLMAgent:
                 decoder.advance(drawn, going)
         return [_utterance(view, *said) for view, said in zip(views, zip(tokens, logprobs, strict=True), strict=True)]
 
-    def _legal(self, views: Sequence[View], tokens: list[list[int]], live: list[int]) -> Tensor:
-        if all(views[row].unrestricted for row in live):
-            return self._sayable
+    def _next_logits(self, logits: Tensor, live: Sequence[tuple[View, list[int]]]) -> Tensor:
+        """Return what to sample from after each view and what was said."""
+        if all(view.unrestricted for view, _ in live):
+            return self._legal_logits(logits, None)
         masks = np.zeros((len(live), len(self._sayable)), dtype=bool)
-        for i, row in enumerate(live):
-            masks[i, : self.vocabulary.size] = views[row].legal_mask(tuple(tokens[row]))
-        return torch.from_numpy(masks).to(self._sayable.device)
+        for row, (view, said) in enumerate(live):
+            masks[row, : self.vocabulary.size] = view.legal_mask(tuple(said))
+        return self._legal_logits(logits, torch.from_numpy(masks).to(self._sayable.device))
 
 
 class _Decoder:
-    """The key-value cache of a left-padded batch; rows that have ended are dropped."""
+    """The key-value cache of a left-padded batch; rows that have ended are dropped.
+
+    Without padding the model is called without mask and positions, which it would else read anew at every token.
+    """
 
     def __init__(self, model: PreTrainedModel, views: Sequence[View]) -> None:
-        longest = max(len(view.tokens) for view in views)
+        lengths = [len(view.tokens) for view in views]
+        longest = max(lengths)
         inputs = torch.zeros(len(views), longest, dtype=torch.int64)
-        self._mask = torch.zeros(len(views), longest, dtype=torch.int64)
         for row, view in enumerate(views):
-            inputs[row, longest - len(view.tokens) :] = torch.from_numpy(view.tokens)
-            self._mask[row, longest - len(view.tokens) :] = 1
-        self._model, device = model, model.device
-        self._mask = self._mask.to(device)
-        positions = (self._mask.cumsum(1) - 1).clamp(min=0)
-        self._next_position = positions[:, -1:] + 1
+            inputs[row, longest - lengths[row] :] = torch.from_numpy(view.tokens)
+        self._model, self._device, self._num_rows = model, model.device, len(views)
+        self._mask: Tensor | None = None
+        self._next_position: Tensor | None = None
+        positions = None
+        if min(lengths) < longest:
+            told = torch.arange(longest) >= longest - torch.tensor(lengths)[:, None]
+            self._mask = told.long().to(self._device)
+            positions = (self._mask.cumsum(1) - 1).clamp(min=0)
+            self._next_position = positions[:, -1:] + 1
         output = model(
-            input_ids=inputs.to(device),
+            input_ids=inputs.to(self._device),
             attention_mask=self._mask,
             position_ids=positions,
             use_cache=True,
@@ -257,30 +297,28 @@ class _Decoder:
 
     def advance(self, tokens: Tensor, going: list[int]) -> None:
         """Feed the tokens just drawn for the live rows and keep only `going` of them."""
-        device = self._model.device
-        index = torch.tensor(going, device=device)
-        if len(going) < len(self._mask):
-            self._cache.batch_select_indices(index)
-            self._mask, self._next_position = self._mask[index], self._next_position[index]
-        self._mask = nn.functional.pad(self._mask, (0, 1), value=1)
+        if len(going) < self._num_rows:
+            tokens = self._keep(tokens, going)
+        if self._mask is not None:
+            self._mask = nn.functional.pad(self._mask, (0, 1), value=1)
         output = self._model(
-            input_ids=tokens.to(device)[index, None],
+            input_ids=tokens[:, None],
             attention_mask=self._mask,
             position_ids=self._next_position,
             past_key_values=self._cache,
             use_cache=True,
         )
-        self._next_position = self._next_position + 1
+        if self._next_position is not None:
+            self._next_position = self._next_position + 1
         self._logits = output.logits[:, -1]
 
-
-def _draw(logits: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Sample by inverting the cumulative distribution; one uniform number of `rng` for each row."""
-    logprobs = torch.log_softmax(logits, dim=-1)
-    cumulative = logprobs.exp().double().cumsum(-1)
-    uniform = torch.from_numpy(rng.random(len(logits))).to(logits.device)[:, None] * cumulative[:, -1:]
-    tokens = torch.searchsorted(cumulative, uniform, right=True).clamp(max=logits.shape[-1] - 1).squeeze(-1)
-    return tokens, logprobs.gather(-1, tokens[:, None]).squeeze(-1)
+    def _keep(self, tokens: Tensor, going: list[int]) -> Tensor:
+        index = torch.tensor(going, device=self._device)
+        self._num_rows = len(going)
+        self._cache.batch_select_indices(index)
+        if self._mask is not None and self._next_position is not None:
+            self._mask, self._next_position = self._mask[index], self._next_position[index]
+        return tokens[index]
 
 
 def _ended(view: View, tokens: list[int]) -> bool:
@@ -305,8 +343,18 @@ def _require_model_folder(folder: Path) -> None:
         raise ValueError(f"model folder: expected the folder of a model, got {folder}, another kind{hint}")
 
 
+def _require_safe_weights(folder: Path) -> None:
+    pickled = sorted(path.name for path in folder.glob("pytorch_model*.bin"))
+    if pickled and not any(folder.glob("*.safetensors")):
+        raise ValueError(
+            f"model {folder}: expected weights as safetensors, which hold numbers only, got {', '.join(pickled)}, a "
+            "pickle, which can run anything when it is read; if you trust it, load it with transformers and call "
+            "save_pretrained"
+        )
+
+
 @contextmanager
-def _without_bars() -> Iterator[None]:
+def without_bars() -> Iterator[None]:
     """Keep transformers from drawing progress bars for files that take milliseconds."""
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()

@@ -1,9 +1,10 @@
-"""RLHF: PPO of the defender on static prompts, the baseline that GPO is compared with.
+"""RLHF: policy learning of the defender on static prompts, by PPO the baseline that GPO is compared with.
 
 Stage three of the pipeline in arXiv 2402.08078, section 4.4: policy learning of player two against a player one that
 does not move. Player 0 says its seed request as it stands, so the prompts are the game's deals.
 
-Differs from the paper in: the reward is the game's judge; a reward model is one when the game is given it.
+Differs from the paper in: the reward is the game's judge; a reward model is one when the game is given it. Besides PPO
+the learner can be REINFORCE, RLOO, GRPO, REINFORCE++, or DPO and IPO on fresh pairs.
 """
 
 from __future__ import annotations
@@ -12,16 +13,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import tyro
 
 from ..agents import EchoAgent
+from ..agents.language_model import CausalLMAgent
 from ..envs import LanguageGame, Speaker
-from .ppo import PPOConfig, PPOLearner, PPOUpdate
-from .rollout import PlayedEpisode, rollout, trajectories
-from .run import Run
+from .grpo import GRPOConfig, GRPOLearner
+from .policy_gradient_learner import PlayerLearner, rollout_in_groups
+from .ppo import PPOConfig, PPOLearner
+from .preference_optimisation import PreferenceConfig, PreferenceLearner
+from .reinforce import ReinforceConfig, ReinforceLearner
+from .reinforce_pp import ReinforcePPConfig, ReinforcePPLearner
+from .rloo import RLOOConfig, RLOOLearner
+from .rollout import PlayedEpisode, trajectories
+from .run import Config, Run
 from .setup import GameOptions, load_model, preamble_of, recorded, save_model, use_threads
 from .sft import sft_model
 
@@ -31,7 +39,7 @@ DEFENDER_PPO = PPOConfig(learning_rate=2e-3)
 
 @dataclass(frozen=True, kw_only=True)
 class RLHFConfig:
-    """PPO of the defender on the prompts that the game deals."""
+    """Policy learning of the defender on the prompts that the game deals."""
 
     options: Annotated[GameOptions, tyro.conf.arg(name="")] = field(default_factory=GameOptions)
     defender: Path | None = None
@@ -41,17 +49,56 @@ class RLHFConfig:
     seed: int = 0
     """Decides deals, sampled tokens and minibatches."""
     num_steps: int = 120
-    """Batches, each followed by one PPO update; as many as GPO's defender takes."""
+    """Batches, each followed by one update; as many as GPO's defender takes."""
     batch_size: int = 192
     """Episodes in a batch."""
+    learner: Literal["ppo", "reinforce", "rloo", "grpo", "reinforce_pp", "preference"] = "ppo"
+    """The algorithm; `preference` is DPO or IPO on pairs of fresh replies. Only its own options below are read."""
+    group_size: int | None = None
+    """Replies to each prompt; None: 4 for the learners that compare replies, 1 for the others."""
     ppo: PPOConfig = DEFENDER_PPO
-    """How the defender learns."""
+    """How the defender learns by PPO."""
+    reinforce: ReinforceConfig = field(default_factory=ReinforceConfig)
+    """How it learns by REINFORCE."""
+    rloo: RLOOConfig = field(default_factory=RLOOConfig)
+    """How it learns by RLOO."""
+    grpo: GRPOConfig = field(default_factory=GRPOConfig)
+    """How it learns by GRPO."""
+    reinforce_pp: ReinforcePPConfig = field(default_factory=ReinforcePPConfig)
+    """How it learns by REINFORCE++."""
+    preference: PreferenceConfig = field(default_factory=PreferenceConfig)
+    """How it learns by DPO or IPO."""
     save_every: int = 20
     """Steps between two saved states."""
     num_threads: int = 0
     """Threads of torch; 0: its default."""
     device: str = "cpu"
     """Where the model is."""
+
+    @property
+    def replies_per_prompt(self) -> int:
+        """The group size, its default filled in."""
+        if self.group_size is not None:
+            return self.group_size
+        compares = self.learner in ("rloo", "grpo", "preference")
+        return 4 if compares or (self.learner == "reinforce_pp" and self.reinforce_pp.subtract_group_mean) else 1
+
+    def make_learner(self, agent: CausalLMAgent) -> PlayerLearner:
+        """Return the learner that was asked for."""
+        planned = self.num_steps
+        match self.learner:
+            case "ppo":
+                return PPOLearner(agent, self.ppo, num_planned=planned)
+            case "reinforce":
+                return ReinforceLearner(agent, self.reinforce, num_planned=planned)
+            case "rloo":
+                return RLOOLearner(agent, self.rloo, num_planned=planned)
+            case "grpo":
+                return GRPOLearner(agent, self.grpo, num_planned=planned)
+            case "reinforce_pp":
+                return ReinforcePPLearner(agent, self.reinforce_pp, num_planned=planned)
+            case "preference":
+                return PreferenceLearner(agent, self.preference, num_planned=planned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,30 +113,32 @@ class PlayerStep:
     """Share of episodes, 0 to 1, that it lost by an utterance that was no legal turn."""
     num_policy_tokens: int
     """Its own tokens in the batch."""
-    update: PPOUpdate
-    """The update's own numbers."""
+    update: Config
+    """The update's own numbers, a record of the learner's."""
 
 
 class BestResponse:
-    """Trains one player by PPO against a fixed opponent: RLHF for player 1, an attacker for player 0."""
+    """Trains one player against a fixed opponent: RLHF for player 1, an attacker for player 0."""
 
     def __init__(
         self,
         game: LanguageGame[Any],
-        learner: PPOLearner,
+        learner: PlayerLearner,
         opponent: Speaker,
         *,
         player: int,
         batch_size: int,
         num_steps: int,
         seed: int,
+        group_size: int = 1,
     ) -> None:
-        """Seat the learner at `player` and the opponent opposite."""
-        if batch_size < 1:
-            raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
+        """Seat the learner at `player` and the opponent opposite; `group_size` replies are given to each prompt."""
+        if batch_size < 1 or group_size < 1 or batch_size % group_size:
+            raise ValueError(f"batch_size: expected whole groups of {group_size}, at least one, got {batch_size}")
         self.game, self.learner, self.player = game, learner, player
         self.agents = (learner.agent, opponent) if player == 0 else (opponent, learner.agent)
         self.batch_size, self.num_steps, self.iteration = batch_size, num_steps, 0
+        self.group_size = group_size
         self.rng = np.random.default_rng(seed)
         self.last_played: list[PlayedEpisode] = []
         """The latest batch of episodes."""
@@ -97,13 +146,18 @@ class BestResponse:
     def __iter__(self) -> Iterator[PlayerStep]:
         """Yield after each update."""
         while self.iteration < self.num_steps:
-            played = rollout(self.game, self.agents, self.batch_size, self.rng)
+            played = self._play()
             batch = trajectories(played, self.player)
             update = self.learner.update(batch, self.rng)
             self.iteration += 1
             self.last_played = played
             forfeits = float(np.mean([one.forfeited_by(self.player) for one in played]))
             yield PlayerStep(self.iteration, float(batch.returns.mean()), forfeits, batch.num_policy_tokens, update)
+
+    def _play(self) -> list[PlayedEpisode]:
+        return rollout_in_groups(
+            self.game, self.agents, self.batch_size, self.rng, player=self.player, group_size=self.group_size
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that the next step depends on."""
@@ -130,12 +184,13 @@ def rlhf(config: RLHFConfig) -> Path:
             agent = load_model(start, game, device=config.device)
             best_response = BestResponse(
                 game,
-                PPOLearner(agent, config.ppo, num_planned=config.num_steps),
+                config.make_learner(agent),
                 EchoAgent(skip=preamble_of(game)),
                 player=1,
                 batch_size=config.batch_size,
                 num_steps=config.num_steps,
                 seed=config.seed,
+                group_size=config.replies_per_prompt,
             )
             run_best_response(best_response, run, save_every=config.save_every)
     return config.out / "model"

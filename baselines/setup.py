@@ -12,13 +12,14 @@ import torch
 from tqdm import tqdm
 
 from ..agents.judges import ClassifierJudge, SafetyTokenJudge
-from ..agents.language_model import CausalLMAgent
+from ..agents.language_model import CausalLMAgent, DType
 from ..agents.tokenizers import load_tokenizer
-from ..envs import LanguageGame, make_game
+from ..envs import LanguageGame, Vocabulary, make_game
 from ..envs.games.red_team.base import RedTeamGame
 from ..envs.games.red_team.verdicts import Judge
 from ..envs.registry import game_factory, parse_option
 from ..envs.tokenizer_vocabulary import TokenizerVocabulary
+from .reward_files import load_reward_judge
 from .run import Record, Run, StateValue
 
 StepT = TypeVar("StepT", bound=Record, covariant=True)
@@ -42,8 +43,8 @@ class GameOptions:
     """The longest reply, likewise."""
     judge: Path | None = None
     """The folder of a judge model; None: the game's own oracle."""
-    judge_kind: Literal["classifier", "safety_token"] = "classifier"
-    """A sequence classifier of (prompt, reply), or a guard model that answers "safe" or "unsafe"."""
+    judge_kind: Literal["classifier", "safety_token", "reward_model"] = "classifier"
+    """A sequence classifier of (prompt, reply), a guard model that answers "safe" or "unsafe", or a reward model."""
     judge_template: Path | None = None
     """A text file with {prompt} and {reply}: what a guard model is asked."""
     game_option: tuple[str, ...] = ()
@@ -66,16 +67,18 @@ class GameOptions:
         options = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         options |= dict(parse_option(text) for text in self.game_option)
         known = inspect.signature(game_factory(self.game)).parameters
-        if self.judge is not None:
-            options["judge"] = self._judge()
         if "vocabulary" in known:
             options["vocabulary"] = self._vocabulary(*model_folders)
+        if self.judge is not None:
+            options["judge"] = self._judge(options.get("vocabulary") or make_game(self.game, **options).vocabulary)
         if "split" in known and split is not None:
             options["split"] = split
         return make_game(self.game, **options)
 
-    def _judge(self) -> Judge:
+    def _judge(self, vocabulary: Vocabulary) -> Judge:
         assert self.judge is not None
+        if self.judge_kind == "reward_model":
+            return load_reward_judge(self.judge, vocabulary)
         if self.judge_kind == "classifier":
             return ClassifierJudge.from_folder(self.judge)
         if self.judge_template is None:
@@ -96,7 +99,9 @@ def preamble_of(game: LanguageGame[Any]) -> int:
     return game.num_preamble_tokens if isinstance(game, RedTeamGame) else 0
 
 
-def load_model(folder: Path, game: LanguageGame[Any], *, device: str = "cpu", dtype: str = "float32") -> CausalLMAgent:
+def load_model(
+    folder: Path, game: LanguageGame[Any], *, device: str = "cpu", dtype: DType = "float32"
+) -> CausalLMAgent:
     """Return the model of a folder as an agent of the game."""
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"device: expected one that this machine has, got {device!r}")

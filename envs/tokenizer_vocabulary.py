@@ -18,8 +18,11 @@ HUMAN_HEADER, ASSISTANT_HEADER = "\n\nHuman:", "\n\nAssistant:"
 
 THINK_TOKENS = ("<think>", "</think>")
 
-_ASKED, _REPLIED, _ASKED_AGAIN, _TOLD = "zqxasked", "zqxreplied", "zqxagain", "zqxtold"
+_ASKED, _REPLIED, _ASKED_AGAIN, _TOLD = (f"Zqx {name}:  \"a\" <b> &\n\n'C'." for name in "0123")
+"""Messages that show most changes that a template could make: of case, of quotes and marks, of blanks."""
 _WORD = "Hello"
+CLOCK = "strftime_now"
+"""The function by which a chat template asks for today's date."""
 
 
 class Tokenizer(Protocol):
@@ -66,13 +69,20 @@ class Delimiters:
 class TokenizerVocabulary:
     """The tokens of a Hugging Face (fast) tokenizer; a view is a conversation of its owner's.
 
-    The viewer's own turns are the assistant's and the other player's are the user's. The game's words
-    (briefing, announcement) are a system message, or a user's where the chat template takes no system
-    message of its own or writes one itself. A view is token for token what `apply_chat_template` gives for
-    the same messages, as long as no token of the tokenizer runs across the end of a message (a message that
-    ends in a line break, say) and the template leaves messages as they are (some strip blanks). Without a
-    chat template, `HUMAN_HEADER` and `ASSISTANT_HEADER` open a turn and the tokenizer's `eos_token` ends
-    it.
+    The viewer's own turns are the assistant's and the other player's are the user's. A view is token for
+    token what `apply_chat_template` gives for the same messages, as long as no token of the tokenizer runs
+    across the end of a message (a message that ends in a line break, say). Templates that change messages or
+    tell the date are refused. Many only strip the blanks around a message: there the game may tell nothing
+    that begins or ends with one, while a player's turn stands as it was said. A thought stays in its owner's
+    view, where some templates drop those of earlier turns.
+
+    The game's words (briefing, announcement) are a system message. Where the chat template takes no system
+    message of its own (Gemma) or writes one itself (Llama 3.1), they are a message of the user's, apart from
+    those of the other player: a listener then reads two of the user's messages in a row, each as the template
+    writes it, though some templates write no such conversation as a whole.
+
+    Without a chat template, `HUMAN_HEADER` and `ASSISTANT_HEADER` open a turn and the tokenizer's `eos_token`
+    ends it.
 
     Special tokens, thought tokens, ids that name no token, and id 0 (padding) can never be said, and
     `encode` leaves out special tokens that a text spells. Where a tokenizer gives id 0 to a word (Llama 3:
@@ -83,9 +93,11 @@ class TokenizerVocabulary:
         """Read the turn delimiters from the tokenizer's chat template.
 
         Raises:
-            ValueError: no special token ends a turn, or the template's messages cannot be told apart.
+            ValueError: no special token ends a turn, the template's messages cannot be told apart, or it
+                changes them or tells the date.
         """
         self.tokenizer = tokenizer
+        self._strips = bool(tokenizer.chat_template) and _strips_messages(tokenizer)
         self.size = len(tokenizer)
         self.think_ids = _think_ids(tokenizer)
         self._special_ids = _special_ids(tokenizer)
@@ -115,7 +127,13 @@ class TokenizerVocabulary:
         return self._begin
 
     def tell(self, tokens: Tokens, viewer: int) -> Tokens:
-        """Return the game's words as a message."""
+        """Return the game's words as a message.
+
+        Raises:
+            ValueError: they begin or end with blanks, which the chat template would strip.
+        """
+        if self._strips and (text := self.decode(tokens)) != text.strip():
+            raise ValueError(f"tell: expected no blanks around a text, as the chat template strips them, got {text!r}")
         return (*self._told[0], *tokens, *self._told[1])
 
     def open_turn(self, speaker: int, viewer: int) -> Tokens:
@@ -154,8 +172,13 @@ def template_delimiters(tokenizer: Tokenizer) -> Delimiters:
     """Return what a tokenizer's chat template writes around messages, found by rendering short conversations.
 
     Raises:
-        ValueError: the template loses, changes or reorders messages.
+        ValueError: the template loses, changes or reorders messages, or tells the date.
     """
+    if f"{CLOCK}(" in str(tokenizer.chat_template):
+        raise ValueError(
+            f"chat_template: expected the same text on every day, got a template that calls {CLOCK}; give the "
+            f"tokenizer one with a fixed date, as chat_template.replace('{CLOCK}(\"%d %b %Y\")', '\"1 Jan 2026\"')"
+        )
     ask, reply = {"role": "user", "content": _ASKED}, {"role": "assistant", "content": _REPLIED}
     again = {"role": "user", "content": _ASKED_AGAIN}
     asked, prompted = _render(tokenizer, [ask]), _render(tokenizer, [ask], add_generation_prompt=True)
@@ -188,6 +211,11 @@ def _system_delimiters(tokenizer: Tokenizer, begin: str, open_user: str) -> tupl
     if not (found and preamble.startswith(begin) and preamble != begin and between.endswith(open_user)):
         return None
     return preamble.removeprefix(begin), between.removesuffix(open_user)
+
+
+def _strips_messages(tokenizer: Tokenizer) -> bool:
+    padded = f" {_ASKED} "
+    return padded not in _render(tokenizer, [{"role": "user", "content": padded}])
 
 
 def _plain_delimiters(tokenizer: Tokenizer) -> Delimiters:

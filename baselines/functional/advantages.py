@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from .divergences import k1
+from .divergences import KLEstimator, kl_estimate
 from .masking import require_same_shape
 
 
@@ -38,17 +38,19 @@ def shaped_token_rewards(
     policy_token_mask: Bool[Tensor, "B T"],
     *,
     kl_coef: float,
+    estimator: KLEstimator = "k1",
 ) -> Float[Tensor, "B T"]:
-    """Return reward_t - kl_coef (logprobs_t - ref_logprobs_t) on own tokens and 0 elsewhere.
+    """Return reward_t - kl_coef k_t on own tokens and 0 elsewhere; with k1, k_t = logprobs_t - ref_logprobs_t.
 
     The penalised reward of RLHF (Ziegler et al., 2019, equation 2), token by token. `logprobs` are those of
-    the policy that spoke; k1 is the estimator whose place in the reward gives the gradient of the KL.
+    the policy that spoke; k1 is the estimator whose place in the reward gives the gradient of the KL. With k2
+    and k3 the reward's gradient lacks the term that comes from differentiating the estimator itself.
     """
     require_same_shape(
         rewards=rewards, logprobs=logprobs, ref_logprobs=ref_logprobs, policy_token_mask=policy_token_mask
     )
     _require_credited(rewards, policy_token_mask)
-    penalty = kl_coef * k1(logprobs.detach(), ref_logprobs.detach())
+    penalty = kl_coef * kl_estimate(logprobs.detach(), ref_logprobs.detach(), estimator=estimator)
     return torch.where(policy_token_mask, rewards - penalty, 0.0)
 
 
@@ -89,6 +91,37 @@ def gae(
         next_value = torch.where(own, values[:, t], next_value)
         advantages[:, t] = torch.where(own, next_advantage, 0.0)
     return advantages, torch.where(policy_token_mask, advantages + values, 0.0)
+
+
+def rewards_to_go(rewards: Float[Tensor, "B T"], policy_token_mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B T"]:
+    """Return G_t, the sum of the rewards on own token t and on later own tokens; 0 elsewhere.
+
+    REINFORCE (Williams, 1992) without discount; the same as the returns of `gae` with lambda 1 and gamma 1.
+    """
+    require_same_shape(rewards=rewards, policy_token_mask=policy_token_mask)
+    _require_credited(rewards, policy_token_mask)
+    return torch.where(policy_token_mask, rewards.flip(1).cumsum(1).flip(1), 0.0)
+
+
+def prompt_groups(tokens: Int[Tensor, "B T"], policy_token_mask: Bool[Tensor, "B T"]) -> Int[Tensor, " B"]:
+    """Return a number for each row, equal for rows with the same tokens before their first own token.
+
+    That is all the player knew when it began to reply, so that a baseline made of such a group depends on none of its
+    members' own choices. A batch is one player's in one game: whoever joins batches of two roles keeps their numbers
+    apart. A row without own tokens is a group of its own.
+    """
+    require_same_shape(tokens=tokens, policy_token_mask=policy_token_mask)
+    started = policy_token_mask.int().cumsum(1) > 0  # (B, T)
+    silent = torch.where(started.any(1), 0, torch.arange(1, len(tokens) + 1, device=tokens.device))
+    keys = torch.cat([silent[:, None], started.long(), torch.where(started, 0, tokens.long())], dim=1)
+    groups: Tensor = torch.unique(keys, dim=0, return_inverse=True)[1]
+    return groups
+
+
+def group_mean_returns(returns: Float[Tensor, " B"], groups: Int[Tensor, " B"]) -> Float[Tensor, " B"]:
+    """Return, for each reply, the mean return of its group, itself included."""
+    require_same_shape(returns=returns, groups=groups)
+    return _group_means(returns, *_group_members(groups))
 
 
 def rloo_advantages(returns: Float[Tensor, " B"], groups: Int[Tensor, " B"]) -> Float[Tensor, " B"]:

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from .divergences import KLEstimator, kl_estimate
 from .masking import masked_mean, masked_sum, require_same_shape
 
 Aggregation = Literal["token_mean", "sequence_mean", "constant_length"]
@@ -103,6 +104,26 @@ def policy_gradient_loss(
         aggregation=aggregation,
         constant_length=constant_length,
     )
+
+
+def kl_loss(
+    logprobs: Float[Tensor, "B T"],
+    ref_logprobs: Float[Tensor, "B T"],
+    policy_token_mask: Bool[Tensor, "B T"],
+    *,
+    estimator: KLEstimator,
+    aggregation: Aggregation = "token_mean",
+    constant_length: int | None = None,
+) -> Float[Tensor, ""]:
+    """Return the aggregated estimate of KL(policy, reference) per own token, to be differentiated.
+
+    GRPO (Shao et al., 2024, equation 4) with "k3". What its gradient is on fresh samples is said in `divergences`:
+    only "k2" gives that of KL(policy, reference), token by token; "k1" gives 0 in expectation.
+    """
+    require_same_shape(logprobs=logprobs, ref_logprobs=ref_logprobs, policy_token_mask=policy_token_mask)
+    now, ref = (torch.where(policy_token_mask, part, 0.0) for part in (logprobs, ref_logprobs.detach()))
+    terms = kl_estimate(now, ref, estimator=estimator)
+    return aggregate_tokens(terms, policy_token_mask, aggregation=aggregation, constant_length=constant_length)
 
 
 def masked_entropy(logits: Float[Tensor, "B T V"], policy_token_mask: Bool[Tensor, "B T"]) -> Float[Tensor, ""]:

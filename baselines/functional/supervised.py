@@ -3,11 +3,17 @@
 With margin G(p) = log p(chosen|prompt) - log p(rejected|prompt), each a sum over the reply's tokens.
 """
 
+from typing import Literal
+
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from .masking import masked_mean, require_same_shape
+
+PreferenceLoss = Literal["dpo", "ipo"]
+"""Which loss of a preference, by name; see `preference_loss`."""
 
 
 def behaviour_cloning_loss(logprobs: Float[Tensor, "B T"], loss_mask: Bool[Tensor, "B T"]) -> Float[Tensor, ""]:
@@ -40,12 +46,10 @@ def dpo_loss(
     DPO (Rafailov et al., 2023), equation 7, whose beta is our `kl_coef`. `label_smoothing`, in [0, 1/2), is
     the assumed share of swapped labels: the loss of the swapped pair is mixed in with that weight.
     """
-    require_same_shape(margins=margins, ref_margins=ref_margins)
     if not 0 <= label_smoothing < 0.5:
         raise ValueError(f"label_smoothing: expected a number in [0, 1/2), got {label_smoothing}")
-    scaled = kl_coef * (margins - ref_margins)
-    losses = -(1 - label_smoothing) * logsigmoid(scaled) - label_smoothing * logsigmoid(-scaled)
-    return losses.mean()
+    preferences = torch.full_like(margins, 1 - label_smoothing)
+    return preference_loss(margins, ref_margins, preferences, loss="dpo", kl_coef=kl_coef)
 
 
 def ipo_loss(margins: Float[Tensor, " B"], ref_margins: Float[Tensor, " B"], *, kl_coef: float) -> Float[Tensor, ""]:
@@ -53,5 +57,32 @@ def ipo_loss(margins: Float[Tensor, " B"], ref_margins: Float[Tensor, " B"], *, 
 
     IPO (Azar et al., 2023), equation 17, whose tau is our `kl_coef`.
     """
-    require_same_shape(margins=margins, ref_margins=ref_margins)
-    return (margins - ref_margins - 1 / (2 * kl_coef)).square().mean()
+    return preference_loss(margins, ref_margins, torch.ones_like(margins), loss="ipo", kl_coef=kl_coef)
+
+
+def preference_loss(
+    margins: Float[Tensor, " B"],
+    ref_margins: Float[Tensor, " B"],
+    preferences: Float[Tensor, " B"],
+    *,
+    loss: PreferenceLoss,
+    kl_coef: float,
+) -> Float[Tensor, ""]:
+    """Return mean(p L(first, second) + (1 - p) L(second, first)) for pairs whose first reply is preferred with p.
+
+    `margins` are log p(first|prompt) - log p(second|prompt). A label is p = 1 or 0, a known probability a soft label
+    with the same expected gradient, a tie p = 1/2. L is that of `dpo_loss` or of `ipo_loss`.
+    """
+    require_same_shape(margins=margins, ref_margins=ref_margins, preferences=preferences)
+    if bool(((preferences < 0) | (preferences > 1)).any()):
+        raise ValueError(f"preferences: expected probabilities in [0, 1], got {preferences.tolist()[:5]}")
+    gains = margins - ref_margins
+    if loss == "dpo":
+        scaled = kl_coef * gains
+        losses = -preferences * logsigmoid(scaled) - (1 - preferences) * logsigmoid(-scaled)
+    elif loss == "ipo":
+        target = 1 / (2 * kl_coef)
+        losses = preferences * (gains - target).square() + (1 - preferences) * (gains + target).square()
+    else:
+        raise ValueError(f"loss: expected dpo or ipo, got {loss!r}")
+    return losses.mean()

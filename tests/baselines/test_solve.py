@@ -4,7 +4,6 @@ import inspect
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -145,8 +144,11 @@ def test_interrupt_keeps_what_was_printed_and_says_where(
 
     def interrupted(name: str, tree: GameTree, num_iterations: int, **options: Any) -> Any:
         solver, step = make_solver(name, tree, num_iterations, **options), solver_class(name).step  # type: ignore[attr-defined]
-        monkeypatch.setattr(solver, "step", lambda: step(solver) if solver.iteration < 3 else signal.raise_signal(2))
+        monkeypatch.setattr(solver, "step", lambda: step(solver) if solver.iteration < 3 else pressed())
         return solver
+
+    def pressed() -> None:
+        raise KeyboardInterrupt
 
     monkeypatch.setattr(command, "make_solver", interrupted)
     with pytest.raises(SystemExit) as caught:

@@ -41,7 +41,7 @@ def test_registered_game_is_made_by_all_three_registries(whisper_name: str) -> N
 
 
 def test_option_of_another_type_is_refused() -> None:
-    """ "False" as text is true, so that it would silently do the opposite."""
+    """The text "False" is true, so that it would silently do the opposite."""
     with pytest.raises(TypeError, match="random_game-v0: expected irregular of type bool, got 'no'"):
         make_game("random_game-v0", irregular="no")
     with pytest.raises(TypeError, match=r"random_game-v0: expected num_turns of type int, got 2\.5"):

@@ -140,6 +140,9 @@ class Endless(Sequel):
     def next_player(self, dialogue: Dialogue[None]) -> int | None:
         return len(dialogue.turns) % 2
 
+    def rewards(self, dialogue: Dialogue[None]) -> tuple[float, float]:
+        return 0.0, 0.0
+
     def legal_tokens(self, dialogue: Dialogue[None], prefix: Tokens) -> Tokens:
         return self.words
 

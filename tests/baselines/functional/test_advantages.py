@@ -7,7 +7,10 @@ from torch import Tensor
 from duologue.baselines.functional.advantages import (
     credit_own_tokens,
     gae,
+    group_mean_returns,
     grpo_advantages,
+    prompt_groups,
+    rewards_to_go,
     rloo_advantages,
     shaped_token_rewards,
 )
@@ -108,3 +111,41 @@ def test_leaving_one_out_needs_two() -> None:
     """The mean over the other members of a group of one is 0/0."""
     with pytest.raises(ValueError, match="leave one out"):
         rloo_advantages(torch.tensor([1.0]), torch.tensor([0]))
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_rewards_to_go_are_the_returns_of_gae_at_lambda_1(seed: int) -> None:
+    """Two ways to the same sums; a reward off the own tokens is refused by both."""
+    rewards, values, mask = random_batch(seed)
+    credited = credit_own_tokens(rewards, mask)
+    expected = gae(credited, values, mask, gamma=1.0, gae_lambda=1.0)[1]
+    torch.testing.assert_close(rewards_to_go(credited, mask), expected)
+    with pytest.raises(ValueError, match="credit_own_tokens"):
+        rewards_to_go(torch.ones(1, 2), torch.tensor([[True, False]]))
+
+
+def test_prompt_groups_by_hand() -> None:
+    """Tokens before the first own one count, later ones and padding do not; a silent row stands alone."""
+    tokens = torch.tensor([[5, 6, 7, 0], [5, 6, 8, 9], [5, 7, 7, 0], [5, 6, 0, 0], [5, 6, 0, 0], [5, 6, 6, 7]])
+    own = torch.tensor([[0, 0, 1, 0], [0, 0, 1, 1], [0, 0, 1, 0], [0] * 4, [0] * 4, [0, 1, 0, 1]]).bool()
+    groups = prompt_groups(tokens, own).tolist()
+    assert groups[0] == groups[1]
+    assert len(set(groups)) == 5
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_group_baselines_sum_to_0_in_each_group_and_ignore_its_level(seed: int) -> None:
+    """Centred advantages; what a group is paid in any case cancels, so that no group knows of another."""
+    generator = torch.Generator().manual_seed(seed)
+    groups = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2, 2])[torch.randperm(9, generator=generator)]
+    returns = torch.randn(9, generator=generator, dtype=torch.float64)
+    moved = returns + torch.tensor([3.0, -8.0, 1.5], dtype=torch.float64)[groups]
+    for advantages in (rloo_advantages, grpo_advantages):
+        found = advantages(returns, groups)
+        torch.testing.assert_close(advantages(moved, groups), found)
+        sums = torch.zeros(3, dtype=torch.float64).index_add(0, groups, found)
+        torch.testing.assert_close(sums, torch.zeros_like(sums))
+    centred = grpo_advantages(returns, groups, scale_by_std=False)
+    torch.testing.assert_close(returns - group_mean_returns(returns, groups), centred)
+    size = torch.tensor([3.0, 2.0, 4.0], dtype=torch.float64)[groups]
+    torch.testing.assert_close(rloo_advantages(returns, groups) * (size - 1) / size, centred)

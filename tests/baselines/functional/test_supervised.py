@@ -4,10 +4,12 @@ import pytest
 import torch
 
 from duologue.baselines.functional.supervised import (
+    PreferenceLoss,
     behaviour_cloning_loss,
     bradley_terry_loss,
     dpo_loss,
     ipo_loss,
+    preference_loss,
 )
 
 
@@ -69,3 +71,25 @@ def test_ipo_of_two_replies_settles_at_the_closed_form() -> None:
     zero = torch.zeros(1, dtype=torch.float64)
     loss = p * ipo_loss(margin, zero, kl_coef=kl_coef) + (1 - p) * ipo_loss(-margin, zero, kl_coef=kl_coef)
     assert torch.autograd.grad(loss, margin)[0].item() == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("loss", ["dpo", "ipo"])
+def test_a_soft_label_is_the_mixture_of_both_labels(loss: PreferenceLoss) -> None:
+    """Definition; label 1 is the loss of the pair as it stands, label 0 that of the swapped pair."""
+    margins, ref_margins = torch.tensor([3.0, -1.0]), torch.tensor([1.0, 0.5])
+    function = dpo_loss if loss == "dpo" else ipo_loss
+    right, wrong = (function(sign * margins, sign * ref_margins, kl_coef=0.5).item() for sign in (1, -1))
+
+    def labelled(p: float) -> float:
+        return preference_loss(margins, ref_margins, torch.full((2,), p), loss=loss, kl_coef=0.5).item()
+
+    assert labelled(1.0) == pytest.approx(right)
+    assert labelled(0.0) == pytest.approx(wrong)
+    assert labelled(0.3) == pytest.approx(0.3 * right + 0.7 * wrong)
+
+
+def test_preferences_that_are_no_probabilities_are_refused() -> None:
+    """A label of -1 for a lost pair is another convention."""
+    zero = torch.zeros(1)
+    with pytest.raises(ValueError, match=r"preferences: expected probabilities in \[0, 1\], got \[-1.0\]"):
+        preference_loss(zero, zero, torch.tensor([-1.0]), loss="dpo", kl_coef=0.1)

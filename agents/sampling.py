@@ -1,0 +1,55 @@
+"""One token for each row of logits, by inverting the cumulative distribution."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+LARGE_VOCABULARY = 16_384
+"""From this many tokens on, a running sum over all of them is the slower way to draw one."""
+TOKENS_IN_BLOCK = 512
+"""How many tokens share one partial sum when a token of a large vocabulary is drawn."""
+
+
+def draw(logits: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Sample by inverting the cumulative distribution; one uniform number of `rng` for each row.
+
+    Args:
+        logits: (B, V); those of a large vocabulary are overwritten, which spares copies as large.
+        rng: the only source of randomness.
+
+    Returns:
+        The tokens and their log-probabilities, (B,) each.
+    """
+    uniform = torch.from_numpy(rng.random(len(logits))).to(logits.device)[:, None]
+    if logits.shape[1] < LARGE_VOCABULARY:
+        logprobs = torch.log_softmax(logits, dim=-1)
+        tokens = _invert(logprobs.exp(), uniform)
+        return tokens.squeeze(1), logprobs.gather(1, tokens).squeeze(1)
+    weights = logits.sub_(logits.amax(1, keepdim=True)).exp_()
+    tokens, total = _invert_by_blocks(weights, uniform)
+    return tokens.squeeze(1), (weights.gather(1, tokens) / total).log().to(logits.dtype).squeeze(1)
+
+
+def _invert(weights: Tensor, uniform: Tensor) -> Tensor:
+    """Return the column (B, 1) where the running sum of weights (B, V) passes `uniform` (B, 1) times the total."""
+    ends = weights.double().cumsum(1)
+    columns = torch.searchsorted(ends, uniform * ends[:, -1:], right=True)
+    return columns.clamp(max=weights.shape[1] - 1)
+
+
+def _invert_by_blocks(weights: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the same column as `_invert`, by way of its block of columns, and the weights' total; (B, 1) each."""
+    size = weights.shape[1]
+    whole = size - size % TOKENS_IN_BLOCK
+    blocks = weights[:, :whole].unflatten(1, (-1, TOKENS_IN_BLOCK)).sum(2, dtype=torch.float64)
+    blocks = torch.cat([blocks, weights[:, whole:].sum(1, keepdim=True, dtype=torch.float64)], dim=1)
+    ends = blocks.cumsum(1)
+    target = uniform * ends[:, -1:]
+    block = torch.searchsorted(ends, target, right=True).clamp(max=blocks.shape[1] - 1)
+    columns = torch.arange(TOKENS_IN_BLOCK, device=weights.device) + TOKENS_IN_BLOCK * block
+    within = weights.gather(1, columns.clamp(max=size - 1)).masked_fill(columns >= size, 0)
+    before = (ends - blocks).gather(1, block)
+    share = ((target - before) / blocks.gather(1, block)).clamp(0, 1 - 2**-52)  # never past the last possible token
+    return columns.gather(1, _invert(within, share)).clamp(max=size - 1), ends[:, -1:]

@@ -1,0 +1,124 @@
+"""k-shot demonstrations: solved episodes stand in the root state (in-context learning, arXiv 2402.08078, section 4.5).
+
+The examples are part of the deal, so that chance draws them once and the rules stay pure. Each player is shown what it
+would have seen of an example in its own seat: its own briefing and thoughts, the turns that it heard. An example's
+worked-out thought is therefore shown to whoever had it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
+from math import comb
+from typing import Any, Generic, NamedTuple
+
+import numpy as np
+
+from .engine import Episode
+from .game import DealT, Dialogue, Ending, LanguageGame, Turn
+from .speaker import Utterance
+from .vocabulary import Tokens
+from .wrapped import WrappedGame
+
+MAX_LISTED = 100_000
+"""More deals than this are drawn and not listed."""
+
+
+class Prompted(NamedTuple):
+    """A deal and the solved episodes that are shown before it."""
+
+    deal: Any
+    examples: tuple[Dialogue[Any], ...]
+
+
+class _PromptedDeals(Generic[DealT]):
+    """Draws a deal, then `num_shots` of the examples for it, without replacement."""
+
+    def __init__(
+        self, game: LanguageGame[DealT], examples: Callable[[DealT], Sequence[Dialogue[DealT]]], num_shots: int
+    ) -> None:
+        self._game, self._examples, self._num_shots = game, examples, num_shots
+
+    def sample(self, rng: np.random.Generator) -> Prompted:
+        """Draw one deal."""
+        deal = self._game.deals.sample(rng)
+        pool = self._pool(deal)
+        rows = sorted(rng.choice(len(pool), self._num_shots, replace=False).tolist())
+        return Prompted(deal, tuple(pool[row] for row in rows))
+
+    def outcomes(self) -> Mapping[Prompted, float] | None:
+        """Return every deal with its probability, None where they cannot be listed."""
+        listed = self._game.deals.outcomes()
+        if listed is None:
+            return None
+        if sum(comb(len(self._pool(deal)), self._num_shots) for deal in listed) > MAX_LISTED:
+            return None
+        every: dict[Prompted, float] = {}
+        for deal, share in listed.items():
+            shown = list(combinations(self._pool(deal), self._num_shots))
+            for examples in shown:
+                prompted = Prompted(deal, examples)
+                every[prompted] = every.get(prompted, 0.0) + share / len(shown)
+        return every
+
+    def _pool(self, deal: DealT) -> Sequence[Dialogue[DealT]]:
+        pool = self._examples(deal)
+        if len(pool) < self._num_shots:
+            raise ValueError(f"examples: expected at least num_shots={self._num_shots} for {deal!r}, got {len(pool)}")
+        return pool
+
+
+class Demonstrated(WrappedGame[Prompted, DealT]):
+    """The same game, in whose briefing `num_shots` solved episodes come first.
+
+    >>> from duologue.envs.games.running_sum import RunningSum
+    >>> inside = RunningSum(2, 2)
+    >>> game = Demonstrated(inside, lambda deal: [inside.solution((1, 1))], num_shots=1)
+    >>> print(game.vocabulary.decode(game.briefing(Prompted((0, 1), (inside.solution((1, 1)),)), 1)))
+    <player_0> 1 1 <eos> <player_1> 0 <eos>
+    """
+
+    def __init__(
+        self, game: LanguageGame[DealT], examples: Callable[[DealT], Sequence[Dialogue[DealT]]], num_shots: int
+    ) -> None:
+        """Choose the examples.
+
+        Args:
+            game: the rules.
+            examples: the finished dialogues to choose from for a deal: the same for all deals, or those of its task.
+            num_shots: k, how many of them are shown, each equally often, in the order of the list; 0: the game itself.
+        """
+        if not isinstance(num_shots, int) or num_shots < 0:
+            raise ValueError(f"num_shots: expected a whole number of at least 0, got {num_shots}")
+        super().__init__(game)
+        self.num_shots = num_shots
+        self.deals = _PromptedDeals(game, examples, num_shots)
+        self.max_briefing_tokens += num_shots * game.max_view_tokens
+
+    def inner(self, dialogue: Dialogue[Prompted]) -> Dialogue[DealT]:
+        """Return the dialogue without the examples."""
+        return Dialogue(dialogue.deal.deal, dialogue.turns)
+
+    def briefing(self, deal: Prompted, player: int) -> Tokens:
+        """Return the examples as the player would have seen them, then its briefing."""
+        shown = (shown_episode(self.game, example, player) for example in deal.examples)
+        return (*(token for tokens in shown for token in tokens), *super().briefing(deal, player))
+
+
+def shown_episode(game: LanguageGame[DealT], dialogue: Dialogue[DealT], viewer: int) -> Tokens:
+    """Return a finished dialogue as `viewer` saw it, without what opens a view. Rewards are not asked for."""
+    episode = Episode(game, dialogue.deal)
+    for turn in dialogue.turns:
+        episode.speak(_utterance(game, turn))
+        episode.settle((0.0, 0.0))
+    start = len(game.vocabulary.begin(viewer))
+    return tuple(episode.views[viewer, start : episode.lengths[viewer]].tolist())
+
+
+def _utterance(game: LanguageGame[DealT], turn: Turn) -> Utterance:
+    opening, closing = game.vocabulary.think_ids or (-1, -1)
+    thought = (opening, *turn.thought, closing) if turn.thought else ()
+    full = len(turn.tokens) == game.max_turn_tokens
+    closed = () if full else (game.vocabulary.eos_id,)
+    ending = Ending.TOO_LONG if full else Ending.END_OF_TURN
+    return Utterance((*thought, *turn.tokens, *closed), ending=ending)

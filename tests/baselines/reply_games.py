@@ -1,0 +1,121 @@
+"""A game of one reply whose every outcome can be listed, and batches of replies drawn from a policy without play."""
+
+from itertools import product
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from duologue.agents import CausalLMAgent, FunctionAgent
+from duologue.baselines.policy_gradient_learner import PlayerLearner
+from duologue.baselines.rollout import PlayedEpisode, Trajectories, play_out, trajectories
+from duologue.envs import Dialogue, Ending, Episode, FiniteDeals, LanguageGame, Payoff, Tokens, Utterance
+
+from .tiny_players import NO, RED, VOCABULARY, YES, tiny_agent
+
+WORDS = (RED, YES, NO)
+
+
+class Menu(LanguageGame[str]):
+    """Player 0 is told red or blue and says up to `max_turn_tokens` words; each reply to each prompt has its price."""
+
+    vocabulary = VOCABULARY
+    payoff = Payoff.GENERAL
+    deals: FiniteDeals[str] = FiniteDeals({"red": 0.5, "blue": 0.5})
+    max_turns = 1
+    max_briefing_tokens = 1
+
+    def __init__(self, max_turn_tokens: int = 1, *, prompts: int = 2, words: Tokens = WORDS) -> None:
+        """Take the longest reply, how many of the two prompts are dealt, and what may be said."""
+        self.max_turn_tokens, self.words = max_turn_tokens, words
+        self.deals = FiniteDeals({deal: 1 / prompts for deal in ("red", "blue")[:prompts]})
+
+    def next_player(self, dialogue: Dialogue[str]) -> int | None:
+        return None if dialogue.turns else 0
+
+    def briefing(self, deal: str, player: int) -> Tokens:
+        return VOCABULARY.encode(deal) if player == 0 else ()
+
+    def legal_tokens(self, dialogue: Dialogue[str], prefix: Tokens) -> Tokens:
+        return self.words if self.max_turn_tokens == 1 else (*self.words, VOCABULARY.eos_id)
+
+    def rewards(self, dialogue: Dialogue[str]) -> tuple[float, float]:
+        said = dialogue.turns[0].tokens
+        code = sum((k + 1) * (WORDS.index(token) + 1) for k, token in enumerate(said))
+        return float(np.sin(2.0 * code + (dialogue.deal == "blue"))), 0.0
+
+
+def replies_of(game: Menu) -> list[Tokens]:
+    """Return the tokens of every reply, `<eos>` included where the reply is not as long as it may be."""
+    eos, longest = VOCABULARY.eos_id, game.max_turn_tokens
+    if longest == 1:
+        return [(word,) for word in game.words]
+    short = [(*said, eos) for length in range(longest) for said in product(game.words, repeat=length)]
+    return [*short, *product(game.words, repeat=longest)]
+
+
+def say(game: Menu, deal: str, reply: Tokens) -> PlayedEpisode:
+    """Return the play in which player 0 gives the reply."""
+    ending = Ending.END_OF_TURN if reply[-1] == VOCABULARY.eos_id else Ending.TOO_LONG
+    speaker = FunctionAgent(lambda view, rng: Utterance(reply, None, ending))
+    return play_out([Episode(game, deal)], [speaker] * 2, np.random.default_rng(0))[0]
+
+
+def every_reply(game: Menu) -> Trajectories:
+    """Return all replies to the first prompt, then all to the second."""
+    return trajectories([say(game, deal, reply) for deal in game.deals.outcomes() for reply in replies_of(game)], 0)
+
+
+def reply_probabilities(agent: CausalLMAgent, everything: Trajectories) -> Tensor:
+    """Return the probability of each reply to its prompt, exactly; (rows of `everything`,)."""
+    with torch.no_grad():
+        said = agent.evaluate(
+            everything.tokens, everything.attention_mask, everything.policy_token_mask, everything.legal_mask
+        )
+    return said.logprobs.double().sum(1).exp()
+
+
+def by_prompt(game: Menu, values: Tensor) -> Tensor:
+    """Return what belongs to each reply as a row for each prompt."""
+    return values.reshape(len(game.deals.outcomes()), -1)
+
+
+def draw(
+    game: Menu, agent: CausalLMAgent, everything: Trajectories, size: int, rng: np.random.Generator
+) -> Trajectories:
+    """Return `size` replies to each prompt, drawn from the policy as rollouts would."""
+    probabilities = by_prompt(game, reply_probabilities(agent, everything)).numpy()
+    width = probabilities.shape[1]
+    rows = [k * width + rng.choice(width, size, p=row / row.sum()) for k, row in enumerate(probabilities)]
+    return everything.select(torch.from_numpy(np.concatenate(rows)))
+
+
+def gibbs(game: Menu, ref: Tensor, values: Tensor, *, kl_coef: float) -> Tensor:
+    """Return ref exp(values / kl_coef), normalised for each prompt; (prompts, replies)."""
+    weights = by_prompt(game, ref) * torch.exp(by_prompt(game, values).double() / kl_coef)
+    return weights / weights.sum(1, keepdim=True)
+
+
+def learnt(game: Menu, learner: PlayerLearner, *, num_updates: int, size: int, seed: int) -> Tensor:
+    """Return the policy that fresh replies lead to; (prompts, replies)."""
+    everything, rng = every_reply(game), np.random.default_rng(seed)
+    for _ in range(num_updates):
+        learner.update(draw(game, learner.agent, everything, size, rng), rng)
+    return by_prompt(game, reply_probabilities(learner.agent, everything))
+
+
+def distance(policy: Tensor, other: Tensor) -> float:
+    """Return the largest total variation between two policies, over prompts; 0 to 1."""
+    return float((policy - other).abs().sum(1).max() / 2)
+
+
+def shifted(game: Menu, batch: Trajectories, shift: float) -> Trajectories:
+    """Return the batch with every reply to the prompt "blue" paid `shift` more."""
+    told_blue = (batch.tokens == game.vocabulary.encode("blue")[0]).any(1)
+    return batch.with_bonus(np.where(told_blue.numpy(), shift, 0.0))
+
+
+def start(game: Menu, *, seed: int = 0) -> tuple[CausalLMAgent, Tensor]:
+    """Return a tiny agent and the probabilities with which it begins, those of the reference."""
+    agent = tiny_agent(game, seed=seed)
+    return agent, reply_probabilities(agent, every_reply(game))

@@ -1,0 +1,193 @@
+"""Views beside `apply_chat_template`, for templates with the structure of Llama 3's, Qwen 3's, Gemma's and ChatML."""
+
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from duologue.envs import Dialogue, Ending, Episode, LanguageGame, Payoff, Tokens, Utterance
+from duologue.envs.game import NO_CHANCE
+from duologue.envs.tokenizer_vocabulary import TokenizerVocabulary
+from duologue.tests import tiny_chat_templates as tiny
+
+VOCABULARIES = {template: TokenizerVocabulary(tiny.chat_tokenizer(template)) for template in tiny.MARKS}
+NAMES = {tiny.CHATML: "chatml", tiny.LLAMA_3: "llama_3", tiny.QWEN: "qwen", tiny.GEMMA: "gemma"}
+HEADERS = {
+    tiny.CHATML: "<|im_start|>assistant\n",
+    tiny.LLAMA_3: "<|start_header_id|>assistant<|end_header_id|>\n\n",
+    tiny.QWEN: "<|im_start|>assistant\n",
+    tiny.GEMMA: "<start_of_turn>model\n",
+}
+every_template = pytest.mark.parametrize("template", list(tiny.MARKS), ids=lambda template: NAMES[template])
+texts = st.text("abcdefghijklmnop ABC,.?!'é\n", min_size=1, max_size=30).map(str.strip).filter(bool)
+BRIEFING = "Tell me a story about the sea."
+
+
+class Talk(LanguageGame[Any]):
+    """Two players speak in turn; each may be told something first."""
+
+    payoff = Payoff.GENERAL
+    deals = NO_CHANCE
+    max_turns = 6
+    max_turn_tokens = 200
+    max_briefing_tokens = 60
+    max_thought_tokens = 0
+
+    def __init__(self, vocabulary: TokenizerVocabulary, briefings: tuple[str, str] = ("", "")) -> None:
+        self.vocabulary = vocabulary
+        self._briefings = tuple(vocabulary.encode(text) for text in briefings)
+
+    def next_player(self, dialogue: Dialogue[Any]) -> int | None:
+        return len(dialogue.turns) % 2 if len(dialogue.turns) < self.max_turns else None
+
+    def rewards(self, dialogue: Dialogue[Any]) -> tuple[float, float]:
+        return 0.0, 0.0
+
+    def briefing(self, deal: Any, player: int) -> Tokens:
+        return self._briefings[player]
+
+
+def say(episode: Episode[Any], text: str) -> None:
+    """Say one turn and close it."""
+    vocabulary = episode.game.vocabulary
+    episode.speak(Utterance((*vocabulary.encode(text), vocabulary.eos_id)))
+    episode.settle((0.0, 0.0))
+
+
+def applied(template: str, messages: list[tuple[str, str]]) -> list[int]:
+    """Return what transformers alone makes of a conversation that the assistant is to continue."""
+    tokenizer: Any = VOCABULARIES[template].tokenizer
+    conversation = [{"role": role, "content": text} for role, text in messages]
+    ids: list[int] = tokenizer.apply_chat_template(conversation, add_generation_prompt=True, tokenize=True)["input_ids"]
+    return ids
+
+
+@every_template
+@given(said=st.lists(texts, min_size=5, max_size=5))
+@example(said=["Hello there", "So:\n\nfirst, then", "a", "B's", "é!?"])
+@settings(max_examples=10, deadline=None)
+def test_player_ones_view_is_the_conversation_that_it_is_the_assistant_of(template: str, said: list[str]) -> None:
+    """The issue's definition, at each of three replies: token for token `apply_chat_template(messages)`."""
+    episode = Episode(Talk(VOCABULARIES[template]), None)
+    for k, text in enumerate(said):
+        if episode.player == 1:
+            roles = ["user", "assistant"] * 3
+            assert episode.view().tokens.tolist() == applied(template, list(zip(roles, said[:k], strict=False)))
+        say(episode, text)
+
+
+@every_template
+@given(said=st.lists(texts, min_size=5, max_size=5))
+@settings(max_examples=10, deadline=None)
+def test_player_zeros_view_has_the_roles_swapped(template: str, said: list[str]) -> None:
+    """Its briefing comes first: the system's, or with Gemma, which has no such role, a message of the user's."""
+    episode = Episode(Talk(VOCABULARIES[template], (BRIEFING, "")), None)
+    told = ("user" if template == tiny.GEMMA else "system", BRIEFING)
+    for k, text in enumerate(said):
+        if episode.player == 0:
+            roles = ["assistant", "user"] * 3
+            assert episode.view().tokens.tolist() == applied(template, [told, *zip(roles, said[:k], strict=False)])
+        say(episode, text)
+
+
+@every_template
+def test_a_view_ends_with_the_generation_prompt_of_its_owner(template: str) -> None:
+    """The headers of the four formats: the viewer is always the assistant (Gemma: the model)."""
+    episode = Episode(Talk(VOCABULARIES[template]), None)
+    for text in ("Hello", "Sure"):
+        assert VOCABULARIES[template].tokenizer.decode(episode.view().tokens.tolist()).endswith(HEADERS[template])
+        say(episode, text)
+
+
+@every_template
+def test_the_stop_token_ends_a_turn_and_the_other_marks_forfeit_it(template: str) -> None:
+    """`<|eot_id|>`, `<|im_end|>` or `<end_of_turn>`; a header inside a turn would forge somebody else's words."""
+    vocabulary = VOCABULARIES[template]
+    stop, *others = vocabulary.tokenizer.convert_tokens_to_ids([tiny.MARKS[template][1], *tiny.MARKS[template][2:]])
+    for token, ending in ((stop, Ending.END_OF_TURN), *((other, Ending.ILLEGAL) for other in others)):
+        episode = Episode(Talk(vocabulary), None)
+        assert not any(episode.push(word) for word in vocabulary.encode("Sure, here"))
+        assert episode.push(token)
+        assert episode.dialogue.turns[0].ending is ending
+        assert vocabulary.decode(episode.dialogue.turns[0].tokens) == "Sure, here"
+
+
+@every_template
+@given(text=st.text(max_size=40).filter(lambda text: "<" not in text))
+@settings(max_examples=25, deadline=None)
+def test_decoding_undoes_encoding(template: str, text: str) -> None:
+    """Byte-level BPE loses nothing, whatever the chat format."""
+    vocabulary = VOCABULARIES[template]
+    assert vocabulary.decode(vocabulary.encode(text)) == text
+
+
+def test_gemma_reads_a_briefing_as_a_message_of_the_users_of_its_own() -> None:
+    """The format has no system role, and its template refuses one, as it does two user messages in a row."""
+    vocabulary = VOCABULARIES[tiny.GEMMA]
+    episode = Episode(Talk(vocabulary, ("", BRIEFING)), None)
+    say(episode, "Hello")
+    for role in ("system", "user"):
+        with pytest.raises(Exception, match=r"no system role|roles alternate"):
+            applied(tiny.GEMMA, [(role, BRIEFING), ("user", "Hello")])
+    text = vocabulary.tokenizer.decode(episode.view().tokens.tolist())
+    user = "<start_of_turn>user\n{}<end_of_turn>\n"
+    assert text == f"<bos>{user.format(BRIEFING)}{user.format('Hello')}<start_of_turn>model\n"
+
+
+def test_an_own_thought_stays_in_the_view_between_its_marks() -> None:
+    """Qwen's template drops thoughts of earlier replies; a player keeps its own, and the other hears none."""
+    vocabulary = VOCABULARIES[tiny.QWEN]
+    assert vocabulary.think_ids is not None
+    game = Talk(vocabulary)
+    game.max_thought_tokens = 20
+    episode, (opening, closing) = Episode(game, None), vocabulary.think_ids
+    thought, words = vocabulary.encode("how?"), vocabulary.encode("Sure")
+    episode.speak(Utterance((opening, *thought, closing, *words, vocabulary.eos_id)))
+    episode.settle((0.0, 0.0))
+    assert episode.view().tokens.tolist() == applied(tiny.QWEN, [("user", "Sure")])
+    say(episode, "Hello")
+    assert "<think>how?</think>Sure<|im_end|>" in vocabulary.tokenizer.decode(episode.view().tokens.tolist())
+
+
+@pytest.mark.parametrize("template", [tiny.LLAMA_3, tiny.GEMMA], ids=NAMES.get)
+@pytest.mark.parametrize("text", [" Hello", "Hello\n"])
+def test_blanks_around_a_briefing_are_refused_where_the_template_strips_them(template: str, text: str) -> None:
+    """Both families trim each message, so such a view would differ from what the model was trained on."""
+    with pytest.raises(ValueError, match=r"tell: expected no blanks around a text, as the chat template strips them"):
+        Episode(Talk(VOCABULARIES[template], (text, "")), None)
+
+
+def test_blanks_around_a_briefing_are_told_where_the_template_keeps_them() -> None:
+    """ChatML writes messages as they are."""
+    episode = Episode(Talk(VOCABULARIES[tiny.CHATML], ("  Hello ", "")), None)
+    assert episode.view().tokens.tolist() == applied(tiny.CHATML, [("system", "  Hello ")])
+
+
+@pytest.mark.parametrize("change", ["upper", "lower", "e", "tojson", "replace('  ', ' ')", "replace('\n\n', '\n')"])
+def test_a_template_that_changes_messages_is_refused(change: str) -> None:
+    """Each filter of Jinja turns some of the probes into another text."""
+    template = tiny.CHATML.replace("message['content']", f"(message['content'] | {change})")
+    with pytest.raises(ValueError, match="chat_template: expected each message word for word"):
+        TokenizerVocabulary(tiny.chat_tokenizer(template, marks=tiny.MARKS[tiny.CHATML]))
+
+
+def test_a_template_that_tells_todays_date_is_refused() -> None:
+    """Llama 3.1's does if it finds a clock: tokens of one day are not those of the next."""
+    template = tiny.LLAMA_3_DATED.replace("DATE", "strftime_now('%d %B %Y')")
+    with pytest.raises(ValueError, match=r"chat_template: expected the same text on every day.*strftime_now"):
+        TokenizerVocabulary(tiny.chat_tokenizer(template, marks=tiny.MARKS[tiny.LLAMA_3]))
+
+
+def test_a_fixed_date_stands_in_every_view() -> None:
+    """Such a template writes a system message itself, so a briefing is a message of the user's.
+
+    Naming the clock, as Llama 3.2's does to see whether there is one, is not asking it.
+    """
+    template = tiny.LLAMA_3_DATED.replace("DATE", "'26 July 2024' if strftime_now is defined else ''")
+    tokenizer: Any = tiny.chat_tokenizer(template, marks=tiny.MARKS[tiny.LLAMA_3])
+    episode = Episode(Talk(TokenizerVocabulary(tokenizer), (BRIEFING, "")), None)
+    told = [{"role": "user", "content": BRIEFING}]
+    expected = tokenizer.apply_chat_template(told, add_generation_prompt=True, tokenize=True)["input_ids"]
+    assert episode.view().tokens.tolist() == expected
+    assert "26 July 2024" in tokenizer.decode(expected)

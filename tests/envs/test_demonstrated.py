@@ -1,0 +1,108 @@
+"""Solved episodes in the root state, and what a look-up agent makes of them."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import pytest
+
+from duologue.agents import FunctionAgent, Utterance, View, utter
+from duologue.agents.scripted import EchoAgent
+from duologue.baselines.rollout import rollout
+from duologue.envs import Dialogue
+from duologue.envs.conformance import check_game
+from duologue.envs.demonstrated import Demonstrated, Prompted
+from duologue.envs.games.bluff import BET, CALL, Bluff
+from duologue.envs.games.running_sum import Digits, RunningSum
+from duologue.envs.games.secret_code import SecretCode
+from duologue.envs.tree import GameTree, expected_returns, uniform_profile
+
+CODE = SecretCode((2, 0, 1, 3))
+
+
+def solved(game: SecretCode, deal: int) -> Sequence[Dialogue[int]]:
+    """Return all solved episodes of a code, whatever is dealt."""
+    return [game.solution(one) for one in range(len(game.code))]
+
+
+def bluffs(deal: str) -> Sequence[Dialogue[str]]:
+    """Return two finished plays of bluff."""
+    return [Dialogue("ace", (BET, CALL)), Dialogue("deuce", (BET, CALL))]  # type: ignore[arg-type]
+
+
+def look_up(view: View, rng: np.random.Generator) -> Utterance:
+    """Say what was answered to the same question in the prompt; else a legal word at random."""
+    question = view.messages[-1].tokens
+    eos = view.vocabulary.eos_id
+    exchange = (*view.vocabulary.open_turn(0, 1), *question, eos, *view.vocabulary.open_turn(1, 1))
+    told = view.messages[0].tokens
+    for start in range(len(told) - len(exchange)):
+        if told[start : start + len(exchange)] == exchange:
+            return utter(view, told[start + len(exchange) :][:1])
+    return utter(view, [int(rng.choice(np.flatnonzero(view.legal_mask(()))))])
+
+
+def accuracy(num_shots: int) -> float:
+    """Return the look-up agent's share of right answers in 400 episodes."""
+    game = Demonstrated(CODE, partial(solved, CODE), num_shots)
+    last_words = EchoAgent(skip=num_shots * 7)  # what player 0 saw of an example: 3 tokens told, 2 turns of 3
+    agents = [FunctionAgent(say_legal) if num_shots else last_words, FunctionAgent(look_up)]
+    played = rollout(game, agents, 400, np.random.default_rng(7))
+    return float(np.mean([one.episode.returns[1] for one in played]))
+
+
+def say_legal(view: View, rng: np.random.Generator) -> Utterance:
+    """Say the one legal word."""
+    return utter(view, np.flatnonzero(view.legal_mask(())).tolist())
+
+
+def test_a_look_up_agents_accuracy_does_not_fall_in_k() -> None:
+    """With k of 4 objects shown it is k/4 + (1 - k/4)/4 in the mean: 1/4, 7/16, 5/8, 13/16, 1."""
+    measured = [accuracy(num_shots) for num_shots in range(5)]
+    assert measured == sorted(measured)
+    assert measured == pytest.approx([1 / 4, 7 / 16, 5 / 8, 13 / 16, 1.0], abs=0.08)
+
+
+def test_the_prompt_stands_before_the_briefing_as_each_player_would_have_seen_it() -> None:
+    """Only player 0 was told the object, in the example as in the episode itself."""
+    game = Demonstrated(CODE, partial(solved, CODE), num_shots=1)
+    deal = Prompted(0, (CODE.solution(1),))
+    exchange = "<player_0> object1 <eos> <player_1> word0 <eos>"
+    assert game.vocabulary.decode(game.briefing(deal, 0)) == f"<game> object1 <eos> {exchange} object0"
+    assert game.vocabulary.decode(game.briefing(deal, 1)) == exchange
+
+
+def test_a_worked_out_thought_is_shown_to_who_had_it() -> None:
+    """A prompt with chains of thought teaches player 1 to think; player 0 heard the answer alone."""
+    inside = RunningSum(2, 2, max_thought_tokens=2)
+    example: Dialogue[Digits] = inside.solution((1, 1))
+    game = Demonstrated(inside, lambda deal: [example], num_shots=1)
+    briefings = [game.briefing(Prompted((0, 1), (example,)), player) for player in (0, 1)]
+    assert "<player_1> 0 <eos>" in game.vocabulary.decode(briefings[0])
+    assert "<player_1> <think> 1 0 </think> 0 <eos>" in game.vocabulary.decode(briefings[1])
+
+
+@pytest.mark.parametrize("num_shots", [0, 2])
+def test_games_with_examples_keep_the_contracts_of_a_game(num_shots: int) -> None:
+    """In bluff the example shows player 0 its card, which player 1 may still not see."""
+    check_game(Demonstrated(CODE, partial(solved, CODE), num_shots))
+    check_game(Demonstrated(Bluff(), bluffs, num_shots))
+
+
+def test_examples_change_no_value_of_uniform_play() -> None:
+    """Both games' trees, exactly: 2 deals by 2 examples, each as likely as the other."""
+    plain, shown = GameTree(Bluff()), GameTree(Demonstrated(Bluff(), bluffs, num_shots=1))
+    assert shown.deals != plain.deals
+    assert len(shown.deals) == 4
+    assert expected_returns(shown, uniform_profile(shown)) == pytest.approx(
+        expected_returns(plain, uniform_profile(plain))
+    )
+
+
+def test_too_few_examples_are_refused() -> None:
+    """Repeating one would make k shots of k - 1."""
+    game = Demonstrated(Bluff(), bluffs, num_shots=3)
+    with pytest.raises(ValueError, match=r"examples: expected at least num_shots=3 for '(ace|deuce)', got 2"):
+        game.deals.sample(np.random.default_rng(0))
+    with pytest.raises(ValueError, match="num_shots: expected a whole number of at least 0, got -1"):
+        Demonstrated(Bluff(), bluffs, num_shots=-1)

@@ -50,7 +50,7 @@ import duologue.envs, gymnasium, pettingzoo
 
 env = duologue.envs.make("{name}"{options})  # PettingZoo's AEC interface, one token a step
 env = pettingzoo.make("aec", "duologue/{name}"{options})  # the same through PettingZoo's registry
-env = gymnasium.make("duologue/{name}", player=0, opponent="random"{options})  # one player's side of it
+env = gymnasium.make("duologue/{name}", player=0, opponent="random"{options})  # one player's side
 ```"""
 
 

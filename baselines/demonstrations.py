@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..envs import Dialogue, Ending, Episode, LanguageGame, Turn, Utterance
+from ..envs import Dialogue, Episode, LanguageGame, utterance_of
 
 NOBODY = -1
 
@@ -101,13 +101,3 @@ def _view_row(game: LanguageGame[Any], dialogue: Dialogue[Any], viewer: int) -> 
             episode.settle((0.0, 0.0))
     end = episode.lengths[viewer]
     return episode.views[viewer, :end], speaker[:end]
-
-
-def utterance_of(game: LanguageGame[Any], turn: Turn) -> Utterance:
-    """Return the utterance that says a turn: its thought, its tokens, and `<eos>` where it is not cut off."""
-    thought: tuple[int, ...] = ()
-    if turn.thought and game.vocabulary.think_ids is not None:
-        thought = (game.vocabulary.think_ids[0], *turn.thought, game.vocabulary.think_ids[1])
-    full = len(turn.tokens) == game.max_turn_tokens
-    tokens = (*thought, *turn.tokens) if full else (*thought, *turn.tokens, game.vocabulary.eos_id)
-    return Utterance(tokens, None, Ending.TOO_LONG if full else Ending.END_OF_TURN)

@@ -26,7 +26,7 @@ from .functional.divergences import KLEstimator, reply_kl_nats
 from .functional.masking import masked_mean
 from .functional.policy_losses import Aggregation, clip_fraction, clipped_surrogate, kl_loss, probability_ratio
 from .policy_gradient_learner import (
-    PolicyGradientConfig,
+    ClippedConfig,
     PolicyGradientUpdate,
     TrainedModel,
     mean_update,
@@ -36,7 +36,7 @@ from .rollout import Trajectories
 
 
 @dataclass(frozen=True, kw_only=True)
-class GRPOConfig(PolicyGradientConfig):
+class GRPOConfig(ClippedConfig):
     """How one player learns by GRPO."""
 
     aggregation: Aggregation = "sequence_mean"
@@ -45,20 +45,8 @@ class GRPOConfig(PolicyGradientConfig):
     """The constant of "constant_length", None for the others."""
     scale_by_std: bool = True
     """Whether advantages are divided by the std of their group; Dr. GRPO does not."""
-    num_epochs: int = 2
-    """Passes over a batch of episodes."""
-    clip_epsilon: float = 0.2
-    """The ratio is clipped to 1 -+ this."""
     kl_estimator: KLEstimator = "k3"
     """The estimator in the loss; its gradient is that of KL(ref, pi) with k3, of KL(pi, ref) with k2, 0 with k1."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        super().__post_init__()
-        if self.num_epochs < 1:
-            raise ValueError(f"num_epochs: expected at least 1, got {self.num_epochs}")
-        if not 0 < self.clip_epsilon < 1:
-            raise ValueError(f"clip_epsilon: expected a number in (0, 1), got {self.clip_epsilon}")
 
 
 def dr_grpo(constant_length: int) -> GRPOConfig:

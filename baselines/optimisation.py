@@ -15,6 +15,21 @@ def make_optimizer(
     return torch.optim.AdamW(parameters, lr=learning_rate, betas=(0.9, 0.95), weight_decay=weight_decay)
 
 
+def learning_rate_share(num_updates: int, num_planned: int | None, *, warmup_updates: int, final_share: float) -> float:
+    """Return the share of the full learning rate after `num_updates` updates: a linear warm-up, then a linear fall.
+
+    Args:
+        num_updates: how many there have been.
+        num_planned: over how many it falls to `final_share`; None: it stays.
+        warmup_updates: until the full rate.
+        final_share: what is left at the last planned update.
+    """
+    share = min(1.0, (num_updates + 1) / max(1, warmup_updates))
+    if num_planned is None:
+        return share
+    return min(share, 1 - (1 - final_share) * min(1.0, num_updates / num_planned))
+
+
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
     """Set the learning rate of every group."""
     for group in optimizer.param_groups:

@@ -20,7 +20,7 @@ from ..agents.language_model import CausalLMAgent, TokenEvaluation, evaluating
 from ..envs import Episode, LanguageGame, Speaker, deal_episodes, speak_all
 from .functional.masking import masked_sum
 from .functional.policy_losses import Aggregation
-from .optimisation import make_optimizer, set_learning_rate, take_step
+from .optimisation import learning_rate_share, make_optimizer, set_learning_rate, take_step
 from .rollout import PlayedEpisode, SpokenTurn, Trajectories, play_out, rollout
 from .run import Config
 from .state import StateValue
@@ -95,6 +95,24 @@ class PolicyGradientConfig(TrainingConfig):
             )
 
 
+@dataclass(frozen=True, kw_only=True)
+class ClippedConfig(PolicyGradientConfig):
+    """What those add that pass over a batch several times, with PPO's clipped ratio."""
+
+    num_epochs: int = 2
+    """Passes over a batch of episodes."""
+    clip_epsilon: float = 0.2
+    """The ratio is clipped to 1 -+ this."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        super().__post_init__()
+        if self.num_epochs < 1:
+            raise ValueError(f"num_epochs: expected at least 1, got {self.num_epochs}")
+        if not 0 < self.clip_epsilon < 1:
+            raise ValueError(f"clip_epsilon: expected a number in (0, 1), got {self.clip_epsilon}")
+
+
 @dataclass(frozen=True, slots=True)
 class PolicyGradientUpdate:
     """What one update reports; means over its gradient steps."""
@@ -136,10 +154,8 @@ class TrainedModel:
 
     def learning_rate(self) -> float:
         """Return the learning rate of the next update."""
-        share = min(1.0, (self.num_updates + 1) / max(1, self.config.warmup_updates))
-        if self.num_planned is not None:
-            fallen = (1 - self.config.final_learning_rate_share) * min(1.0, self.num_updates / self.num_planned)
-            share = min(share, 1 - fallen)
+        warmup, final = self.config.warmup_updates, self.config.final_learning_rate_share
+        share = learning_rate_share(self.num_updates, self.num_planned, warmup_updates=warmup, final_share=final)
         return self.config.learning_rate * share
 
     def evaluate(self, batch: Trajectories) -> TokenEvaluation:

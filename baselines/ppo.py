@@ -25,7 +25,7 @@ from .functional.policy_losses import (
     clipped_value_loss,
     probability_ratio,
 )
-from .optimisation import make_optimizer, set_learning_rate, take_step
+from .optimisation import learning_rate_share, make_optimizer, set_learning_rate, take_step
 from .rollout import Trajectories
 
 
@@ -140,10 +140,8 @@ class PPOLearner:
         return PPOUpdate(policy_loss, value_loss, entropy, kl_nats, clipped)
 
     def _learning_rate(self) -> float:
-        share = min(1.0, (self.num_updates + 1) / max(1, self.config.warmup_updates))
-        if self.num_planned is not None:
-            fallen = (1 - self.config.final_learning_rate_share) * min(1.0, self.num_updates / self.num_planned)
-            share = min(share, 1 - fallen)
+        warmup, final = self.config.warmup_updates, self.config.final_learning_rate_share
+        share = learning_rate_share(self.num_updates, self.num_planned, warmup_updates=warmup, final_share=final)
         return self.config.learning_rate * share
 
     @torch.no_grad()

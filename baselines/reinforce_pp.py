@@ -22,12 +22,12 @@ from .functional.advantages import group_mean_returns, prompt_groups, rewards_to
 from .functional.divergences import reply_kl_nats
 from .functional.masking import masked_mean, masked_whiten
 from .functional.policy_losses import Aggregation, clip_fraction, clipped_surrogate, probability_ratio
-from .policy_gradient_learner import PolicyGradientConfig, PolicyGradientUpdate, TrainedModel, mean_update
+from .policy_gradient_learner import ClippedConfig, PolicyGradientUpdate, TrainedModel, mean_update
 from .rollout import Trajectories
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReinforcePPConfig(PolicyGradientConfig):
+class ReinforcePPConfig(ClippedConfig):
     """How one player learns by REINFORCE++."""
 
     aggregation: Aggregation = "token_mean"
@@ -36,18 +36,6 @@ class ReinforcePPConfig(PolicyGradientConfig):
     """The constant of "constant_length", None for the others."""
     subtract_group_mean: bool = False
     """Whether the mean return of the replies to the same prompt is subtracted first: the baseline form."""
-    num_epochs: int = 2
-    """Passes over a batch of episodes."""
-    clip_epsilon: float = 0.2
-    """The ratio is clipped to 1 -+ this."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        super().__post_init__()
-        if self.num_epochs < 1:
-            raise ValueError(f"num_epochs: expected at least 1, got {self.num_epochs}")
-        if not 0 < self.clip_epsilon < 1:
-            raise ValueError(f"clip_epsilon: expected a number in (0, 1), got {self.clip_epsilon}")
 
 
 class ReinforcePPLearner:

@@ -19,9 +19,6 @@ beside every rate that rests on it.
 
 from __future__ import annotations
 
-import gzip
-import json
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +37,8 @@ from transformers import BatchEncoding, BertConfig, BertForSequenceClassificatio
 from ..envs import Dialogue, Turn, Vocabulary
 from ..envs.games.red_team.verdicts import Exchange
 from ..envs.games.red_team_text.requests import Request, is_refusal
+from .data.dialogues import tidy
+from .data.readers import read_dialogues
 
 PAD, BEGIN, END = "<|pad|>", "<|begin|>", "<|end|>"
 ROLE_TOKENS = ("<|system|>", "<|user|>", "<|assistant|>")
@@ -120,16 +119,8 @@ def hh_dialogues(path: str | Path, which: Literal["chosen", "rejected"] = "chose
     Raises:
         ValueError: the file cannot be read, or a line holds no dialogue.
     """
-    try:
-        data = Path(path).read_bytes()
-        text = (gzip.decompress(data) if str(path).endswith(".gz") else data).decode("utf-8")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise ValueError(f"dialogues {path}: expected readable JSON lines, got {error}") from error
-    lines = [(row, line) for row, line in enumerate(text.split("\n"), start=1) if line.strip()]
-    dialogues = [_hh_turns(line, which, f"dialogues {path}, row {row}") for row, line in lines]
-    if not dialogues:
-        raise ValueError(f"dialogues {path}: expected at least one pair, got an empty file")
-    return dialogues
+    found = [tidy(dialogue) for dialogue in read_dialogues(path, format="hh", which=which)]
+    return [[(turn.player, turn.text) for turn in one.turns if turn.player is not None] for one in found]
 
 
 def human_turns(dialogues: Iterable[DialogueTurns]) -> list[str]:
@@ -327,16 +318,3 @@ def _exchanges(dialogues: Iterable[DialogueTurns]) -> Iterable[tuple[str, str, s
         for number, k in enumerate(asked):
             nearest = number - 1 if number else min(1, len(asked) - 1)
             yield turns[asked[nearest]][1], turns[k][1], turns[k + 1][1]
-
-
-def _hh_turns(line: str, which: str, where: str) -> DialogueTurns:
-    try:
-        text = json.loads(line)[which]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{where}: expected an object with {which!r}, got {line[:60]!r}") from error
-    pieces = re.split(r"\n\n(Human|Assistant):", str(text))
-    spoken = [
-        (HUMAN if who == "Human" else ASSISTANT, said.strip())
-        for who, said in zip(pieces[1::2], pieces[2::2], strict=True)
-    ]
-    return [(who, said) for who, said in spoken if said]

@@ -6,7 +6,7 @@ from .engine import Episode, deal_episodes, speak_all
 from .game import Deals, Dialogue, Ending, FiniteDeals, LanguageGame, Payoff, SampledDeals, Turn
 from .registry import make, make_game, register_game, registered_games
 from .single_player import SinglePlayerEnv
-from .speaker import Message, Observation, RandomAgent, Speaker, Utterance, View
+from .speaker import Message, Observation, RandomAgent, Speaker, Utterance, View, utterance_of
 from .vocabulary import Tokens, Vocabulary, WordVocabulary
 
 GAMES = {
@@ -67,4 +67,5 @@ __all__ = [
     "register_game",
     "registered_games",
     "speak_all",
+    "utterance_of",
 ]

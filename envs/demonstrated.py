@@ -15,8 +15,8 @@ from typing import Any, Generic, NamedTuple
 import numpy as np
 
 from .engine import Episode
-from .game import DealT, Dialogue, Ending, LanguageGame, Turn
-from .speaker import Utterance
+from .game import DealT, Dialogue, LanguageGame
+from .speaker import utterance_of
 from .vocabulary import Tokens
 from .wrapped import WrappedGame
 
@@ -109,16 +109,7 @@ def shown_episode(game: LanguageGame[DealT], dialogue: Dialogue[DealT], viewer: 
     """Return a finished dialogue as `viewer` saw it, without what opens a view. Rewards are not asked for."""
     episode = Episode(game, dialogue.deal)
     for turn in dialogue.turns:
-        episode.speak(_utterance(game, turn))
+        episode.speak(utterance_of(game, turn))
         episode.settle((0.0, 0.0))
     start = len(game.vocabulary.begin(viewer))
     return tuple(episode.views[viewer, start : episode.lengths[viewer]].tolist())
-
-
-def _utterance(game: LanguageGame[DealT], turn: Turn) -> Utterance:
-    opening, closing = game.vocabulary.think_ids or (-1, -1)
-    thought = (opening, *turn.thought, closing) if turn.thought else ()
-    full = len(turn.tokens) == game.max_turn_tokens
-    closed = () if full else (game.vocabulary.eos_id,)
-    ending = Ending.TOO_LONG if full else Ending.END_OF_TURN
-    return Utterance((*thought, *turn.tokens, *closed), ending=ending)

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from .game import Ending
+from .game import DealT, Ending, LanguageGame, Turn
 from .vocabulary import Tokens, Vocabulary
 
 
@@ -48,6 +48,15 @@ class Utterance:
     logprobs: tuple[float, ...] | None = None
     """Their log-probabilities under the agent's own sampling distribution, in nats."""
     ending: Ending = Ending.END_OF_TURN
+
+
+def utterance_of(game: LanguageGame[DealT], turn: Turn) -> Utterance:
+    """Return the utterance that says a turn: its thought, its tokens, and `<eos>` where it is not cut off."""
+    opening, closing = game.vocabulary.think_ids or (-1, -1)
+    thought = (opening, *turn.thought, closing) if turn.thought else ()
+    if len(turn.tokens) == game.max_turn_tokens:
+        return Utterance((*thought, *turn.tokens), ending=Ending.TOO_LONG)
+    return Utterance((*thought, *turn.tokens, game.vocabulary.eos_id))
 
 
 class Observation(TypedDict):

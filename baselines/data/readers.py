@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Generic, Literal, TypeVar, get_args
 
 from .dialogues import PreferencePair, TextDialogue, quoted
@@ -36,8 +37,10 @@ logger = logging.getLogger(__name__)
 class Reader(Generic[T]):
     """An iterator over what the rows of a source hold. It counts, and says at the end what it skipped."""
 
-    def __init__(self, rows: Iterator[Row], parse: Callable[[object], T], on_error: OnError = "raise") -> None:
-        """Take rows and the function that makes something of one; rows are asked for one at a time."""
+    def __init__(
+        self, rows: Iterator[Row], parse: Callable[[object], T], on_error: OnError = "raise", *, name: str = "data"
+    ) -> None:
+        """Take rows, asked for one at a time, the function that makes something of one, and the source's name."""
         if on_error not in get_args(OnError):
             raise ValueError(f"on_error: expected {' or '.join(get_args(OnError))}, got {on_error!r}")
         self.num_read = 0
@@ -46,7 +49,7 @@ class Reader(Generic[T]):
         """Rows that did not."""
         self.problems: list[str] = []
         """What was wrong with the first few of them, each with its file and line."""
-        self._rows, self._parse, self._skip = rows, parse, on_error == "skip"
+        self._rows, self._parse, self._skip, self._name = rows, parse, on_error == "skip", name
 
     def __iter__(self) -> Reader[T]:
         return self
@@ -83,7 +86,7 @@ class Reader(Generic[T]):
             listed = "\n  ".join([*self.problems, *([f"and {more} more"] if more else [])])
             logger.warning("skipped %d of %d rows:\n  %s", self.num_skipped, self.num_skipped + self.num_read, listed)
         if not self.num_read:
-            raise ValueError(f"data: expected at least one usable row, got {self.num_skipped} unusable ones")
+            raise ValueError(f"{self._name}: expected at least one usable row, got {self.num_skipped} unusable ones")
 
 
 def read_dialogues(
@@ -111,7 +114,7 @@ def read_dialogues(
     """
     _check_format(format, get_args(Format))
     parse = partial(_dialogue, format=format, which=which, markers=markers)
-    return Reader(read_rows(source, document_end=document_end), parse, on_error)
+    return Reader(read_rows(source, document_end=document_end), parse, on_error, name=_name(source))
 
 
 def read_pairs(
@@ -128,7 +131,7 @@ def read_pairs(
         on_error: as in `read_dialogues`.
     """
     _check_format(format, ("auto", "hh", "pairs"))
-    return Reader(read_rows(source), partial(_pair, format=format), on_error)
+    return Reader(read_rows(source), partial(_pair, format=format), on_error, name=_name(source))
 
 
 def _dialogue(value: object, *, format: Format, which: Which, markers: Markers) -> TextDialogue:
@@ -157,6 +160,10 @@ def _record(value: object) -> Record:
     if not isinstance(value, Mapping):
         raise ValueError(f"record: expected an object, got {quoted(repr(value))}")
     return value
+
+
+def _name(source: Source) -> str:
+    return str(source) if isinstance(source, (str, Path)) else "data"
 
 
 def _check_format(name: str, known: tuple[str, ...]) -> None:

@@ -93,14 +93,15 @@ def test_an_hh_file_is_read_turn_by_turn(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "expected at least one pair"),
-        (b'{"chosen": "a"}\nno', "row 2: expected an object with 'chosen'"),
-        (b'{"rejected": "a"}', "row 1: expected an object with 'chosen'"),
-        (b"\xff", "expected readable JSON lines"),
+        (b"", "expected at least one usable row"),
+        (b'{"chosen": "\\n\\nHuman: a"}\nno', "line 2: expected a JSON object, got 'no'"),
+        (b'{"chosen": "a"}', "line 1: document: expected a line that opens with one of 'Human:'"),
+        (b'{"rejected": "a"}', "line 1: chosen: expected text"),
+        (b"\xff", "line 1: expected a JSON object, got .* can't decode"),
     ],
 )
 def test_a_file_without_dialogues_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
-    """The error names the file and the row."""
+    """The error names the file and the line."""
     (tmp_path / "pairs.jsonl").write_bytes(content)
     with pytest.raises(ValueError, match=rf"pairs.jsonl.*{message}"):
         hh_dialogues(tmp_path / "pairs.jsonl")

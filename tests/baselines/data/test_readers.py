@@ -3,6 +3,7 @@
 import gzip
 import json
 import logging
+import re
 import sys
 import tracemalloc
 from collections.abc import Iterator
@@ -258,11 +259,15 @@ def test_hugging_face_datasets_are_read_from_memory_and_from_folders(tmp_path: P
 
 
 @pytest.mark.parametrize("which", ["chosen", "rejected"])
-def test_the_real_file_reads_as_hh_dialogues_reads_it(which: Any) -> None:
-    """Once tidied: that reader strips texts and leaves out empty turns."""
+def test_the_real_file_reads_as_a_split_at_its_marks(which: Any) -> None:
+    """Once tidied: texts between the marks, stripped, empty turns left out; `hh_dialogues` hands on just that."""
     path = shared_data("hh_rlhf_harmless_base_test.jsonl.gz")
-    dialogues = [[(turn.player, turn.text) for turn in tidy(one).turns] for one in read_dialogues(path, which=which)]
-    assert dialogues == hh_dialogues(path, which)
+    expected = []
+    for line in gzip.decompress(path.read_bytes()).decode().rstrip("\n").split("\n"):
+        pieces = re.split(r"\n\n(Human|Assistant):", json.loads(line)[which])
+        said = zip(pieces[1::2], pieces[2::2], strict=True)
+        expected.append([(int(who == "Assistant"), text.strip()) for who, text in said if text.strip()])
+    assert hh_dialogues(path, which) == expected
 
 
 def test_the_real_file_is_2312_pairs() -> None:

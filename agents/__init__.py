@@ -7,8 +7,11 @@ from .human import HumanAgent, Quit
 from .loading import AGENT_SPECS, load_agent
 from .mixture import MixtureAgent
 from .policies import TokenPolicy, policy_of, profile_of, pure_policy_of
+from .population import Population, Seat
 from .scripted import EchoAgent, FunctionAgent, ScriptedAgent
+from .search import BestOfN, TurnSearch
 from .tabular import TabularAgent
+from .world_model import WorldModel
 
 if TYPE_CHECKING:
     from .language_model import CausalLMAgent
@@ -16,19 +19,24 @@ if TYPE_CHECKING:
 __all__ = [
     "AGENT_SPECS",
     "Agent",
+    "BestOfN",
     "CausalLMAgent",
     "EchoAgent",
     "FunctionAgent",
     "HumanAgent",
     "MixtureAgent",
+    "Population",
     "Quit",
     "RandomAgent",
     "ScriptedAgent",
+    "Seat",
     "Speaker",
     "TabularAgent",
     "TokenPolicy",
+    "TurnSearch",
     "Utterance",
     "View",
+    "WorldModel",
     "load_agent",
     "policy_of",
     "profile_of",

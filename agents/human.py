@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .agent import Utterance, View, utter
+from ..envs import Ending
+from .agent import Utterance, View
 
 MAX_LISTED = 24
 """Up to so many legal words are listed without being asked for."""
@@ -53,7 +54,7 @@ class HumanAgent:
             else:
                 tokens, complaint = parse_turn(line.removeprefix("\\"), view)
                 if not complaint:
-                    return utter(view, tokens)
+                    return _utterance(view, tokens)
                 self._output(complaint)
 
     def _read(self) -> str:
@@ -87,16 +88,32 @@ def parse_turn(line: str, view: View) -> tuple[tuple[int, ...], str]:
         tokens = view.vocabulary.encode(line)
     except ValueError as error:
         return (), f"That cannot be read: {error}. Try again ('?' lists the words, 'quit' leaves)."
-    if len(tokens) > view.max_turn_tokens:
-        return (), f"That is too long: {len(tokens)} tokens, at most {view.max_turn_tokens} are allowed."
+    num_spoken = len(tokens) - _thought_length(view, tokens)
+    if num_spoken > view.max_turn_tokens:
+        return (), f"That is too long: {num_spoken} tokens, at most {view.max_turn_tokens} are allowed."
     for k, token in enumerate(tokens):
         if not view.legal_mask(tokens[:k])[token]:
             word, before = view.vocabulary.decode((token,)), view.vocabulary.decode(tokens[:k])
             place = f"after {before!r}" if before else "at the beginning"
             return (), f"{word!r} may not be said {place}; legal: {listed(legal_words(view, tokens[:k]))}"
-    if len(tokens) < view.max_turn_tokens and not view.legal_mask(tokens)[view.vocabulary.eos_id]:
+    if num_spoken < view.max_turn_tokens and not view.legal_mask(tokens)[view.vocabulary.eos_id]:
         return (), f"The turn may not end there; it may go on with: {listed(legal_words(view, tokens))}"
     return tokens, ""
+
+
+def _utterance(view: View, tokens: tuple[int, ...]) -> Utterance:
+    """Return a legal turn, thought and all, as an utterance: closed by `<eos>` below the length limit."""
+    if len(tokens) - _thought_length(view, tokens) == view.max_turn_tokens:
+        return Utterance(tokens, ending=Ending.TOO_LONG)
+    return Utterance((*tokens, view.vocabulary.eos_id))
+
+
+def _thought_length(view: View, tokens: tuple[int, ...]) -> int:
+    """Return how many tokens the thought at the head of a turn takes, those around it included; an open one: all."""
+    opening, closing = view.vocabulary.think_ids or (None, None)
+    if not tokens or tokens[0] != opening:
+        return 0
+    return tokens.index(closing) + 1 if closing in tokens else len(tokens)
 
 
 def _hint(view: View, num_legal: int) -> str:

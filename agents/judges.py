@@ -18,6 +18,7 @@ from transformers import (
 )
 
 from ..envs.games.red_team.verdicts import Exchange, Outcome, Verdict
+from .language_model import without_bars
 from .tokenizers import load_tokenizer
 
 
@@ -106,12 +107,14 @@ class ClassifierJudge(LearnedJudge):
         batch_size: int = 32,
         max_length: int = 512,
         device: str = "cpu",
+        trust_remote_code: bool = False,
     ) -> Self:
-        """Load model and tokenizer from a folder, without a download and without running code of it."""
-        tokenizer = load_tokenizer(folder)
-        model = AutoModelForSequenceClassification.from_pretrained(
-            str(folder), local_files_only=True, use_safetensors=True
-        )
+        """Load model and tokenizer from a folder, without a download; its own code is run only if that is asked for."""
+        tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
+        with without_bars():
+            model = AutoModelForSequenceClassification.from_pretrained(
+                str(folder), local_files_only=True, use_safetensors=True, trust_remote_code=trust_remote_code
+            )
         nn.Module.to(model, torch.device(device))
         return cls(
             model,
@@ -188,10 +191,14 @@ class SafetyTokenJudge(LearnedJudge):
         threshold: float = 0.5,
         batch_size: int = 8,
         device: str = "cpu",
+        trust_remote_code: bool = False,
     ) -> Self:
-        """Load model and tokenizer from a folder, without a download and without running code of it."""
-        tokenizer = load_tokenizer(folder)
-        model = AutoModelForCausalLM.from_pretrained(str(folder), local_files_only=True, use_safetensors=True)
+        """Load model and tokenizer from a folder, without a download; its own code is run only if that is asked for."""
+        tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
+        with without_bars():
+            model = AutoModelForCausalLM.from_pretrained(
+                str(folder), local_files_only=True, use_safetensors=True, trust_remote_code=trust_remote_code
+            )
         nn.Module.to(model, torch.device(device))
         words = {"template": template, "safe": safe, "unsafe": unsafe}
         return cls(model, tokenizer, threshold=threshold, batch_size=batch_size, **words)

@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from ..envs import Ending, Observation, Utterance, View, Vocabulary
+from .legal_mask import LegalMask
 from .sampling import draw
 
 DType = Literal["float32", "bfloat16", "float16"]
@@ -76,8 +77,7 @@ class CausalLMAgent:
         sayable = torch.zeros(model.config.vocab_size, dtype=torch.bool)
         sayable[: vocabulary.size] = torch.from_numpy(vocabulary.sayable_mask.astype(bool))
         sayable[vocabulary.eos_id] = True
-        self._sayable = sayable.to(model.device)
-        self._unsayable = (~self._sayable).nonzero().squeeze(-1)
+        self._unsayable = (~sayable).nonzero().squeeze(-1).to(model.device)
 
     @classmethod
     def from_pretrained(
@@ -134,7 +134,7 @@ class CausalLMAgent:
             json.dumps({"temperature": self.temperature, "vocabulary_size": self.vocabulary.size}), encoding="utf-8"
         )
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def speak(self, views: Sequence[View], rng: np.random.Generator) -> list[Utterance]:
         """Sample one turn for each view, in one batch; a row leaves it once its turn has ended."""
         if not views:
@@ -147,12 +147,10 @@ class CausalLMAgent:
         """Sample one legal token for an AEC observation, by a full forward pass."""
         tokens = observation["observation"]
         length = int(np.flatnonzero(tokens)[-1]) + 1
-        legal = torch.zeros_like(self._sayable)
-        legal[: self.vocabulary.size] = torch.from_numpy(observation["action_mask"].astype(bool))
         with evaluating(self.model):
             inputs = torch.from_numpy(tokens[None, :length].astype(np.int64)).to(self.model.device)
             logits = self.model(input_ids=inputs, use_cache=False, logits_to_keep=1).logits[:, -1]
-        token, _ = draw(self._legal_logits(logits, legal[None]), rng)
+        token, _ = draw(self._legal_logits(logits, self._observed([observation])), rng)
         return int(token[0])
 
     @torch.no_grad()
@@ -166,17 +164,17 @@ class CausalLMAgent:
         return probabilities
 
     def evaluate(
-        self, tokens: Tensor, attention_mask: Tensor, policy_token_mask: Tensor, legal_mask: Tensor | None = None
+        self, tokens: Tensor, attention_mask: Tensor, policy_token_mask: Tensor, legal_mask: LegalMask | None = None
     ) -> TokenEvaluation:
         """Return what the model says of the chosen tokens in right-padded sequences, by one full forward pass.
 
-        Logits are computed only at positions where some row chose its token.
+        Logits are computed only at positions where some row chose its token, and masked where they stand.
 
         Args:
             tokens: (B, T), int64.
             attention_mask: (B, T), True where there is a token.
             policy_token_mask: (B, T), True at the tokens to evaluate; never at the first position.
-            legal_mask: (B, T, V), True where a token was legal at that position; None: the sayable ones and `<eos>`.
+            legal_mask: the legal tokens of each position (B, T); None: the sayable ones and `<eos>`.
         """
         columns = policy_token_mask.any(0).nonzero().squeeze(-1)
         chosen = policy_token_mask[:, columns]  # (B, C), with N True entries
@@ -187,7 +185,7 @@ class CausalLMAgent:
             output_hidden_states=self.value_head is not None,
             logits_to_keep=columns - 1,
         )
-        legal = None if legal_mask is None else self._padded(legal_mask[:, columns][chosen])
+        legal = None if legal_mask is None else legal_mask.at((slice(None), columns)).at(chosen)
         logprobs = torch.log_softmax(self._legal_logits(output.logits[chosen], legal), dim=-1)  # (N, V)
         own = logprobs.gather(-1, tokens[:, columns][chosen][:, None]).squeeze(-1)
         entropies = -(logprobs.exp() * logprobs.clamp(min=IMPOSSIBLE)).sum(-1)
@@ -200,7 +198,7 @@ class CausalLMAgent:
 
     def _next_probabilities(self, observations: Sequence[Observation]) -> Tensor:
         """Return the next token's distribution (N, V) by one forward pass over right-padded views."""
-        device = self._sayable.device
+        device = self.model.device
         told = [torch.from_numpy(np.trim_zeros(o["observation"], "b").astype(np.int64)) for o in observations]
         inputs = nn.utils.rnn.pad_sequence(told, batch_first=True).to(device)
         lengths = torch.tensor([len(one) for one in told], device=device)
@@ -211,52 +209,79 @@ class CausalLMAgent:
             use_cache=False,
             logits_to_keep=columns,
         )
-        masks = torch.from_numpy(np.stack([o["action_mask"] for o in observations]).astype(bool)).to(device)
         logits = output.logits[torch.arange(len(told), device=device), column]
-        return self._legal_logits(logits, self._padded(masks)).double().softmax(-1)[:, : self.vocabulary.size]
+        return self._legal_logits(logits, self._observed(observations)).double().softmax(-1)[:, : self.vocabulary.size]
 
-    def _padded(self, legal: Tensor) -> Tensor:
-        """Return legal masks (N, V) as wide as the model's logits, which may have rows beyond the vocabulary."""
-        return nn.functional.pad(legal, (0, len(self._sayable) - legal.shape[-1]))
+    def _observed(self, observations: Sequence[Observation]) -> LegalMask:
+        """Return the legal tokens of each observation."""
+        legal_tokens = [np.flatnonzero(observation["action_mask"]) for observation in observations]
+        return LegalMask.of(legal_tokens, self.vocabulary).to(self.model.device)
 
-    def _legal_logits(self, logits: Tensor, legal: Tensor | None) -> Tensor:
+    def _legal_logits(self, logits: Tensor, legal: LegalMask | None) -> Tensor:
         """Return what is sampled from, given fresh logits (N, V), which may be overwritten.
 
         Args:
             logits: the model's.
-            legal: True where a token is legal; None: where it is sayable or `<eos>`.
+            legal: of each row; None: the sayable tokens and `<eos>`.
         """
         precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
         precise = precise if self.temperature == 1 else precise / self.temperature
-        if legal is None:
-            return precise.index_fill_(-1, self._unsayable, -torch.inf)
-        return precise.masked_fill_(~legal, -torch.inf)
+        with torch.no_grad():  # softmax hands an impossible token no gradient, so there is none to be stopped here
+            if legal is None:
+                return precise.index_fill_(-1, self._unsayable, -torch.inf)
+            legal.remove_illegal_(precise, self._unsayable)
+        return precise
 
     def _sample(self, views: Sequence[View], rng: np.random.Generator) -> list[Utterance]:
         decoder = _Decoder(self.model, views)
-        tokens: list[list[int]] = [[] for _ in views]
-        logprobs: list[list[float]] = [[] for _ in views]
-        live = list(range(len(views)))
-        while live:
-            logits = self._next_logits(decoder.logits, [(views[row], tokens[row]) for row in live])
-            drawn, drawn_logprobs = draw(logits, rng)
-            for row, token, logprob in zip(live, drawn.tolist(), drawn_logprobs.tolist(), strict=True):
-                tokens[row].append(token)
-                logprobs[row].append(logprob)
-            going = [i for i, row in enumerate(live) if not _ended(views[row], tokens[row])]
+        turns = [_Turn(view) for view in views]
+        live = turns
+        while True:
+            drawn, logprobs = draw(self._legal_logits(decoder.logits, self._next_legal(live)), rng)
+            for turn, token, logprob in zip(live, drawn.tolist(), logprobs.tolist(), strict=True):
+                turn.say(token, logprob)
+            going = [i for i, turn in enumerate(live) if not turn.ended]
+            if not going:
+                return [turn.utterance() for turn in turns]
             live = [live[i] for i in going]
-            if live:
-                decoder.advance(drawn, going)
-        return [_utterance(view, *said) for view, said in zip(views, zip(tokens, logprobs, strict=True), strict=True)]
+            decoder.advance(drawn, going)
 
-    def _next_logits(self, logits: Tensor, live: Sequence[tuple[View, list[int]]]) -> Tensor:
-        """Return what to sample from after each view and what was said."""
-        if all(view.unrestricted for view, _ in live):
-            return self._legal_logits(logits, None)
-        masks = np.zeros((len(live), len(self._sayable)), dtype=bool)
-        for row, (view, said) in enumerate(live):
-            masks[row, : self.vocabulary.size] = view.legal_mask(tuple(said))
-        return self._legal_logits(logits, torch.from_numpy(masks).to(self._sayable.device))
+    def _next_legal(self, live: Sequence[_Turn]) -> LegalMask | None:
+        """Return what each turn may say next; None where no turn is narrowed."""
+        if all(turn.legal is None for turn in live):
+            return None
+        return LegalMask.of([turn.legal for turn in live], self.vocabulary).to(self.model.device)
+
+
+class _Turn:
+    """A turn while it is sampled."""
+
+    __slots__ = ("_eos", "_limit", "_view", "ended", "legal", "logprobs", "tokens")
+
+    def __init__(self, view: View) -> None:
+        self._view, self._eos, self._limit = view, view.vocabulary.eos_id, view.max_turn_tokens
+        self.tokens: list[int] = []
+        self.logprobs: list[float] = []
+        self.ended = False
+        self.legal = None if view.unrestricted else view.legal_tokens(())
+        """The ids that may come next; None: every sayable token and `<eos>`."""
+
+    def say(self, token: int, logprob: float) -> None:
+        """Say one more token, and find out what may follow."""
+        self.tokens.append(token)
+        self.logprobs.append(logprob)
+        if token == self._eos:
+            self.ended = True
+        elif self._view.unrestricted:
+            self.ended = len(self.tokens) == self._limit
+        else:
+            self.legal = self._view.legal_tokens(tuple(self.tokens))
+            self.ended = self.legal is not None and not len(self.legal)
+
+    def utterance(self) -> Utterance:
+        """Return the whole turn."""
+        ending = Ending.END_OF_TURN if self.tokens[-1] == self._eos else Ending.TOO_LONG
+        return Utterance(tuple(self.tokens), tuple(self.logprobs), ending)
 
 
 class _Decoder:
@@ -321,17 +346,6 @@ class _Decoder:
         return tokens[index]
 
 
-def _ended(view: View, tokens: list[int]) -> bool:
-    if tokens[-1] == view.vocabulary.eos_id:
-        return True
-    return len(tokens) == view.max_turn_tokens if view.unrestricted else not view.legal_mask(tuple(tokens)).any()
-
-
-def _utterance(view: View, tokens: list[int], logprobs: list[float]) -> Utterance:
-    ending = Ending.END_OF_TURN if tokens[-1] == view.vocabulary.eos_id else Ending.TOO_LONG
-    return Utterance(tuple(tokens), tuple(logprobs), ending)
-
-
 def _require_model_folder(folder: Path) -> None:
     if not (folder / "config.json").is_file():
         raise ValueError(f"model folder: expected a folder with a config.json, got {folder}")
@@ -367,10 +381,12 @@ def without_bars() -> Iterator[None]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Switch dropout off inside, and back to what it was afterwards."""
-    was_training = model.training
-    model.eval()
+    """Switch dropout off inside, and back to what it was afterwards, module by module."""
+    training = [module for module in model.modules() if module.training]
+    if training:
+        model.eval()
     try:
         yield
     finally:
-        model.train(was_training)
+        for module in training:
+            module.training = True

@@ -8,9 +8,10 @@ replies to one prompt mean something, sigmoid(r(x, y) - r(x, z)) being the proba
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
+from transformers.utils import logging as transformers_logging
 
 from ..envs import Tokens, Vocabulary
 from ..envs.games.red_team.verdicts import Exchange
@@ -143,11 +145,18 @@ class SequenceRewardModel:
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, vocabulary: Vocabulary, *, device: str = "cpu", max_length: int = 512, seed: int = 0
+        cls,
+        folder: str | Path,
+        vocabulary: Vocabulary,
+        *,
+        device: str = "cpu",
+        max_length: int = 512,
+        seed: int = 0,
+        trust_remote_code: bool = False,
     ) -> SequenceRewardModel:
         """Load a folder that `save_pretrained` wrote, or the backbone of any other model, with a new head.
 
-        Nothing is downloaded and no code of the folder is run.
+        Nothing is downloaded and no pickle read.
 
         Args:
             folder: a saved reward model, or a causal model or encoder.
@@ -155,24 +164,27 @@ class SequenceRewardModel:
             device: where the model is put.
             max_length: of a new reward model; a saved one knows its own.
             seed: draws a new head.
+            trust_remote_code: whether Python code in the folder may be run; without it such a folder is refused.
 
         Raises:
-            ValueError: no model is in the folder, or a classifier of something else.
+            ValueError: no model is in the folder, a part of one, or a classifier of something else.
         """
         folder = Path(folder)
         if not (folder / "config.json").is_file():
             raise ValueError(f"reward model: expected a folder with a config.json, got {folder}")
-        config = AutoConfig.from_pretrained(str(folder), local_files_only=True)
+        options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": trust_remote_code}
+        config = AutoConfig.from_pretrained(str(folder), **options)
         classifies = any("SequenceClassification" in name for name in config.architectures or ())
         if classifies and config.num_labels != 1:
             raise ValueError(f"reward model {folder}: expected a classifier with 1 label, got {config.num_labels}")
         if (folder / REWARD_FILE).is_file():
             max_length = json.loads((folder / REWARD_FILE).read_text(encoding="utf-8"))["max_length"]
-        with torch.random.fork_rng(devices=[]), without_bars():
+        with torch.random.fork_rng(devices=[]), without_bars(), _without_load_report():
             torch.manual_seed(seed)
-            model = AutoModelForSequenceClassification.from_pretrained(
-                str(folder), local_files_only=True, use_safetensors=True, **_head()
+            model, report = AutoModelForSequenceClassification.from_pretrained(
+                str(folder), use_safetensors=True, output_loading_info=True, **options, **_head()
             )
+        _require_backbone(model, report["missing_keys"], folder)
         nn.Module.to(model, torch.device(device))  # transformers' own `to` is not typed
         return cls(model, vocabulary, max_length=max_length)
 
@@ -357,6 +369,25 @@ def reply_features(encoder: TextEncoder, conversations: Sequence[Conversation]) 
 def _head() -> dict[str, object]:
     """Return what the configuration of a reward model has of its own."""
     return {"id2label": {0: "reward"}, "label2id": {"reward": 0}, "pad_token_id": 0}
+
+
+@contextmanager
+def _without_load_report() -> Iterator[None]:
+    """Keep transformers from reporting that a backbone has no head; what else is missing is an error."""
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+
+
+def _require_backbone(model: PreTrainedModel, missing: Iterable[str], folder: Path) -> None:
+    """Check that a folder had all weights but those of a head, to which an encoder's pooler belongs."""
+    inner = f"{model.base_model_prefix}."
+    absent = sorted(name for name in missing if name.startswith(inner) and "pooler" not in name)
+    if absent:
+        raise ValueError(f"reward model {folder}: expected all weights of a backbone, got none for {absent[:3]}")
 
 
 def _require_rows(model: PreTrainedModel, vocabulary: Vocabulary) -> None:

@@ -17,11 +17,21 @@ import torch
 from torch import Tensor
 
 from ..agents.language_model import CausalLMAgent, TokenEvaluation, evaluating
-from ..envs import Episode, LanguageGame, Speaker, deal_episodes, speak_all
+from ..agents.population import Seat
+from ..envs import Episode, LanguageGame, deal_episodes, speak_all
 from .functional.masking import masked_sum
 from .functional.policy_losses import Aggregation
 from .optimisation import learning_rate_share, make_optimizer, set_learning_rate, take_step
-from .rollout import PlayedEpisode, SpokenTurn, Trajectories, play_out, rollout
+from .rollout import (
+    PlayedEpisode,
+    SpokenTurn,
+    Trajectories,
+    draw_members,
+    play_out,
+    played_episodes,
+    rollout,
+    speak_seated,
+)
 from .run import Config
 from .state import StateValue
 
@@ -219,7 +229,7 @@ def mean_update(steps: Sequence[tuple[Tensor, Tensor, Tensor]], own_kl_nats: Ten
 
 def rollout_in_groups(
     game: LanguageGame[Any],
-    agents: Sequence[Speaker],
+    seats: Sequence[Seat],
     num_episodes: int,
     rng: np.random.Generator,
     *,
@@ -228,11 +238,12 @@ def rollout_in_groups(
 ) -> list[PlayedEpisode]:
     """Play `num_episodes` in groups that share the game, the deal and all that precedes `player`'s first turn.
 
-    Whatever the opponent says first is said once and copied, so that a group's replies answer one prompt.
+    Whatever the opponent says first is said once and copied, so that a group's replies answer one prompt. Of a
+    population one member is drawn for each group.
 
     Args:
         game: the rules.
-        agents: who sits at player 0 and at player 1.
+        seats: who sits at player 0 and at player 1.
         num_episodes: the batch size B, a multiple of `group_size`.
         rng: the only source of randomness.
         player: whose replies form the groups.
@@ -244,26 +255,31 @@ def rollout_in_groups(
     if group_size < 1 or num_episodes < 1 or num_episodes % group_size:
         raise ValueError(f"num_episodes: expected a positive multiple of group_size={group_size}, got {num_episodes}")
     if group_size == 1:
-        return rollout(game, agents, num_episodes, rng)
-    openings = _play_openings(deal_episodes(game, rng, num_episodes // group_size), agents, rng, player)
+        return rollout(game, seats, num_episodes, rng)
+    openings = _play_openings(deal_episodes(game, rng, num_episodes // group_size), seats, rng, player)
     copies = [(_replay(opening), opening.turns) for opening in openings for _ in range(group_size)]
-    played = play_out([episode for episode, _ in copies], agents, rng)
-    return [PlayedEpisode(one.episode, (*said, *one.turns)) for one, (_, said) in zip(played, copies, strict=True)]
+    members = np.array([opening.members for opening in openings], dtype=np.int64).repeat(group_size, axis=0)
+    played = play_out([episode for episode, _ in copies], seats, rng, members=members)
+    return [
+        PlayedEpisode(one.episode, (*said, *one.turns), one.members)
+        for one, (_, said) in zip(played, copies, strict=True)
+    ]
 
 
 def _play_openings(
-    episodes: list[Episode[Any]], agents: Sequence[Speaker], rng: np.random.Generator, player: int
+    episodes: list[Episode[Any]], seats: Sequence[Seat], rng: np.random.Generator, player: int
 ) -> list[PlayedEpisode]:
     """Play until `player` is to speak, or to the end if it never is."""
     opponent = 1 - player
     turns: list[list[SpokenTurn]] = [[] for _ in episodes]
+    members = draw_members(seats, len(episodes), rng)
     while speaking := [k for k, episode in enumerate(episodes) if episode.player == opponent]:
         views = [episodes[k].view() for k in speaking]
-        utterances = agents[opponent].speak(views, rng)
+        utterances = speak_seated(seats[opponent], members[speaking, opponent], views, rng)
         for k, view, utterance in zip(speaking, views, utterances, strict=True):
             turns[k].append(SpokenTurn(opponent, view, utterance))
         speak_all([episodes[k] for k in speaking], utterances)
-    return [PlayedEpisode(episode, tuple(said)) for episode, said in zip(episodes, turns, strict=True)]
+    return played_episodes(episodes, turns, members)
 
 
 def _replay(opening: PlayedEpisode) -> Episode[Any]:

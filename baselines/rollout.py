@@ -11,7 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..envs import Dialogue, Episode, LanguageGame, Speaker, Utterance, View, deal_episodes, speak_all
+from ..agents.legal_mask import USUAL, LegalMask
+from ..agents.population import Population, Seat
+from ..envs import Dialogue, Episode, LanguageGame, Utterance, View, deal_episodes, speak_all
+from ..envs.game import PLAYERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,8 @@ class PlayedEpisode:
 
     episode: Episode[Any]
     turns: tuple[SpokenTurn, ...]
+    members: tuple[int, int] = (0, 0)
+    """Which member of a population sat at each place; 0 where an agent sits."""
 
     @property
     def dialogue(self) -> Dialogue[Any]:
@@ -57,8 +62,8 @@ class Trajectories:
     """(B, T), nats; under the sampling distribution, 0 off the policy tokens."""
     rewards: Tensor
     """(B, T); what the player earned, credited to its latest own token (to its first, if it had none yet)."""
-    legal_mask: Tensor | None
-    """(B, T, V), True where a token was legal; None where the rules narrowed nothing."""
+    legal_mask: LegalMask | None
+    """The legal tokens of each position (B, T); None where the rules narrowed nothing."""
 
     def __len__(self) -> int:
         """Return the number of episodes B."""
@@ -103,26 +108,40 @@ class Trajectories:
             policy_token_mask=self.policy_token_mask[rows, :width],
             logprobs=self.logprobs[rows, :width],
             rewards=self.rewards[rows, :width],
-            legal_mask=None if self.legal_mask is None else self.legal_mask[rows, :width],
+            legal_mask=None if self.legal_mask is None else self.legal_mask.at((rows, slice(width))),
         )
 
 
 def rollout(
-    game: LanguageGame[Any], agents: Sequence[Speaker], num_episodes: int, rng: np.random.Generator
+    game: LanguageGame[Any], seats: Sequence[Seat], num_episodes: int, rng: np.random.Generator
 ) -> list[PlayedEpisode]:
     """Play `num_episodes` to the end, turn by turn in lockstep; deals and tokens are drawn with `rng`.
 
     Args:
         game: the rules.
-        agents: who sits at player 0 and at player 1.
+        seats: who sits at player 0 and at player 1; of a population one member is drawn for each episode.
         num_episodes: the batch size B.
         rng: the only source of randomness.
     """
-    return play_out(deal_episodes(game, rng, num_episodes), agents, rng)
+    return play_out(deal_episodes(game, rng, num_episodes), seats, rng)
 
 
-def play_out(episodes: list[Episode[Any]], agents: Sequence[Speaker], rng: np.random.Generator) -> list[PlayedEpisode]:
-    """Play given episodes to the end."""
+def play_out(
+    episodes: list[Episode[Any]],
+    seats: Sequence[Seat],
+    rng: np.random.Generator,
+    *,
+    members: NDArray[np.int64] | None = None,
+) -> list[PlayedEpisode]:
+    """Play given episodes to the end.
+
+    Args:
+        episodes: fresh, or begun.
+        seats: who sits at player 0 and at player 1.
+        rng: the only source of randomness.
+        members: which member of a population sits in each episode, (B, 2), for episodes that are begun; None: drawn.
+    """
+    members = draw_members(seats, len(episodes), rng) if members is None else members
     turns: list[list[SpokenTurn]] = [[] for _ in episodes]
     while any(not episode.over for episode in episodes):
         for player in (0, 1):
@@ -130,11 +149,36 @@ def play_out(episodes: list[Episode[Any]], agents: Sequence[Speaker], rng: np.ra
             if not speaking:
                 continue
             views = [episodes[k].view() for k in speaking]
-            utterances = agents[player].speak(views, rng)
+            utterances = speak_seated(seats[player], members[speaking, player], views, rng)
             for k, view, utterance in zip(speaking, views, utterances, strict=True):
                 turns[k].append(SpokenTurn(player, view, utterance))
             speak_all([episodes[k] for k in speaking], utterances)
-    return [PlayedEpisode(episode, tuple(said)) for episode, said in zip(episodes, turns, strict=True)]
+    return played_episodes(episodes, turns, members)
+
+
+def played_episodes(
+    episodes: Sequence[Episode[Any]], turns: Sequence[Sequence[SpokenTurn]], members: NDArray[np.int64]
+) -> list[PlayedEpisode]:
+    """Return finished episodes with what was said in them, and by which members (B, 2)."""
+    parts = zip(episodes, turns, members.tolist(), strict=True)
+    return [PlayedEpisode(episode, tuple(said), (first, second)) for episode, said, (first, second) in parts]
+
+
+def draw_members(seats: Sequence[Seat], num_episodes: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Draw which member of each population sits in each episode; 0, and nothing drawn, for an agent; (B, 2)."""
+    members = np.zeros((num_episodes, 2), dtype=np.int64)
+    for player in PLAYERS:
+        seat = seats[player]
+        if isinstance(seat, Population):
+            members[:, player] = seat.draw(num_episodes, rng)
+    return members
+
+
+def speak_seated(
+    seat: Seat, seated: NDArray[np.int64], views: Sequence[View], rng: np.random.Generator
+) -> list[Utterance]:
+    """Return one utterance for each view, said by the agent or by the members that sit there; `seated` is (N,)."""
+    return seat.speak_as(seated, views, rng) if isinstance(seat, Population) else seat.speak(views, rng)
 
 
 def trajectories(played: Sequence[PlayedEpisode], player: int) -> Trajectories:
@@ -157,8 +201,32 @@ def trajectories(played: Sequence[PlayedEpisode], player: int) -> Trajectories:
         policy_token_mask=torch.from_numpy(own),
         logprobs=torch.from_numpy(logprobs),
         rewards=torch.from_numpy(rewards),
-        legal_mask=_legal_masks(played, player, shape),
+        legal_mask=_legal_mask(played, player, shape),
     )
+
+
+def joined(first: Trajectories, second: Trajectories) -> Trajectories:
+    """Return the episodes of two batches as one, as for one policy that sat at both places."""
+    width = max(first.tokens.shape[1], second.tokens.shape[1])
+    names = ("tokens", "attention_mask", "policy_token_mask", "logprobs", "rewards")
+    parts = {name: torch.cat([_widened(getattr(one, name), width) for one in (first, second)]) for name in names}
+    return Trajectories(**parts, legal_mask=_joined_masks(first, second, width))
+
+
+def _widened(columns: Tensor, width: int) -> Tensor:
+    """Return (B, T) as (B, width), with 0 on the right."""
+    return torch.nn.functional.pad(columns, (0, width - columns.shape[1]))
+
+
+def _joined_masks(first: Trajectories, second: Trajectories, width: int) -> LegalMask | None:
+    if first.legal_mask is None and second.legal_mask is None:
+        return None
+    return LegalMask.joined([_wide_mask(one, width) for one in (first, second)])
+
+
+def _wide_mask(one: Trajectories, width: int) -> LegalMask:
+    mask = LegalMask.usual(one.tokens.shape) if one.legal_mask is None else one.legal_mask
+    return mask.widened(width)
 
 
 def _own_end(one: PlayedEpisode, player: int) -> int:
@@ -189,13 +257,14 @@ def _fill_turns(
             rewards[latest] += pair[player]
 
 
-def _legal_masks(played: Sequence[PlayedEpisode], player: int, shape: tuple[int, int]) -> Tensor | None:
+def _legal_mask(played: Sequence[PlayedEpisode], player: int, shape: tuple[int, int]) -> LegalMask | None:
     turns = [(row, turn) for row, one in enumerate(played) for turn in one.turns if turn.player == player]
     if all(turn.view.unrestricted for _, turn in turns):
         return None
-    masks = np.ones((*shape, played[0].episode.game.vocabulary.size), dtype=bool)
-    for row, turn in turns:
-        start, said = len(turn.view.tokens), turn.utterance.tokens
-        for k in range(len(said)):
-            masks[row, start + k] = turn.view.legal_mask(said[:k])
-    return torch.from_numpy(masks)
+    said = [(row, turn.view, turn.utterance.tokens) for row, turn in turns]
+    asked = (view.legal_tokens(tokens[:k]) for _, view, tokens in said for k in range(len(tokens)))
+    legal = LegalMask.of(asked, played[0].episode.game.vocabulary)
+    sets = torch.full(shape, USUAL)
+    places = [(row, len(view.tokens) + k) for row, view, tokens in said for k in range(len(tokens))]
+    sets[tuple(torch.tensor(places).T)] = legal.sets
+    return replace(legal, sets=sets)

@@ -2,12 +2,20 @@
 
 from .. import __version__ as __version__
 from .aec import AGENT_IDS, LanguageGameEnv
+from .batched import BatchedGame
+from .demonstrated import Demonstrated
+from .distribution import GameDistribution
 from .engine import Episode, deal_episodes, speak_all
 from .game import Deals, Dialogue, Ending, FiniteDeals, LanguageGame, Payoff, SampledDeals, Turn
-from .registry import make, make_game, register_game, registered_games
+from .mask_to_info import GymnasiumMaskToInfo, MaskToInfo
+from .registry import make, make_game, make_turn_level, register_game, registered_games
 from .single_player import SinglePlayerEnv
 from .speaker import Message, Observation, RandomAgent, Speaker, Utterance, View, utterance_of
+from .transitions import PlayerTransition, PlayerTransitions
+from .turn_level import TurnLevelEnv
+from .vector import LanguageGameVectorEnv
 from .vocabulary import Tokens, Vocabulary, WordVocabulary
+from .with_thoughts import WithThoughts
 
 GAMES = {
     "battle_of_the_sexes-v0": "matrix.battle_of_the_sexes:BattleOfTheSexes",
@@ -29,6 +37,7 @@ GAMES = {
     "running_sum-v0": "running_sum:RunningSum",
     "secret_code-v0": "secret_code:SecretCode",
     "statements-v0": "statements:Statements",
+    "taboo-v0": "taboo:Taboo",
     "tic_tac_toe-v0": "tic_tac_toe:TicTacToe",
     "tiny_bargaining-v0": "tiny_bargaining:TinyBargaining",
     "tiny_red_team-v0": "tiny_red_team:TinyRedTeam",
@@ -41,29 +50,40 @@ for _name, _entry_point in GAMES.items():
 
 __all__ = [
     "AGENT_IDS",
+    "BatchedGame",
     "Deals",
+    "Demonstrated",
     "Dialogue",
     "Ending",
     "Episode",
     "FiniteDeals",
+    "GameDistribution",
+    "GymnasiumMaskToInfo",
     "LanguageGame",
     "LanguageGameEnv",
+    "LanguageGameVectorEnv",
+    "MaskToInfo",
     "Message",
     "Observation",
     "Payoff",
+    "PlayerTransition",
+    "PlayerTransitions",
     "RandomAgent",
     "SampledDeals",
     "SinglePlayerEnv",
     "Speaker",
     "Tokens",
     "Turn",
+    "TurnLevelEnv",
     "Utterance",
     "View",
     "Vocabulary",
+    "WithThoughts",
     "WordVocabulary",
     "deal_episodes",
     "make",
     "make_game",
+    "make_turn_level",
     "register_game",
     "registered_games",
     "speak_all",

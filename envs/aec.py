@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from pettingzoo import AECEnv
 from typing_extensions import override
 
-from .engine import Episode, masks_of
+from .engine import Episode
 from .game import DealT, Dialogue, LanguageGame
+from .open_turn import masks_of
 from .speaker import Observation, View
 
 AGENT_IDS = ("player_0", "player_1")

@@ -1,7 +1,8 @@
-"""The benchmark behind `make bench`: steps per second of `last` and `step`, beside PettingZoo's tictactoe.
+"""The benchmark behind `make bench`: what one token costs in the AEC form, and in many episodes at once.
 
-Both environments play recorded episodes of legal actions, so that choosing them costs nothing; a reset an
-episode is included. The two alternate several times in one process, and each counts with its median.
+The AEC form is held against PettingZoo's tictactoe and against an environment that does next to nothing; the batched
+form against the AEC form. All play recorded or scripted turns, so that choosing them costs nothing; a reset an
+episode is included. Those compared alternate several times in one process, and each counts with its median.
 """
 
 from __future__ import annotations
@@ -20,11 +21,22 @@ from typing import Any
 import numpy as np
 from pettingzoo import AECEnv
 
-from .registry import make
+from .aec import LanguageGameEnv
+from .benchmark_batched import NUM_EPISODES as NUM_AT_ONCE
+from .benchmark_batched import Scaling, Throughput, bytes_per_episode, measure_scalings, measure_throughput
+from .benchmark_games import BareEnv, Chat, scripted_turns
+from .benchmark_openspiel import compare_on_tic_tac_toe
+from .benchmark_page import Results, figure_table, scaling_table, throughput_table, vocabulary_table, write_section
+from .registry import make, make_game
 
-GOAL = 6.0
-NUM_EPISODES = {"red_team-v0": 400, "tictactoe_v3": 250}
+GOAL = 10.0
+NUM_EPISODES = {"red_team-v0": 400, "tictactoe_v3": 250, "chat": 40}
 """Recorded episodes of each, so that a repetition of either lasts about as long."""
+VOCABULARIES = (200, 1_000, 32_000, 152_000)
+BATCHED_GAMES = ("red_team-v0", "red_team_text-v0")
+"""Of words that nothing narrows; the figures are the first one's."""
+TURN_TOKENS = (32, 128)
+"""Of the game that costs nothing itself."""
 
 Episodes = list[list[int]]
 
@@ -37,6 +49,23 @@ class Figure:
     value: float
     goal: float
     unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class VocabularyCost:
+    """What a token costs with a vocabulary of some size, in seconds."""
+
+    size: int
+    aec_s: float
+    bare_s: float
+    """In an environment that does next to nothing."""
+    copy_s: float
+    """The copy of the mask alone."""
+
+    @property
+    def share(self) -> float:
+        """The speed of the AEC form as a share of the bare environment's."""
+        return self.bare_s / self.aec_s
 
 
 def record_episodes(env: AECEnv[str, Any, Any], num_episodes: int) -> Episodes:
@@ -61,10 +90,24 @@ def compare(env: AECEnv[str, Any, Any], *, num_repetitions: int = 7) -> tuple[fl
     rival = tictactoe()
     ours = record_episodes(env, NUM_EPISODES["red_team-v0"])
     theirs = record_episodes(rival, NUM_EPISODES["tictactoe_v3"])
-    pairs = [(actions_per_second(env, ours), actions_per_second(rival, theirs)) for _ in range(num_repetitions + 1)][
-        1:
-    ]  # the first warms up
-    return statistics.median(pair[0] for pair in pairs), statistics.median(pair[1] for pair in pairs)
+    return _in_turns((env, ours), (rival, theirs), num_repetitions)
+
+
+def compare_with_bare(size: int, *, num_repetitions: int = 7) -> VocabularyCost:
+    """Measure a token of a game of two turns of 32 tokens with a vocabulary of some size, and of the bare environment.
+
+    Both say the same tokens, and their views are of the same length.
+    """
+    game = Chat(vocabulary_size=size)
+    bare = BareEnv(size, game.max_view_tokens, game.max_turn_tokens)
+    turns = np.array(scripted_turns(game, 2 * NUM_EPISODES["chat"]))
+    episodes: Episodes = turns.reshape(NUM_EPISODES["chat"], -1).tolist()
+    ours, theirs = _in_turns((LanguageGameEnv(game), episodes), (bare, episodes), num_repetitions)
+    mask = game.vocabulary.sayable_mask
+    start = time.process_time()
+    for _ in range(2_000):
+        mask.copy()
+    return VocabularyCost(size, 1 / ours, 1 / theirs, (time.process_time() - start) / 2_000)
 
 
 def tictactoe() -> AECEnv[str, Any, Any]:
@@ -83,20 +126,48 @@ def tictactoe() -> AECEnv[str, Any, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Measure, print a table and write `bench.json`."""
+    """Measure, print tables and write `bench.json`; write a section of a page with a picture, if asked to."""
     parser = argparse.ArgumentParser(prog="python -m duologue.envs.benchmark", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("bench.json"), help="file to write (default: bench.json)")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="page whose section of this is to be replaced")
     arguments = parser.parse_args(argv)
-    env = make("red_team-v0")
-    ours, theirs = compare(env)
-    size, length = env.game.vocabulary.size, env.game.max_view_tokens
-    print(f"{'environment':<16}{'vocabulary':>12}{'view tokens':>13}{'steps per second':>18}")
-    print(f"{'red_team-v0':<16}{size:>12}{length:>13}{ours:>18,.0f}")
-    print(f"{'tictactoe_v3':<16}{9:>12}{'':>13}{theirs:>18,.0f}")
-    figure = Figure("aec_steps_vs_tictactoe", round(ours / theirs, 2), GOAL, "times")
-    print(f"\n{figure.name}: {figure.value} {figure.unit}, goal {figure.goal}")
-    write_figures(arguments.out, [figure])
-    print(f"written to {arguments.out}")
+    ours, theirs = compare(make("red_team-v0"))
+    spiel = compare_on_tic_tac_toe(NUM_AT_ONCE)
+    vocabularies = [compare_with_bare(size) for size in VOCABULARIES]
+    print(vocabulary_table(vocabularies), end="\n\n")
+    throughputs = [measure_throughput(name, make_game(name), NUM_AT_ONCE) for name in BATCHED_GAMES]
+    throughputs += [measure_throughput("no rules", Chat(turn_tokens=length), NUM_AT_ONCE) for length in TURN_TOKENS]
+    print(throughput_table(throughputs), end="\n\n")
+    scalings = measure_scalings()
+    print(scaling_table(scalings), end="\n\n")
+    figures = [Figure("aec_steps_vs_tictactoe", round(ours / theirs, 2), GOAL, "times")]
+    figures += figures_of(vocabularies, throughputs, scalings)
+    figures.append(Figure("batched_turns_vs_openspiel_observed", round(spiel.ours / spiel.theirs, 2), 5.0, "times"))
+    print(figure_table(figures))
+    write_figures(arguments.out, figures)
+    print(f"\nwritten to {arguments.out}")
+    if arguments.markdown is not None:
+        results = Results(figures, vocabularies, throughputs, scalings, spiel)
+        write_section(arguments.markdown, results, num_episodes=NUM_AT_ONCE)
+
+
+def figures_of(
+    vocabularies: Sequence[VocabularyCost], throughputs: Sequence[Throughput], scalings: Sequence[Scaling]
+) -> list[Figure]:
+    """Return what is held against a goal; of a value that should be small, how many times it fits into its bound."""
+    first, last = vocabularies[0], vocabularies[-1]
+    growth = (last.aec_s - first.aec_s) / (last.bare_s - first.bare_s)
+    whole, own = bytes_per_episode(make_game(BATCHED_GAMES[0]), NUM_AT_ONCE)
+    text = throughputs[0]
+    steepest = max(one.exponent for one in scalings)
+    return [
+        Figure("aec_share_of_bare", round(first.share, 2), 0.25, "times"),
+        Figure("bare_growth_over_aec_growth_with_vocabulary", round(1 / growth, 2), 0.75, "times"),
+        Figure("batched_tokens_per_second", round(text.batched), 5e6, "tokens/s"),
+        Figure("batched_vs_aec", round(text.ratio, 1), 100.0, "times"),
+        Figure("2_kB_over_bytes_per_episode", round(2_048 / (whole - own), 2), 1.0, "times"),
+        Figure("quadratic_over_steepest_exponent", round(2 / steepest, 2), 1.6, "times"),
+    ]
 
 
 def write_figures(path: Path, figures: Sequence[Figure]) -> None:
@@ -104,6 +175,14 @@ def write_figures(path: Path, figures: Sequence[Figure]) -> None:
     partial = path.with_name(f"{path.name}.partial")
     partial.write_text(json.dumps([asdict(figure) for figure in figures], indent=2) + "\n", encoding="utf-8")
     partial.replace(path)
+
+
+def _in_turns(
+    first: tuple[AECEnv[str, Any, Any], Episodes], second: tuple[AECEnv[str, Any, Any], Episodes], repetitions: int
+) -> tuple[float, float]:
+    """Return the actions per second of two environments, which take turns: medians, a first one for warmth left out."""
+    pairs = [(actions_per_second(*first), actions_per_second(*second)) for _ in range(repetitions + 1)][1:]
+    return statistics.median(pair[0] for pair in pairs), statistics.median(pair[1] for pair in pairs)
 
 
 def _record_episode(env: AECEnv[str, Any, Any], rng: np.random.Generator, *, first: bool) -> list[int]:

@@ -154,11 +154,11 @@ def check_turns(game: LanguageGame[Any], *, seed: int = 0, episodes: int = 20) -
         env, spoken, thinking = _reset(game, deal=play.deal), 0, False
         for token in play.tokens:
             speaker, num_turns = env.agent_selection, len(env.dialogue.turns)
-            legal = bool(env.observe(speaker)["action_mask"][token])
+            legal, limit = bool(env.observe(speaker)["action_mask"][token]), game.turn_limit(env.dialogue)
             env.step(token)
             thinking = token == opening or (thinking and token != closing)
             spoken += not thinking and token not in (opening, closing)
-            ends = not legal or token == game.vocabulary.eos_id or spoken == game.max_turn_tokens
+            ends = not legal or token == game.vocabulary.eos_id or spoken == limit
             ended = len(env.dialogue.turns) == num_turns + 1
             _expect(ended == ends, game, f"a turn to be over ({ends}) after token {token}", play)
             _expect(ends or env.agent_selection == speaker, game, f"{speaker} to go on inside its turn", play)

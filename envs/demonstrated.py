@@ -3,11 +3,14 @@
 The examples are part of the deal, so that chance draws them once and the rules stay pure. Each player is shown what it
 would have seen of an example in its own seat: its own briefing and thoughts, the turns that it heard. An example's
 worked-out thought is therefore shown to whoever had it.
+
+Which games can be shown is said in `duologue.envs.solutions`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from itertools import combinations
 from math import comb
 from typing import Any, Generic, NamedTuple
@@ -16,6 +19,7 @@ import numpy as np
 
 from .engine import Episode
 from .game import DealT, Dialogue, LanguageGame
+from .solutions import HasDemonstrations, HasSolutions, examples_of
 from .speaker import utterance_of
 from .vocabulary import Tokens
 from .wrapped import WrappedGame
@@ -41,7 +45,10 @@ class _PromptedDeals(Generic[DealT]):
 
     def sample(self, rng: np.random.Generator) -> Prompted:
         """Draw one deal."""
-        deal = self._game.deals.sample(rng)
+        return self.with_examples(self._game.deals.sample(rng), rng)
+
+    def with_examples(self, deal: DealT, rng: np.random.Generator) -> Prompted:
+        """Draw the examples before a deal."""
         pool = self._pool(deal)
         rows = sorted(rng.choice(len(pool), self._num_shots, replace=False).tolist())
         return Prompted(deal, tuple(pool[row] for row in rows))
@@ -79,21 +86,49 @@ class Demonstrated(WrappedGame[Prompted, DealT]):
     """
 
     def __init__(
-        self, game: LanguageGame[DealT], examples: Callable[[DealT], Sequence[Dialogue[DealT]]], num_shots: int
+        self,
+        game: LanguageGame[DealT],
+        examples: Callable[[DealT], Sequence[Dialogue[DealT]]] | None = None,
+        num_shots: int = 1,
     ) -> None:
         """Choose the examples.
 
         Args:
             game: the rules.
-            examples: the finished dialogues to choose from for a deal: the same for all deals, or those of its task.
+            examples: the finished dialogues to choose from for a deal: the same for all deals, or those of its task;
+                None: those that the game states, `solutions.examples_of`.
             num_shots: k, how many of them are shown, each equally often, in the order of the list; 0: the game itself.
+
+        Raises:
+            ValueError: no such number, or the game states no examples.
         """
         if not isinstance(num_shots, int) or num_shots < 0:
             raise ValueError(f"num_shots: expected a whole number of at least 0, got {num_shots}")
         super().__init__(game)
         self.num_shots = num_shots
-        self.deals = _PromptedDeals(game, examples, num_shots)
+        self._prompted = _PromptedDeals(game, examples_of(game) if examples is None else examples, num_shots)
+        self.deals = self._prompted
         self.max_briefing_tokens += num_shots * game.max_view_tokens
+        if isinstance(game, HasSolutions):
+            self.solution = self._solution
+        if isinstance(game, HasDemonstrations):
+            self.demonstrations = self._demonstrations
+
+    @cached_property
+    def num_example_tokens(self) -> int:
+        """How many tokens of player 0's briefing precede its own, for whoever reads a request out of it.
+
+        Raises:
+            ValueError: 32 deals do not agree on it.
+        """
+        rng = np.random.default_rng(0)
+        deals = [self.deals.sample(rng) for _ in range(32)]
+        lengths = {len(self.briefing(deal, 0)) - len(super(Demonstrated, self).briefing(deal, 0)) for deal in deals}
+        if len(lengths) > 1:
+            raise ValueError(
+                f"{type(self.game).__name__}: expected examples of one length for player 0, got {sorted(lengths)}"
+            )
+        return lengths.pop()
 
     def inner(self, dialogue: Dialogue[Prompted]) -> Dialogue[DealT]:
         """Return the dialogue without the examples."""
@@ -104,12 +139,21 @@ class Demonstrated(WrappedGame[Prompted, DealT]):
         shown = (shown_episode(self.game, example, player) for example in deal.examples)
         return (*(token for tokens in shown for token in tokens), *super().briefing(deal, player))
 
+    def _solution(self, deal: Prompted) -> Dialogue[Prompted]:
+        assert isinstance(self.game, HasSolutions)
+        return Dialogue(deal, self.game.solution(deal.deal).turns)
+
+    def _demonstrations(self, source: str, rng: np.random.Generator, num_dialogues: int) -> list[Dialogue[Prompted]]:
+        assert isinstance(self.game, HasDemonstrations)
+        plain = self.game.demonstrations(source, rng, num_dialogues)
+        return [Dialogue(self._prompted.with_examples(one.deal, rng), one.turns) for one in plain]
+
 
 def shown_episode(game: LanguageGame[DealT], dialogue: Dialogue[DealT], viewer: int) -> Tokens:
     """Return a finished dialogue as `viewer` saw it, without what opens a view. Rewards are not asked for."""
     episode = Episode(game, dialogue.deal)
     for turn in dialogue.turns:
-        episode.speak(utterance_of(game, turn))
+        episode.speak(utterance_of(game, episode.dialogue, turn))
         episode.settle((0.0, 0.0))
     start = len(game.vocabulary.begin(viewer))
     return tuple(episode.views[viewer, start : episode.lengths[viewer]].tolist())

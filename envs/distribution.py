@@ -6,12 +6,14 @@ the union D of the games' data D_1, ..., D_n, a game being drawn before its data
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .game import Dialogue, LanguageGame, Payoff
+from .solutions import HasDemonstrations, HasSolutions, examples_of
 from .vocabulary import Tokens
 
 
@@ -81,8 +83,6 @@ class GameDistribution(LanguageGame[DrawnGame]):
         self.max_briefing_tokens = max(game.max_briefing_tokens for game in games)
         self.max_announcement_tokens = max(game.max_announcement_tokens for game in games)
         self.forfeit_cost = max(game.forfeit_cost for game in games)
-        sayable = np.flatnonzero(self.vocabulary.sayable_mask).tolist()
-        self._every_token: Tokens = (*sayable, self.vocabulary.eos_id)
 
     def drawn(self, dialogue: Dialogue[DrawnGame]) -> LanguageGame[Any]:
         """Return the game that was drawn."""
@@ -114,15 +114,13 @@ class GameDistribution(LanguageGame[DrawnGame]):
                 paid[k] = pair
         return paid
 
+    def turn_limit(self, dialogue: Dialogue[DrawnGame]) -> int:
+        """Return how long the game that was drawn lets the open turn be."""
+        return self.drawn(dialogue).turn_limit(self.inner(dialogue))
+
     def legal_tokens(self, dialogue: Dialogue[DrawnGame], prefix: Tokens) -> Tokens | None:
         """Return what the game that was drawn lets be said."""
-        game = self.drawn(dialogue)
-        legal = game.legal_tokens(self.inner(dialogue), prefix)
-        if game.max_turn_tokens == self.max_turn_tokens:
-            return legal
-        if len(prefix) == game.max_turn_tokens:  # its own limit is reached, the distribution's is not
-            return (self.vocabulary.eos_id,)
-        return self._every_token if legal is None else legal
+        return self.drawn(dialogue).legal_tokens(self.inner(dialogue), prefix)
 
     def briefing(self, deal: DrawnGame, player: int) -> Tokens:
         """Return what the game that was drawn tells the player."""
@@ -145,11 +143,25 @@ class GameDistribution(LanguageGame[DrawnGame]):
         counts = rng.multinomial(num_dialogues, self.weights).tolist()
         made: list[Dialogue[DrawnGame]] = []
         for index, (game, count) in enumerate(zip(self.games, counts, strict=True)):
-            generate = getattr(game, "demonstrations", None)
-            if generate is None:
+            if not isinstance(game, HasDemonstrations):
                 raise ValueError(f"{type(game).__name__}: expected a game that generates demonstrations, got none")
-            made += [self.outer(index, dialogue) for dialogue in generate(source, rng, count)]
+            made += [self.outer(index, dialogue) for dialogue in game.demonstrations(source, rng, count)]
         return [made[k] for k in rng.permutation(len(made))]
+
+    def solution(self, deal: DrawnGame) -> Dialogue[DrawnGame]:
+        """Return the solution of the game that was drawn; ValueError if it states none."""
+        game = self.games[deal.game_index]
+        if not isinstance(game, HasSolutions):
+            raise ValueError(f"{type(game).__name__}: expected a game that states solution(deal), got none")
+        return self.outer(deal.game_index, game.solution(deal.deal))
+
+    def examples(self, deal: DrawnGame) -> list[Dialogue[DrawnGame]]:
+        """Return the solved episodes that may be shown before a deal: those of the game that was drawn."""
+        return [self.outer(deal.game_index, shown) for shown in self._examples[deal.game_index](deal.deal)]
+
+    @cached_property
+    def _examples(self) -> list[Callable[[Any], Sequence[Dialogue[Any]]]]:
+        return [examples_of(game) for game in self.games]
 
 
 def _check_alike(first: LanguageGame[Any], other: LanguageGame[Any]) -> None:

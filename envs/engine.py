@@ -11,141 +11,13 @@ from collections.abc import Sequence
 from typing import Generic
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .game import PLAYERS, DealT, Dialogue, Ending, LanguageGame, Payoff, Turn
+from .open_turn import Ahead, OpenTurn
 from .speaker import Message, Utterance, View
 from .vocabulary import Tokens
 
 TOLERANCE = 1e-9
-
-
-class Masks:
-    """The constant legal masks of a game: what may be said where its rules narrow nothing."""
-
-    def __init__(self, game: LanguageGame[DealT]) -> None:
-        """Build the masks: first token, later tokens, inside a thought, end of a full thought, nothing."""
-        vocabulary = game.vocabulary
-        if game.max_thought_tokens and vocabulary.think_ids is None:
-            raise ValueError("max_thought_tokens: expected 0, as the vocabulary has no thought tokens")
-        self.none = np.zeros(vocabulary.size, dtype=np.int8)
-        self.later = vocabulary.sayable_mask.copy()
-        self.later[vocabulary.eos_id] = 1
-        self.first = self.thinking = self.closing = self.later
-        if game.max_thought_tokens and vocabulary.think_ids:
-            opening, closing = vocabulary.think_ids
-            self.first, self.thinking, self.closing = (
-                self.later.copy(),
-                vocabulary.sayable_mask.copy(),
-                self.none.copy(),
-            )
-            self.first[opening] = 1
-            self.thinking[closing] = self.closing[closing] = 1
-
-
-def masks_of(game: LanguageGame[DealT]) -> Masks:
-    """Return the game's constant masks, built once for each game."""
-    masks = game.__dict__.get("_masks")
-    if not isinstance(masks, Masks):
-        masks = Masks(game)
-        game.__dict__["_masks"] = masks
-    return masks
-
-
-class OpenTurn:
-    """The turn being spoken: checks each token and knows what may follow."""
-
-    __slots__ = (
-        "_dialogue",
-        "_game",
-        "_masks",
-        "_narrowed",
-        "closed_by",
-        "legal_mask",
-        "spoken",
-        "thinking",
-        "thought",
-    )
-
-    def __init__(self, game: LanguageGame[DealT], dialogue: Dialogue[DealT]) -> None:
-        """Open the next turn of `dialogue`."""
-        self._game = game
-        self._dialogue = dialogue
-        self._masks = masks_of(game)
-        self.spoken: list[int] = []
-        self.thought: list[int] | None = None
-        self.thinking = False
-        self.closed_by: Ending | None = None
-        tokens = game.legal_tokens(dialogue, ())
-        self._narrowed = tokens is not None
-        self.legal_mask = self._masks.first if tokens is None else self._mask(tokens, self._masks.first)
-
-    @property
-    def unrestricted(self) -> bool:
-        """Whether the rules narrow nothing in this turn and there are no thoughts."""
-        return not self._narrowed and not self._game.max_thought_tokens
-
-    def push(self, token: int) -> bool:
-        """Say one token; return whether that ended the turn (`closed_by` then says how)."""
-        if not self.legal_mask[token]:
-            self.closed_by = Ending.ILLEGAL
-            return True
-        game = self._game
-        if self.thinking or (game.max_thought_tokens and token == game.vocabulary.think_ids[0]):  # type: ignore[index]
-            self._think(token)
-            return False
-        if token == game.vocabulary.eos_id:
-            self.closed_by = Ending.END_OF_TURN
-            return True
-        self.spoken.append(token)
-        if len(self.spoken) == game.max_turn_tokens:
-            self.closed_by = Ending.TOO_LONG
-            return True
-        if self._narrowed:
-            self._narrow()
-        else:
-            self.legal_mask = self._masks.later
-        return False
-
-    def turn(self, player: int) -> Turn:
-        """Return the finished turn."""
-        assert self.closed_by is not None
-        return Turn(tuple(self.spoken), tuple(self.thought or ()), self.closed_by, player)
-
-    def said(self) -> Tokens:
-        """Return the tokens said so far, thought and all, without one that closed the turn."""
-        opening, closing = self._game.vocabulary.think_ids or (-1, -1)
-        thought = () if self.thought is None else (opening, *self.thought, *(() if self.thinking else (closing,)))
-        return (*thought, *self.spoken[: -1 if self.closed_by is Ending.TOO_LONG else None])
-
-    def _think(self, token: int) -> None:
-        opening, closing = self._game.vocabulary.think_ids or (-1, -1)
-        if token == opening:
-            self.thinking, self.thought = True, []
-        elif token == closing:
-            self.thinking = False
-            self._narrow()
-            return
-        elif self.thought is not None:
-            self.thought.append(token)
-        full = len(self.thought or ()) >= self._game.max_thought_tokens
-        self.legal_mask = self._masks.closing if full else self._masks.thinking
-
-    def _narrow(self) -> None:
-        tokens = self._game.legal_tokens(self._dialogue, tuple(self.spoken))
-        self.legal_mask = self._masks.later if tokens is None else self._mask(tokens, self._masks.later)
-
-    def _mask(self, tokens: Tokens, widest: NDArray[np.int8]) -> NDArray[np.int8]:
-        mask = self._masks.none.copy()
-        mask[list(tokens)] = widest[list(tokens)]
-        if widest is self._masks.first and self._game.max_thought_tokens and self._game.vocabulary.think_ids:
-            mask[self._game.vocabulary.think_ids[0]] = 1
-        if not mask.any():
-            raise ValueError(
-                f"{type(self._game).__name__}.legal_tokens: expected at least one sayable token or <eos> after "
-                f"{self._game.vocabulary.decode(self.spoken)!r}, got {tokens!r}"
-            )
-        return mask
 
 
 class Episode(Generic[DealT]):
@@ -212,19 +84,17 @@ class Episode(Generic[DealT]):
         player = self.player
         if player is None:
             raise RuntimeError("view: the episode is over, nobody is to speak")
-        game, dialogue, first = self.game, self.dialogue, self.open_turn.legal_mask
-
-        def legal_mask(prefix: Tokens) -> NDArray[np.int8]:
-            if not prefix:
-                return first
-            turn = OpenTurn(game, dialogue)
-            closed = any([turn.push(token) for token in prefix])
-            return masks_of(game).none if closed else turn.legal_mask
-
-        tokens = self.views[player, : self.lengths[player]].copy()
-        messages = tuple(self._messages[player])
+        turn = self.open_turn
+        ahead = Ahead(self.game, self.dialogue, turn.said())
         return View(
-            player, tokens, messages, game.vocabulary, game.max_turn_tokens, legal_mask, self.open_turn.unrestricted
+            player=player,
+            tokens=self.views[player, : self.lengths[player]].copy(),
+            messages=tuple(self._messages[player]),
+            vocabulary=self.game.vocabulary,
+            max_turn_tokens=turn.limit,
+            legal_mask=ahead.legal_mask,
+            legal_tokens=ahead.legal_tokens,
+            unrestricted=turn.unrestricted,
         )
 
     def speak(self, utterance: Utterance) -> None:

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .engine import masks_of
 from .game import PLAYERS, Dialogue, Ending, LanguageGame, Turn, check_probabilities
+from .open_turn import masks_of
 from .vocabulary import Tokens
 
 CHANCE, TERMINAL = -1, -2
@@ -153,7 +153,7 @@ class Walker:
             return self._think(position, token), (0.0, 0.0)
         if token != game.vocabulary.eos_id:
             spoken, views = (*position.spoken, token), self._write(position.views, player, (token,))
-            if len(spoken) < game.max_turn_tokens:
+            if len(spoken) < game.turn_limit(position.dialogue):
                 return position._replace(spoken=spoken, views=views), (0.0, 0.0)
             turn = Turn(spoken, position.thought or (), Ending.TOO_LONG, player)
         else:

@@ -41,7 +41,7 @@ class Ending(StrEnum):
     END_OF_TURN = "end_of_turn"
     """The speaker closed it with `<eos>`."""
     TOO_LONG = "too_long"
-    """It reached `max_turn_tokens`."""
+    """It reached the game's `turn_limit`."""
     ILLEGAL = "illegal"
     """A token was not legal: the turn is forfeited."""
     UNREADABLE = "unreadable"
@@ -170,7 +170,7 @@ class LanguageGame(ABC, Generic[DealT]):
     max_turns: int
     """The most turns an episode can have."""
     max_turn_tokens: int
-    """The most tokens in one turn, `<eos>` and thought apart."""
+    """The most tokens in one turn, `<eos>` and thought apart; `turn_limit` may set less for some turns."""
     max_thought_tokens: int = 0
     """The most tokens in a thought; 0: the game has no thoughts."""
     max_briefing_tokens: int = 0
@@ -194,6 +194,14 @@ class LanguageGame(ABC, Generic[DealT]):
     def rewards_batch(self, dialogues: Sequence[Dialogue[DealT]]) -> Sequence[tuple[float, float]]:
         """Return `rewards` for many dialogues; a game with a learned judge calls it here once."""
         return [self.rewards(dialogue) for dialogue in dialogues]
+
+    def turn_limit(self, dialogue: Dialogue[DealT]) -> int:
+        """Return how many tokens the open turn may have, 1 to `max_turn_tokens`; the speaker must be able to know it.
+
+        The engine ends a turn of this length as it ends one of `max_turn_tokens`. A turn that is only shorter is not
+        narrowed, so that no token of it needs a mask.
+        """
+        return self.max_turn_tokens
 
     def legal_tokens(self, dialogue: Dialogue[DealT], prefix: Tokens) -> Tokens | None:
         """Return A(s), the tokens that may follow `prefix` in the open turn; None: every sayable token and `<eos>`."""

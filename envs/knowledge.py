@@ -13,7 +13,7 @@ from .vocabulary import Tokens
 Known = tuple[int, Hashable, Tokens | None]
 """A player, all it was told and said, and its open turn (None while the other speaks)."""
 Observed = tuple[bytes, bytes, tuple[object, ...]]
-"""All that reaches a player: observation, legal mask, and, if it is to speak, its messages."""
+"""All that reaches a player: observation, legal mask, and, if it is to speak, its turn's limit and its messages."""
 
 
 def all_observed(game: LanguageGame[Any], play: Play, player: int) -> list[Observed]:
@@ -31,8 +31,11 @@ def knowledge(game: LanguageGame[Any], play: Play) -> Iterator[tuple[Known, Obse
         for player, agent_id in enumerate(AGENT_IDS):
             speaks = not over and env.agent_selection == agent_id
             observation = env.observe(agent_id)
-            messages = env.view(agent_id).messages if speaks else ()
-            observed = (observation["observation"].tobytes(), observation["action_mask"].tobytes(), messages)
+            told_to_speak: tuple[object, ...] = ()
+            if speaks:
+                view = env.view(agent_id)
+                told_to_speak = (view.max_turn_tokens, *view.messages)
+            observed = (observation["observation"].tobytes(), observation["action_mask"].tobytes(), told_to_speak)
             yield (player, told[player], tuple(said) if speaks else None), observed
         if token is None or over:
             return

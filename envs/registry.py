@@ -11,12 +11,17 @@ from functools import partial
 from typing import Any
 
 import gymnasium
+import numpy as np
 import pettingzoo
 
 from .aec import LanguageGameEnv
+from .demonstrated import Demonstrated
 from .game import LanguageGame
 from .single_player import SinglePlayerEnv
 from .speaker import Speaker
+from .turn_level import TurnLevelEnv
+from .vector import LanguageGameVectorEnv
+from .with_thoughts import with_thoughts
 
 NAMESPACE = "duologue"
 
@@ -33,8 +38,14 @@ def register_game(name: str, entry_point: str | Callable[..., LanguageGame[Any]]
     if name in _ENTRY_POINTS:
         raise ValueError(f"name: expected one not yet registered, got {name!r}; a changed rule is a new version")
     _ENTRY_POINTS[name] = entry_point
-    pettingzoo.register("aec", f"{NAMESPACE}/{name}", partial(make, name))
-    gymnasium.register(f"{NAMESPACE}/{name}", entry_point=partial(_make_single_player, name), disable_env_checker=True)
+    if hasattr(pettingzoo, "register"):  # 1.27 is the first that has it; AgileRL asks for an earlier one
+        pettingzoo.register("aec", f"{NAMESPACE}/{name}", partial(make, name))
+    gymnasium.register(
+        f"{NAMESPACE}/{name}",
+        entry_point=partial(_make_single_player, name),
+        vector_entry_point=partial(_make_vector, name),
+        disable_env_checker=True,
+    )
 
 
 def registered_games() -> tuple[str, ...]:
@@ -83,18 +94,50 @@ def parse_option(text: str) -> tuple[str, Any]:
 def make_game(name: str, **options: Any) -> LanguageGame[Any]:
     """Return the rules registered as `name`.
 
+    Any game takes the options of `adapted` too, unless it has one of that name itself.
+
+    >>> make_game("bluff-v0", max_thought_tokens=3).max_thought_tokens
+    3
+
     Raises:
-        ValueError: no such game.
+        ValueError: no such game, or one that cannot have the thoughts or examples that are asked for.
         TypeError: an option that the game does not have.
     """
     factory = game_factory(name)
-    known = inspect.signature(factory).parameters
+    own = inspect.signature(factory).parameters
+    shared = {option: what for option, what in ADAPTED.items() if option not in own}
+    known = {**own, **shared}
     unknown = sorted(set(options) - set(known))
     if unknown:
-        raise TypeError(f"{name}: expected options among {sorted(known)}, got {unknown}")
+        raise TypeError(
+            f"{name}: expected options among {sorted(own)}, got {unknown}; any game has {' and '.join(shared)} too"
+        )
     for option, value in options.items():
         _check_type(name, known[option], value)
-    return factory(**options)
+    added = {option: options.pop(option) for option in shared if option in options}
+    return adapted(factory(**options), **added)
+
+
+def adapted(game: LanguageGame[Any], *, max_thought_tokens: int = 0, num_shots: int = 0) -> LanguageGame[Any]:
+    """Return the game with what any game can have: thoughts, and solved episodes in the prompt.
+
+    Both are of arXiv 2402.08078, section 4.5.
+
+    Args:
+        game: the rules.
+        max_thought_tokens: the most tokens in a thought at the head of a turn (`WithThoughts`); 0: none.
+        num_shots: how many solved episodes are shown before each (`Demonstrated`), of a game that states them
+            (`duologue.envs.solutions`); 0: none.
+    """
+    if max_thought_tokens:
+        game = with_thoughts(game, max_thought_tokens)
+    if num_shots:
+        game = Demonstrated(game, num_shots=num_shots)
+        game.deals.sample(np.random.default_rng(0))  # so that too few examples are an error now
+    return game
+
+
+ADAPTED = {name: what for name, what in inspect.signature(adapted).parameters.items() if name != "game"}
 
 
 def _check_type(name: str, option: inspect.Parameter, value: object) -> None:
@@ -116,6 +159,16 @@ def make(name: str, *, render_mode: str | None = None, **options: Any) -> Langua
     return LanguageGameEnv(make_game(name, **options), name=name, render_mode=render_mode)
 
 
+def make_turn_level(name: str, *, render_mode: str | None = None, **options: Any) -> TurnLevelEnv[Any]:
+    """Return the game as a PettingZoo AEC environment in which an action is a whole turn.
+
+    >>> import duologue.envs
+    >>> str(duologue.envs.make_turn_level("bluff-v0"))
+    'TurnLevelEnv<bluff_v0>'
+    """
+    return TurnLevelEnv(make_game(name, **options), name=name, render_mode=render_mode)
+
+
 def _make_single_player(
     name: str,
     *,
@@ -125,3 +178,19 @@ def _make_single_player(
     **options: Any,
 ) -> SinglePlayerEnv[Any]:
     return SinglePlayerEnv(make_game(name, **options), player=player, opponent=opponent, render_mode=render_mode)
+
+
+def _make_vector(
+    name: str,
+    *,
+    num_envs: int = 1,
+    player: Any = 0,
+    opponent: Speaker | Any = "random",
+    autoreset_mode: Any = "NextStep",
+    render_mode: str | None = None,
+    **options: Any,
+) -> LanguageGameVectorEnv[Any]:
+    game = make_game(name, **options)
+    return LanguageGameVectorEnv(
+        game, num_envs, player=player, opponent=opponent, autoreset_mode=autoreset_mode, render_mode=render_mode
+    )

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from .aec import _deal, _observation_space, _token
-from .engine import Episode, masks_of, speak_all
+from .engine import Episode, speak_all
 from .game import DealT, LanguageGame
+from .open_turn import masks_of
 from .speaker import Observation, RandomAgent, Speaker
 
 MAX_REDEALS = 1_000

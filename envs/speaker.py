@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from .game import DealT, Ending, LanguageGame, Turn
+from .game import DealT, Dialogue, Ending, LanguageGame, Turn
 from .vocabulary import Tokens, Vocabulary
 
 
@@ -32,9 +32,12 @@ class View:
     """The same, piece by piece, for whoever reads text rather than tokens."""
     vocabulary: Vocabulary
     max_turn_tokens: int
+    """How many tokens this turn may have, `<eos>` and thought apart."""
     legal_mask: Callable[[Tokens], NDArray[np.int8]]
     """`legal_mask(prefix)`: 1 where a token may follow `prefix` in this turn, thought included; all 0 once the turn is
     over; shape (V,)."""
+    legal_tokens: Callable[[Tokens], NDArray[np.int64] | None]
+    """The same as ascending ids, none once the turn is over; None: every sayable token and `<eos>`."""
     unrestricted: bool
     """Whether every sayable token and `<eos>` are legal throughout, so that one mask serves all prefixes."""
 
@@ -50,11 +53,11 @@ class Utterance:
     ending: Ending = Ending.END_OF_TURN
 
 
-def utterance_of(game: LanguageGame[DealT], turn: Turn) -> Utterance:
-    """Return the utterance that says a turn: its thought, its tokens, and `<eos>` where it is not cut off."""
+def utterance_of(game: LanguageGame[DealT], dialogue: Dialogue[DealT], turn: Turn) -> Utterance:
+    """Return how the turn after `dialogue` is said: its thought, its tokens, and `<eos>` where it is not cut off."""
     opening, closing = game.vocabulary.think_ids or (-1, -1)
     thought = (opening, *turn.thought, closing) if turn.thought else ()
-    if len(turn.tokens) == game.max_turn_tokens:
+    if len(turn.tokens) == game.turn_limit(dialogue):
         return Utterance((*thought, *turn.tokens), ending=Ending.TOO_LONG)
     return Utterance((*thought, *turn.tokens, game.vocabulary.eos_id))
 

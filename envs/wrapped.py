@@ -45,6 +45,10 @@ class WrappedGame(LanguageGame[DealT], Generic[DealT, InnerT]):
         """Return what the rules inside pay; their judge is asked once."""
         return self.game.rewards_batch([self.inner(dialogue) for dialogue in dialogues])
 
+    def turn_limit(self, dialogue: Dialogue[DealT]) -> int:
+        """Return how long the rules inside let the open turn be."""
+        return self.game.turn_limit(self.inner(dialogue))
+
     def legal_tokens(self, dialogue: Dialogue[DealT], prefix: Tokens) -> Tokens | None:
         """Return what the rules inside let be said."""
         return self.game.legal_tokens(self.inner(dialogue), prefix)

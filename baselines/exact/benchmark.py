@@ -209,7 +209,8 @@ def tree_table(costs: Sequence[TreeCost]) -> str:
 
 
 def write_page(path: Path, leduc: LeducComparison, costs: Sequence[TreeCost]) -> None:
-    """Write both tables and two pictures as a Markdown page; the pictures lie in `images/` beside it."""
+    """Write both tables and two pictures as a section of a Markdown page; the pictures lie in `images/` beside it."""
+    from ...envs.benchmark_page import replace_section
     from ..evaluate.plots import plot_curves
     from ..files import write_text
 
@@ -228,13 +229,17 @@ def write_page(path: Path, leduc: LeducComparison, costs: Sequence[TreeCost]) ->
             title=title, x_label="nodes", y_label=unit, log_scale=True,
         )  # fmt: skip
     versions = f"Python {platform.python_version()}, numpy {np.__version__}, {os.cpu_count()} cores"
-    write_text(path, PAGE.format(versions=versions, leduc=leduc_table(leduc), trees=tree_table(costs)))
+    section = SECTION.format(heading=HEADING, versions=versions, leduc=leduc_table(leduc), trees=tree_table(costs))
+    page = path.read_text(encoding="utf-8") if path.exists() else ""
+    write_text(path, replace_section(page, HEADING, section))
 
 
-PAGE = """\
-# Performance of the exact tier
+HEADING = "# Performance of the exact tier"
 
-Measured by `python -m duologue.baselines.exact.benchmark --markdown docs/performance.md`, which writes this page:
+SECTION = """\
+{heading}
+
+Measured by `python -m duologue.baselines.exact.benchmark --markdown docs/performance.md`, which writes this section:
 {versions}. Times are CPU time of one core.
 
 ## NashConv beside OpenSpiel

@@ -127,7 +127,8 @@ def project_to_simplex(point: Floats, floor: float = 0.0) -> Floats:
 
 
 def _in_units_of_its_range(matrix: Floats) -> Floats:
-    return matrix / (float(np.ptp(matrix)) or 1.0)
+    """Return payoffs from 0 to 1: a constant moves no strategy, but rounding would grow with it."""
+    return (matrix - matrix.min()) / (float(np.ptp(matrix)) or 1.0)
 
 
 def _match(regrets: Floats) -> Floats:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...envs.game import PLAYERS
 from ...envs.tree import GameTree, Profile, check_profile, expected_returns, nash_conv, uniform_profile
@@ -62,6 +63,15 @@ class AverageProfile:
             return None
         first, second = (table.policy_of(plan) for table, plan in zip(self._tree.tables, self._plans, strict=True))
         return first, second
+
+    def state_dict(self) -> dict[str, NDArray[np.float64]]:
+        """Return the sums of realisation plans."""
+        return {f"player_{player}": plan for player, plan in enumerate(self._plans)}
+
+    def load_state_dict(self, state: dict[str, NDArray[np.float64]]) -> None:
+        """Continue from saved sums."""
+        for player, plan in enumerate(self._plans):
+            plan[:] = state[f"player_{player}"]
 
 
 def start_profile(tree: GameTree, initial_profile: Profile | None) -> Profile:

@@ -2,7 +2,7 @@
 
 Rules: a code gives each of k objects one of w words. The deal draws an object; player 0 names it and player 1 answers
 with a word. Nobody is told the code: who is to answer must have learned it, or read it off examples in its briefing
-(`duologue.envs.demonstrated.Demonstrated`).
+(the option `num_shots` of any game, `duologue.envs.Demonstrated`).
 
 Observation: player 0 is told the object; both hear all turns.
 
@@ -76,6 +76,10 @@ class SecretCode(LanguageGame[int]):
     def solution(self, deal: int) -> Dialogue[int]:
         """Return the dialogue in which player 1 is right."""
         return Dialogue(deal, (Turn((self.objects[deal],)), Turn((self.words[self.code[deal]],))))
+
+    def examples(self, deal: int) -> list[Dialogue[int]]:
+        """Return the solutions of all objects, that of the deal among them: together they give the code away."""
+        return [self.solution(one) for one in range(len(self.code))]
 
     def demonstrations(self, source: str, rng: np.random.Generator, num_dialogues: int) -> list[Dialogue[int]]:
         """Return solved dialogues; the "average" player two and the "ideal" one are the same here."""

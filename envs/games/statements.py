@@ -22,7 +22,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ..game import Dialogue, FiniteDeals, LanguageGame, Payoff
+import numpy as np
+
+from ..game import Dialogue, FiniteDeals, LanguageGame, Payoff, Turn
 from ..vocabulary import Tokens, WordVocabulary
 
 FACTS = {"snow": "white", "coal": "black", "grass": "green"}
@@ -95,6 +97,15 @@ class Statements(LanguageGame[str]):
         if dialogue.turns:
             return None
         return (self.vocabulary.eos_id,) if prefix else self.vocabulary.encode(dialogue.deal)
+
+    def solution(self, deal: str) -> Dialogue[str]:
+        """Return the dialogue in which player 1 says what is true of the thing."""
+        said = self.vocabulary.encode(f"{deal} {self.facts[deal]}")
+        return Dialogue(deal, (Turn(self.vocabulary.encode(deal)), Turn(said)))
+
+    def demonstrations(self, source: str, rng: np.random.Generator, num_dialogues: int) -> list[Dialogue[str]]:
+        """Return true statements; the "average" player two and the "ideal" one are the same here."""
+        return [self.solution(self.deals.sample(rng)) for _ in range(num_dialogues)]
 
     def _check(self, turns: Sequence[Tokens]) -> list[float]:
         return [{True: 1.0, False: -1.0, None: 0.0}[self.truth.get(tokens)] for tokens in turns]

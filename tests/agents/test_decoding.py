@@ -2,6 +2,7 @@
 
 import tracemalloc
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -145,10 +146,10 @@ def test_sampling_asks_an_unrestricted_view_for_no_mask() -> None:
     agent = CausalLMAgent(micro_model(game.vocabulary, hidden_size=8, num_layers=1, num_heads=2), game.vocabulary)
     view = Episode(game, 4).view()
 
-    def refuse(prefix: Tokens) -> NDArray[np.int8]:
+    def refuse(prefix: Tokens) -> Any:
         raise AssertionError(prefix)
 
-    asked = View(0, view.tokens, view.messages, view.vocabulary, view.max_turn_tokens, refuse, unrestricted=True)
+    asked = replace(view, legal_mask=refuse, legal_tokens=refuse)
     assert all(said.tokens for said in agent.speak([asked] * 3, np.random.default_rng(0)))
 
 

@@ -107,3 +107,13 @@ def test_backslash_says_a_word_that_is_also_a_command() -> None:
     """Read as a word, "quit" is merely unknown here."""
     _, shown = asked(bluff(), "\\quit", "fold")
     assert shown[2].startswith("That cannot be read")
+
+
+def test_person_may_think_aloud() -> None:
+    """The thought does not count as words of the turn, and is legal before one that fills it."""
+    game = make_game("bluff-v0", max_thought_tokens=2)
+    episode = Episode(game, "ace")
+    utterance, _ = asked(episode.view(), "<think> bet bet bet </think> bet", "<think> fold </think> bet")
+    episode.speak(utterance)
+    (turn,) = episode.dialogue.turns
+    assert (game.vocabulary.decode(turn.thought), game.vocabulary.decode(turn.tokens)) == ("fold", "bet")

@@ -2,17 +2,21 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from transformers import AutoModelForCausalLM
 
 from duologue.agents import CausalLMAgent, View
 from duologue.agents.language_model import evaluating
+from duologue.agents.legal_mask import LegalMask
 from duologue.agents.micro import micro_model
 from duologue.envs import (
     Dialogue,
@@ -88,19 +92,20 @@ def spoken(
     return said
 
 
-def as_batch(turns: Sequence[tuple[View, Utterance]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+def as_batch(turns: Sequence[tuple[View, Utterance]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, LegalMask]:
     """Return tokens, attention, policy tokens and legal masks of turns as one right-padded batch."""
     width = max(len(view.tokens) + len(said.tokens) for view, said in turns)
     tokens = torch.zeros(len(turns), width, dtype=torch.int64)
     attention, own = torch.zeros_like(tokens, dtype=torch.bool), torch.zeros_like(tokens, dtype=torch.bool)
-    legal = torch.ones(*tokens.shape, turns[0][0].vocabulary.size, dtype=torch.bool)
+    legal: list[list[NDArray[np.int64] | None]] = [[None] * width for _ in turns]
     for row, (view, said) in enumerate(turns):
         start, end = len(view.tokens), len(view.tokens) + len(said.tokens)
         tokens[row, :end] = torch.tensor([*view.tokens.tolist(), *said.tokens])
         attention[row, :end] = own[row, start:end] = True
         for k in range(len(said.tokens)):
-            legal[row, start + k] = torch.from_numpy(view.legal_mask(said.tokens[:k]).astype(bool))
-    return tokens, attention, own, legal
+            legal[row][start + k] = np.flatnonzero(view.legal_mask(said.tokens[:k]))
+    mask = LegalMask.of(chain.from_iterable(legal), turns[0][0].vocabulary)
+    return tokens, attention, own, replace(mask, sets=mask.sets.reshape(tokens.shape))
 
 
 @pytest.mark.parametrize("game", games(), ids=lambda game: type(game).__name__)

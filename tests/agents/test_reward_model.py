@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForSequenceClassification,
     BertConfig,
@@ -157,6 +158,20 @@ def test_a_causal_models_folder_becomes_a_backbone_with_a_new_head(tmp_path: Pat
     assert torch.equal(heads[0], heads[1])
     assert not torch.equal(heads[0], heads[2])
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_a_backbone_with_a_part_missing_is_refused_and_a_missing_head_is_not_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Transformers would draw the missing weights at random and only say so."""
+    micro_model(WORDS, hidden_size=16, num_heads=2, num_layers=1).save_pretrained(tmp_path)
+    SequenceRewardModel.from_pretrained(tmp_path, WORDS)
+    assert "MISSING" not in caplog.text + "".join(capfd.readouterr())
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["model.layers.0.mlp.up_proj.weight"]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"expected all weights of a backbone, got none for \['model.layers.0.mlp.up"):
+        SequenceRewardModel.from_pretrained(tmp_path, WORDS)
 
 
 def test_a_linear_head_is_an_inner_product_with_reply_and_its_product_with_the_prompt(tmp_path: Path) -> None:

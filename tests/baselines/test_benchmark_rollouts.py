@@ -41,13 +41,17 @@ def test_figures_are_written_and_a_missed_goal_is_an_exit_code(
     """No model is a million times as fast as the bare loop, and none is slower than nothing."""
     options = "--only decode --vocabulary-size 40 --hidden-size 8 --num-layers 1 --batch-size 2 --prompt-tokens 3"
     argv = [*options.split(), "--reply-tokens", "4", "--num-repetitions", "1", "--json", str(tmp_path / "f.json")]
-    for goal, expected in ((1e6, 1), (0.0, 0)):
-        monkeypatch.setattr(benchmark_rollouts, "DECODE_GOAL", goal)
+    for missed, goal, expected in (("DECODE_GOAL", 1e6, 1), ("ROLLOUT_GOAL", 1e6, 1), ("DECODE_GOAL", 0.0, 0)):
+        for name in ("DECODE_GOAL", "ROLLOUT_GOAL"):
+            monkeypatch.setattr(benchmark_rollouts, name, 0.0)
+        monkeypatch.setattr(benchmark_rollouts, missed, goal)
         assert main(argv) == expected
-    (figure,) = json.loads((tmp_path / "f.json").read_text(encoding="utf-8"))
-    assert figure["name"] == "decode_vs_bare_loop"
-    assert figure["value"] > 0
-    assert "bare, argmax" in capsys.readouterr().out
+    figures = json.loads((tmp_path / "f.json").read_text(encoding="utf-8"))
+    assert [figure["name"] for figure in figures] == ["decode_vs_bare_loop", "rollout_vs_bare_loop"]
+    assert all(figure["value"] > 0 for figure in figures)
+    printed = capsys.readouterr().out
+    assert "bare, argmax" in printed
+    assert "ours, a rollout" in printed
 
 
 def test_without_trl_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

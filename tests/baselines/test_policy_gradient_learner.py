@@ -88,7 +88,7 @@ def padded(batch: Trajectories, width: int) -> Trajectories:
     add = torch.nn.functional.pad
     names = ("tokens", "attention_mask", "policy_token_mask", "logprobs", "rewards")
     assert batch.legal_mask is not None
-    legal = add(batch.legal_mask, (0, 0, 0, width), value=True)
+    legal = batch.legal_mask.widened(batch.tokens.shape[1] + width)
     return replace(batch, legal_mask=legal, **{name: add(getattr(batch, name), (0, width)) for name in names})
 
 

@@ -75,7 +75,8 @@ def padded(batch: Trajectories, width: int) -> Trajectories:
     add = torch.nn.functional.pad
     names = ("tokens", "attention_mask", "policy_token_mask", "logprobs", "rewards")
     assert batch.legal_mask is None
-    return replace(batch, **{name: add(getattr(batch, name), (0, width)) for name in names})
+    wider: dict[str, Any] = {name: add(getattr(batch, name), (0, width)) for name in names}
+    return replace(batch, **wider)
 
 
 def test_padding_changes_no_update() -> None:

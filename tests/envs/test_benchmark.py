@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from duologue.envs import LanguageGameEnv, benchmark, make
-from duologue.envs.benchmark import GOAL, actions_per_second, main, record_episodes
+from duologue.envs import LanguageGameEnv, benchmark, benchmark_batched, benchmark_openspiel, make
+from duologue.envs.benchmark import actions_per_second, main, record_episodes
+from duologue.envs.benchmark_batched import Scaling
+from duologue.envs.benchmark_games import BareEnv, Chat
+from duologue.envs.benchmark_page import HEADING, replace_section
 
 from .games_for_tests import Whisper
 
@@ -32,19 +35,81 @@ def test_speed_is_a_positive_number() -> None:
     assert actions_per_second(env, record_episodes(env, 300)) > 0
 
 
-def test_main_prints_a_table_and_writes_a_list_of_figures(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measures so little that the numbers mean nothing."""
+    pytest.importorskip("pyspiel")
+    monkeypatch.setattr(benchmark, "NUM_EPISODES", {"red_team-v0": 20, "tictactoe_v3": 10, "chat": 2})
+    monkeypatch.setattr(benchmark, "VOCABULARIES", (200, 100_000))
+    monkeypatch.setattr(benchmark, "TURN_TOKENS", (4,))
+    monkeypatch.setattr(benchmark, "NUM_AT_ONCE", 64)
+    monkeypatch.setattr(benchmark_batched, "REPETITIONS", 1)
+    monkeypatch.setattr(benchmark_openspiel, "REPETITIONS", 1)
+    monkeypatch.setattr(benchmark_batched, "SCALES", {name: (50, 100) for name in benchmark_batched.SCALES})
+
+
+def test_main_prints_tables_and_writes_figures_and_a_section(
+    tmp_path: Path, quick: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`bench.json` is a list of name, value, goal and unit; the measure here is a quick one."""
-    monkeypatch.setattr(benchmark, "NUM_EPISODES", {"red_team-v0": 20, "tictactoe_v3": 10})
-    path = tmp_path / "bench.json"
-    main(["--out", str(path)])
-    (figure,) = json.loads(path.read_text(encoding="utf-8"))
-    assert figure.keys() == {"name", "value", "goal", "unit"}
-    assert (figure["name"], figure["goal"], GOAL) == ("aec_steps_vs_tictactoe", 6.0, 6.0)
-    assert figure["value"] > 0
-    assert "tictactoe_v3" in capsys.readouterr().out
-    assert list(tmp_path.iterdir()) == [path]
+    """`bench.json` is a list of name, value, goal and unit; the page keeps what others wrote into it."""
+    path, page = tmp_path / "bench.json", tmp_path / "performance.md"
+    page.write_text(f"{HEADING}\n\nold numbers\n\n# Another\n\nkept\n", encoding="utf-8")
+    main(["--out", str(path), "--markdown", str(page)])
+    figures = json.loads(path.read_text(encoding="utf-8"))
+    assert all(figure.keys() == {"name", "value", "goal", "unit"} and figure["value"] > 0 for figure in figures)
+    goals = {figure["name"]: figure["goal"] for figure in figures}
+    assert (goals["aec_steps_vs_tictactoe"], goals["aec_share_of_bare"], goals["batched_vs_aec"]) == (10, 0.25, 100)
+    assert "batched_tokens_per_second" in capsys.readouterr().out
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith(f"{HEADING}\n\nMeasured by")
+    assert text.endswith("# Another\n\nkept\n")
+    assert "old numbers" not in text
+    assert {file.name for file in tmp_path.iterdir()} == {"bench.json", "performance.md", "images"}
+    assert (tmp_path / "images" / "env_scaling.png").stat().st_size > 1_000
+
+
+def test_section_is_replaced_or_put_last() -> None:
+    """Of a page with others before and behind, and of one that has no such section yet; twice changes nothing."""
+    page = "# A\n\na\n\n# B\n\nb\n## deeper\n\n# C\n\nc\n"
+    assert replace_section(page, "# B", "# B\nnew") == "# A\n\na\n\n# B\nnew\n\n# C\n\nc\n"
+    assert replace_section("", "# B", "# B\nnew") == "# B\nnew\n"
+    once = replace_section(page, "# D", "# D\nnew")
+    assert once == page + "\n# D\nnew\n" == replace_section(once, "# D", "# D\nnew")
+
+
+def test_growth_is_told_from_its_shape() -> None:
+    """Sizes 1 to 32: a straight line, a constant with a line, a square."""
+    sizes = (1, 2, 4, 8, 16, 32)
+    line, shifted, square = (
+        Scaling("size", "batched", sizes, seconds)
+        for seconds in (
+            tuple(3.0 * n for n in sizes),
+            tuple(8.0 + n for n in sizes),
+            tuple(float(n * n) for n in sizes),
+        )
+    )
+    assert (line.exponent, line.straightness) == pytest.approx((1.0, 1.0))
+    assert shifted.exponent < 1
+    assert shifted.straightness == pytest.approx(1.0)
+    assert square.exponent == pytest.approx(2.0)
+    assert square.straightness < 0.97
+
+
+def test_bare_environment_is_as_long_as_the_game_beside_it() -> None:
+    """Both end after the same tokens, two turns of two, so that equal work is compared."""
+    game = Chat(turn_tokens=2)
+    ours, bare = LanguageGameEnv(game), BareEnv(200, game.max_view_tokens, 2)
+    assert game.vocabulary.size == 200
+    for env in (ours, bare):
+        env.reset(seed=0)
+        for k in range(4):
+            observation, *_ = env.last()
+            assert observation is not None
+            assert observation["observation"].shape == (game.max_view_tokens,)
+            assert not any(env.terminations.values())
+            assert env.agent_selection == f"player_{k // 2}"
+            env.step(9)
+        assert all(env.terminations.values())
 
 
 def test_missing_pygame_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,20 +1,26 @@
 """Solved episodes in the root state, and what a look-up agent makes of them."""
 
+import pickle
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from duologue.agents import FunctionAgent, Utterance, View, utter
 from duologue.agents.scripted import EchoAgent
+from duologue.baselines.pretrain import PretrainConfig, pretrain
 from duologue.baselines.rollout import rollout
-from duologue.envs import Dialogue
+from duologue.baselines.setup import GameOptions
+from duologue.envs import Demonstrated, Dialogue, LanguageGame, Turn, make, make_game
 from duologue.envs.conformance import check_game
-from duologue.envs.demonstrated import Demonstrated, Prompted
+from duologue.envs.demonstrated import Prompted
 from duologue.envs.games.bluff import BET, CALL, Bluff
 from duologue.envs.games.running_sum import Digits, RunningSum
 from duologue.envs.games.secret_code import SecretCode
+from duologue.envs.games.statements import Statements
 from duologue.envs.tree import GameTree, expected_returns, uniform_profile
 
 CODE = SecretCode((2, 0, 1, 3))
@@ -106,3 +112,77 @@ def test_too_few_examples_are_refused() -> None:
         game.deals.sample(np.random.default_rng(0))
     with pytest.raises(ValueError, match="num_shots: expected a whole number of at least 0, got -1"):
         Demonstrated(Bluff(), bluffs, num_shots=-1)
+
+
+def test_shots_are_an_option_of_any_game_that_states_solutions() -> None:
+    """The examples of two objects: each player 1 is shown 2 exchanges of 6 tokens."""
+    game = make_game("secret_code-v0", num_shots=2)
+    assert isinstance(game, Demonstrated)
+    briefing = game.briefing(game.deals.sample(np.random.default_rng(0)), 1)
+    assert game.vocabulary.decode(briefing).count("<player_1> word") == 2
+    env = make("statements-v0", num_shots=1, max_thought_tokens=4)
+    assert env.game.max_thought_tokens == 4
+    check_game(env.game, episodes=4)
+
+
+@pytest.mark.parametrize(
+    ("name", "num_shots", "message"),
+    [
+        ("bluff-v0", 1, r"Bluff: expected a game that states solved episodes, by solution\(deal\) or examples\(deal\)"),
+        ("statements-v0", 3, "examples: expected at least num_shots=3 for '.*', got 2"),
+        ("secret_code-v0", -1, "num_shots: expected a whole number of at least 0, got -1"),
+    ],
+)
+def test_shots_that_cannot_be_had_are_refused_when_the_game_is_made(name: str, num_shots: int, message: str) -> None:
+    """Not at some later deal."""
+    with pytest.raises(ValueError, match=message):
+        make_game(name, num_shots=num_shots)
+
+
+def test_examples_of_a_thinking_game_show_its_thoughts() -> None:
+    """Two thoughts of two sums each, in what player 1 is shown."""
+    game = make_game("running_sum-v0", modulus=2, num_terms=2, max_thought_tokens=2, num_shots=2)
+    told = game.vocabulary.decode(game.briefing(game.deals.sample(np.random.default_rng(0)), 1))
+    assert told.count("<think>") == 2
+
+
+@pytest.mark.parametrize("game", [SecretCode(), RunningSum(2, 3), Statements()], ids=lambda game: type(game).__name__)
+def test_demonstrations_are_dialogues_of_the_prompted_game(game: LanguageGame[object]) -> None:
+    """Each has its own examples and is paid as the game inside pays it: 1 for a solution."""
+    prompted = Demonstrated(game, num_shots=2)
+    made = prompted.demonstrations("ideal", np.random.default_rng(0), 20)
+    assert {len(dialogue.deal.examples) for dialogue in made} == {2}
+    assert {prompted.rewards(dialogue) for dialogue in made} == {(1.0, 1.0)}
+    deal = made[0].deal
+    assert prompted.solution(deal).turns == game.solution(deal.deal).turns  # type: ignore[attr-defined]
+    copied = pickle.loads(pickle.dumps(prompted))
+    assert copied.solution(deal).turns == prompted.solution(deal).turns
+
+
+@pytest.mark.parametrize("num_shots", [0, 1, 3])
+def test_player_0s_own_briefing_begins_after_the_examples(num_shots: int) -> None:
+    """An echoing player 0 that skips them asks the question: nobody forfeits."""
+    game = make_game("secret_code-v0") if not num_shots else make_game("secret_code-v0", num_shots=num_shots)
+    skip = game.num_example_tokens if isinstance(game, Demonstrated) else 0
+    assert skip == 9 * num_shots  # <game> object0 <eos>, <player_0> object0 <eos>, <player_1> word2 <eos>
+    played = rollout(game, [EchoAgent(skip=skip), FunctionAgent(look_up)], 10, np.random.default_rng(0))
+    assert not any(one.forfeited_by(0) for one in played)
+
+
+def test_examples_of_unlike_lengths_have_no_common_end() -> None:
+    """Then nothing says where player 0's own briefing begins."""
+
+    def unlike(deal: int) -> list[Dialogue[int]]:
+        long, short = CODE.solution(0), CODE.solution(1)
+        return [long, replace(short, turns=(replace(short.turns[0], player=0), Turn(())))] if deal else [long, long]
+
+    with pytest.raises(ValueError, match="SecretCode: expected examples of one length for player 0, got"):
+        _ = Demonstrated(CODE, unlike, num_shots=1).num_example_tokens
+
+
+def test_a_trainer_clones_prompted_thinking_players(tmp_path: Path) -> None:
+    """`duologue train pretrain --game secret_code-v0 --game-option num_shots=2 --game-option max_thought_tokens=3`."""
+    options = GameOptions(game="secret_code-v0", game_option=("num_shots=2", "max_thought_tokens=3"))
+    config = PretrainConfig(options=options, out=tmp_path / "run", num_demonstrations=48, hidden_size=16, num_layers=1)
+    config = replace(config, cloning=replace(config.cloning, num_steps=2))
+    assert (pretrain(config) / "model.safetensors").is_file()

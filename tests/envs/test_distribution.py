@@ -144,3 +144,26 @@ def test_secret_code_by_hand_and_its_contracts() -> None:
     assert game.rewards(Dialogue(1, (Turn(game.objects[1:2]), Turn(game.words[1:2])))) == (0.0, 0.0)
     with pytest.raises(ValueError, match=r"code: expected at least one whole number, each in \[0, 2\), got \(0, 2\)"):
         SecretCode((0, 2))
+
+
+def test_a_distribution_states_what_its_games_state() -> None:
+    """The examples before a deal are those of the game that was drawn, not of another code."""
+    codes = [SecretCode((0, 1)), SecretCode((1, 0))]
+    game = GameDistribution(codes)
+    deal = DrawnGame(1, 0)
+    assert game.solution(deal) == game.outer(1, codes[1].solution(0))
+    assert game.examples(deal) == [game.outer(1, codes[1].solution(one)) for one in (0, 1)]
+    drawn = Demonstrated(game, num_shots=2).deals.sample(np.random.default_rng(0))
+    assert {example.deal.game_index for example in drawn.examples} == {drawn.deal.game_index}
+
+
+def test_a_distribution_over_games_that_state_nothing_says_so() -> None:
+    """Bluff has neither solutions nor demonstrations."""
+    game, rng = GameDistribution([Bluff()]), np.random.default_rng(0)
+    deal = game.deals.sample(rng)
+    with pytest.raises(ValueError, match=r"Bluff: expected a game that states solution\(deal\), got none"):
+        game.solution(deal)
+    with pytest.raises(ValueError, match="Bluff: expected a game that states solved episodes"):
+        game.examples(deal)
+    with pytest.raises(ValueError, match="Bluff: expected a game that generates demonstrations, got none"):
+        game.demonstrations("ideal", rng, 1)

@@ -336,6 +336,25 @@ def test_legal_mask_of_a_view_foresees_what_the_engine_says_after_each_token(see
         assert not view.legal_mask(tuple(said)).any()
 
 
+@given(seed=st.integers(0, 2**32 - 1))
+def test_a_view_may_be_asked_about_prefixes_in_any_order(seed: int) -> None:
+    """What it answers depends on nothing that it was asked before, and ids and mask say the same."""
+    rng = np.random.default_rng(seed)
+    episode = Episode(Whisper(), "blue")
+    while not episode.over:
+        view = episode.view()
+        (utterance,) = RandomAgent().speak([view], rng)
+        for k in rng.integers(len(utterance.tokens) + 1, size=6).tolist():
+            prefix = utterance.tokens[:k]
+            mask, ids = view.legal_mask(prefix), view.legal_tokens(prefix)
+            assert np.array_equal(mask, episode.view().legal_mask(prefix))
+            usual = episode.game.vocabulary.sayable_mask.copy()
+            usual[EOS] = 1
+            assert np.array_equal(np.flatnonzero(usual if ids is None else mask), np.flatnonzero(mask))
+            assert ids is None or np.array_equal(ids, np.flatnonzero(mask))
+        speak_all([episode], [utterance])
+
+
 def test_random_agent_reports_the_logprobs_of_what_it_sampled() -> None:
     """Uniform over two words, then nothing to choose: the caller's turn is one token."""
     (utterance,) = RandomAgent().speak([Episode(Bluff(), "ace").view()], np.random.default_rng(0))

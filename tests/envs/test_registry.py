@@ -70,6 +70,10 @@ def test_unknown_option_is_named_with_the_known_ones() -> None:
         make("bluff-v0", stake=2)
     with pytest.raises(TypeError, match=r"red_team-v0: expected options among .*'num_rounds'.*, got"):
         make_game("red_team-v0", rounds=2)
+    with pytest.raises(TypeError, match=r"got \['stake'\]; any game has max_thought_tokens and num_shots too"):
+        make("bluff-v0", stake=2)
+    with pytest.raises(TypeError, match="bluff-v0: expected max_thought_tokens of type int, got '8'"):
+        make_game("bluff-v0", max_thought_tokens="8")
 
 
 def test_environment_bears_its_registered_name() -> None:

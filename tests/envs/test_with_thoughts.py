@@ -1,6 +1,11 @@
 """Thoughts as an option of any game: they are private, and they are what makes a sum of several steps learnable."""
 
+import copy
+import pickle
+
+import gymnasium
 import numpy as np
+import pettingzoo
 import pytest
 import torch
 
@@ -8,13 +13,28 @@ from duologue.agents import CausalLMAgent, EchoAgent
 from duologue.agents.micro import micro_model
 from duologue.baselines.behaviour_cloning import BehaviourCloning, BehaviourCloningConfig
 from duologue.baselines.demonstrations import encode_dialogues
+from duologue.baselines.evaluate.red_team import evaluate_prompts, red_team_prompts
 from duologue.baselines.rollout import rollout
-from duologue.envs import Dialogue, Episode, LanguageGame, Turn, make_game
+from duologue.baselines.setup import preamble_of
+from duologue.envs import (
+    Dialogue,
+    Episode,
+    LanguageGame,
+    LanguageGameEnv,
+    Turn,
+    WithThoughts,
+    make,
+    make_game,
+    registered_games,
+)
 from duologue.envs.conformance import check_game
 from duologue.envs.games.bluff import BET, CALL, Bluff
 from duologue.envs.games.kuhn_poker import KuhnPoker
+from duologue.envs.games.red_team.base import RedTeamGame
+from duologue.envs.games.red_team.game import RedTeam
 from duologue.envs.games.running_sum import RunningSum
-from duologue.envs.with_thoughts import WithThoughts
+from duologue.envs.solutions import HasDemonstrations, HasExamples, HasSolutions
+from duologue.envs.with_thoughts import with_thoughts
 
 
 @pytest.mark.parametrize("name", ["bluff-v0", "kuhn_poker-v0", "tiny_bargaining-v0", "tiny_red_team-v0"])
@@ -67,6 +87,105 @@ def test_thoughts_that_cannot_be_had_are_refused(game: LanguageGame[object], len
     """Both would give a game whose thoughts are not what its caller asked for."""
     with pytest.raises(ValueError, match=message):
         WithThoughts(game, length)
+
+
+@pytest.mark.parametrize("name", [name for name in registered_games() if name != "red_team_text-v0"])
+def test_thoughts_are_an_option_of_any_game_of_words(name: str) -> None:
+    """Both players' first token may open a thought; red_team_text-v0 needs a tokenizer of its caller's."""
+    game = make_game(name, max_thought_tokens=3)
+    assert game.max_thought_tokens == 3
+    opening, _ = game.vocabulary.think_ids or (-1, -1)
+    episode = Episode(game, game.deals.sample(np.random.default_rng(0)))
+    assert episode.open_turn.legal_mask[opening]
+    assert make_game(name, max_thought_tokens=0).max_thought_tokens == 0
+
+
+def test_thoughts_are_an_option_of_every_way_to_make_a_game() -> None:
+    """PettingZoo's and Gymnasium's `make` hand options on."""
+    opening = 6  # <think>
+    env = make("bluff-v0", max_thought_tokens=2)
+    env.reset(seed=0)
+    assert env.observe("player_0")["action_mask"][opening]
+    zoo = pettingzoo.make("aec", "duologue/bluff-v0", max_thought_tokens=2)
+    assert isinstance(zoo.unwrapped, LanguageGameEnv)
+    assert zoo.unwrapped.game.max_thought_tokens == 2
+    single = gymnasium.make("duologue/bluff-v0", player=0, max_thought_tokens=2)
+    observation, _ = single.reset(seed=0)
+    assert observation["action_mask"][opening]
+
+
+def test_a_game_with_thoughts_of_its_own_keeps_them() -> None:
+    """running_sum-v0 has an option of that name, which also writes its solutions out."""
+    assert type(make_game("running_sum-v0", max_thought_tokens=6)) is RunningSum
+
+
+def test_a_vocabulary_without_thought_tokens_is_refused() -> None:
+    """As most tokenizers have none; the message says which they are."""
+
+    class Mute(Bluff):
+        vocabulary = copy.copy(Bluff.vocabulary)
+
+    Mute.vocabulary.think_ids = None  # type: ignore[assignment]
+    with pytest.raises(ValueError, match=r"Mute: expected a vocabulary with thought tokens, got none.*<think>"):
+        WithThoughts(Mute(), 1)
+
+
+def test_a_solution_is_stated_with_the_thought_that_leads_to_it() -> None:
+    """The wrapper states of the plain game what the game with scratch paper of its own states of itself."""
+    plain, own = RunningSum(3, 4), RunningSum(3, 4, max_thought_tokens=4)
+    wrapped = WithThoughts(plain, 4)
+    for deal in [(0, 0, 0, 0), (2, 1, 2, 2)]:
+        assert wrapped.solution(deal) == own.solution(deal)
+        assert WithThoughts(plain, 3).solution(deal) == plain.solution(deal)
+    assert wrapped.demonstrations("ideal", np.random.default_rng(0), 5) == own.demonstrations(
+        "ideal", np.random.default_rng(0), 5
+    )
+
+
+def test_a_dialogue_that_is_no_solution_gets_no_thought() -> None:
+    """The partial sums would lead to another answer than the one given."""
+
+    class Wrong(RunningSum):
+        def demonstrations(
+            self, source: str, rng: np.random.Generator, num_dialogues: int
+        ) -> list[Dialogue[tuple[int, ...]]]:
+            return [Dialogue((1, 1), (Turn(self.briefing((1, 1), 0)), Turn(self.digits[:1])))] * num_dialogues
+
+    (said,) = WithThoughts(Wrong(3, 2), 2).demonstrations("average", np.random.default_rng(0), 1)
+    assert said.turns[1] == Turn(Wrong(3, 2).digits[:1])
+
+
+def test_a_wrapper_states_what_the_game_inside_states_and_no_more() -> None:
+    """A trainer that asks bluff for demonstrations gets its usual message, with thoughts as without."""
+    for protocol in (HasSolutions, HasExamples, HasDemonstrations):
+        assert not isinstance(WithThoughts(Bluff(), 1), protocol)
+        assert isinstance(make_game("secret_code-v0", max_thought_tokens=1), protocol)
+    copied = pickle.loads(pickle.dumps(make_game("statements-v0", max_thought_tokens=1)))
+    assert copied.solution("coal") == make_game("statements-v0").solution("coal")  # type: ignore[attr-defined]
+
+
+def test_a_red_team_game_with_thoughts_is_still_one() -> None:
+    """Its verdicts, payoffs, prompt sets and demonstrations are those of the game without."""
+    plain, rng = RedTeam(table="advgame", intent="hidden"), np.random.default_rng(0)
+    game = with_thoughts(plain, 2)
+    assert isinstance(game, RedTeamGame)
+    assert preamble_of(game) == preamble_of(plain) > 0
+    check_game(game, episodes=4)
+    word = game.vocabulary.encode("what")
+    dialogues = plain.demonstrations("average", rng, 30)
+    thinking = [Dialogue(one.deal, tuple(Turn(turn.tokens, word) for turn in one.turns)) for one in dialogues]
+    assert game.verdicts(thinking) == plain.verdicts(dialogues)
+    assert game.rewards_batch(thinking) == plain.rewards_batch(dialogues)
+    verdict = plain.verdicts(dialogues[:1])[0]
+    assert game.payoffs(thinking[0], verdict) == plain.payoffs(dialogues[0], verdict)
+
+
+def test_prompt_sets_are_scored_with_thoughts() -> None:
+    """An echoing defender answers none; every prompt of the set is counted."""
+    game, prompts = with_thoughts(RedTeam(), 2), red_team_prompts("plain")[:20]
+    assert isinstance(game, RedTeamGame)
+    counts = [evaluate_prompts(one, EchoAgent(), prompts, np.random.default_rng(0)) for one in (game, RedTeam())]
+    assert counts[0] == counts[1]
 
 
 def cloned_accuracy(game: RunningSum, *, seed: int) -> float:

@@ -35,6 +35,10 @@ class RedTeamGame(LanguageGame[RequestT]):
         reward = verdict.reward / self.num_rounds
         return -reward, reward
 
+    def faithful(self, dialogue: Dialogue[RequestT]) -> bool:
+        """Whether the latest prompt keeps what it must of the request that was dealt; here every prompt but "" does."""
+        return bool(last_prompt(dialogue))
+
     def next_player(self, dialogue: Dialogue[RequestT]) -> int | None:
         """Return the players in turn, the adversary first."""
         spoken = len(dialogue.turns)
@@ -52,6 +56,11 @@ class RedTeamGame(LanguageGame[RequestT]):
             self.payoffs(dialogue, next(verdicts)) if len(dialogue.turns) % 2 == 0 else (0.0, 0.0)
             for dialogue in dialogues
         ]
+
+
+def last_prompt(dialogue: Dialogue[RequestT]) -> Tokens:
+    """Return the latest prompt, replied to or not."""
+    return dialogue.turns[(len(dialogue.turns) - 1) // 2 * 2].tokens
 
 
 def last_exchange(dialogue: Dialogue[RequestT]) -> tuple[Tokens, Tokens]:

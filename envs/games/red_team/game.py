@@ -26,8 +26,9 @@ Rewards: after each reply the defender earns r and the adversary -r, divided by 
 | no request, or not faithful to its seed | any | ill_formed | `ill_formed_reward` (1) |
 
 A prompt is faithful if its topic is of the seed's category (`faithful="category"`, the default), the seed's own topic
-("topic"), or anything ("off"). `table="self_redteam"` and `table="advgame"` pay the general-sum tables of
-arXiv 2506.07468 and 2512.20806 instead. `judge` replaces the oracle by any batched callable.
+("topic"), as harmful or benign as the seed ("label"), or anything ("off"). `table="self_redteam"` and `table="advgame"`
+pay the general-sum tables of arXiv 2506.07468 and 2512.20806 instead. `judge` replaces the oracle by any batched
+callable.
 
 Hidden intent: half of the deals are of dual use. Two thirds of these are an adversary, who may ask about the seed's
 category (r = -1 if answered, 1 if refused) or back out with a benign request (r = 0 at best); one third are a benign
@@ -54,7 +55,7 @@ import numpy as np
 
 from ...game import Dialogue, FiniteDeals, Payoff, Turn
 from ...vocabulary import Tokens, WordVocabulary
-from .base import RedTeamGame, last_exchange
+from .base import RedTeamGame, last_exchange, last_prompt
 from .corpus import base_corpus, sft_corpus
 from .language import (
     FORMS,
@@ -90,7 +91,7 @@ DEFENDER_REWARDS = {
 }
 ANSWERS = {ReplyKind.FULL: Outcome.HELPFUL, ReplyKind.PARTIAL: Outcome.PARTIAL, ReplyKind.REFUSAL: Outcome.OVER_REFUSED}
 
-Faithful = Literal["category", "topic", "off"]
+Faithful = Literal["category", "topic", "label", "off"]
 Table = Literal["zero_sum", "self_redteam", "advgame"]
 Intent = Literal["open", "hidden"]
 Source = Literal["average", "ideal"]
@@ -136,7 +137,8 @@ class RedTeam(RedTeamGame[Seed]):
             intent: "open", or "hidden" for dual-use requests by askers whose intent the defender does not know.
             num_rounds: how many exchanges make an episode; each is paid 1 / num_rounds of its reward.
             table: "zero_sum", or a general-sum table: "self_redteam" (arXiv 2506.07468), "advgame" (2512.20806).
-            faithful: what a rewritten prompt must keep of its seed: its "category", its "topic", or nothing ("off").
+            faithful: what a rewritten prompt must keep of its seed: its "category", its "topic", that it is harmful or
+                benign ("label"), or nothing ("off").
             ill_formed_reward: the defender's reward, in [-1, 1], for a prompt that is no faithful request.
             judge: a batched callable in place of the oracle; it sees well-formed, faithful exchanges only.
         """
@@ -197,6 +199,11 @@ class RedTeam(RedTeamGame[Seed]):
         first, second = TABLES[self._table](labels)
         return first / self.num_rounds, second / self.num_rounds
 
+    def faithful(self, dialogue: Dialogue[Seed]) -> bool:
+        """Whether the latest prompt is a request, and one that keeps what it must of its seed."""
+        prompt = parse_prompt(_words(last_prompt(dialogue)))
+        return prompt is not None and self._is_faithful(dialogue.deal, prompt)
+
     def exchange(self, dialogue: Dialogue[Seed]) -> Exchange:
         """Return the last prompt and reply as a judge sees them."""
         prompt, reply = last_exchange(dialogue)
@@ -233,6 +240,8 @@ class RedTeam(RedTeamGame[Seed]):
             return True
         if deal.adversary and prompt.topic.kind is Kind.BENIGN:
             return True
+        if self._faithful == "label":
+            return _is_harmful(prompt, deal.harmful) == deal.harmful
         seed, topic = deal.request.topic, prompt.topic
         return topic == seed if self._faithful == "topic" else topic.category == seed.category
 

@@ -90,7 +90,7 @@ class RedTeamText(RedTeamGame[Request | None]):
             is_refusal: says whether a reply refuses.
             instruction: what the adversary is told before the request, as "Rewrite this request: ".
             max_prompt_tokens: the longest prompt; longer requests are left out, with a warning.
-            max_reply_tokens: the longest reply. Play is fastest where both lengths are equal.
+            max_reply_tokens: the longest reply.
             num_rounds: how many prompts and replies an episode has.
             split: which rows to play: "train", "test" or "all".
             test_fraction: the share of the test rows.
@@ -118,16 +118,12 @@ class RedTeamText(RedTeamGame[Request | None]):
         self._judge = judge_examples if judge is None and requests is None else judge
         self._is_refusal = is_refusal
         self._over_refusal_cost = over_refusal_cost
-        self._anything = _anything(self.vocabulary) if max_prompt_tokens != max_reply_tokens else ()
 
     def briefing(self, deal: Request | None, player: int) -> Tokens:
         return (*self._instruction, *deal.tokens) if player == 0 and deal is not None else ()
 
-    def legal_tokens(self, dialogue: Dialogue[Request | None], prefix: Tokens) -> Tokens | None:
-        limit = self._limits[len(dialogue.turns) % 2]
-        if limit == self.max_turn_tokens:
-            return None
-        return self._anything if len(prefix) < limit else (self.vocabulary.eos_id,)
+    def turn_limit(self, dialogue: Dialogue[Request | None]) -> int:
+        return self._limits[len(dialogue.turns) % 2]
 
     def verdicts(self, dialogues: Sequence[Dialogue[Request | None]]) -> list[Verdict]:
         exchanges = [self.exchange(dialogue) for dialogue in dialogues]
@@ -191,8 +187,3 @@ def _word_vocabulary(requests: Sequence[Request], instruction: str) -> WordVocab
     texts = [instruction, *(request.text for request in requests)]
     words = [word for text in texts for word in text.split()]
     return WordVocabulary(list(dict.fromkeys([*words, *EXAMPLE_REPLY_WORDS])))
-
-
-def _anything(vocabulary: Vocabulary) -> Tokens:
-    sayable = vocabulary.sayable_mask.nonzero()[0]
-    return (*(int(token) for token in sayable), vocabulary.eos_id)

@@ -57,7 +57,14 @@ def test_measured_tree_has_a_cost() -> None:
 
 def test_page_has_both_tables_and_its_pictures(tmp_path: Path) -> None:
     """Ratios are rounded; every picture that the page shows lies where it says."""
-    write_page(tmp_path / "docs" / "performance.md", LEDUC, COSTS)
+    page = tmp_path / "docs" / "performance.md"
+    page.parent.mkdir()
+    page.write_text("# Another section\n\nstays\n", encoding="utf-8")
+    for _ in range(2):  # the second replaces the first
+        write_page(page, LEDUC, COSTS)
+    assert page.read_text(encoding="utf-8").startswith(
+        "# Another section\n\nstays\n\n# Performance of the exact tier\n"
+    )
     text = (tmp_path / "docs" / "performance.md").read_text(encoding="utf-8")
     assert "| OpenSpiel, Python: `exploitability.nash_conv` | 120.000 | 1,200 | 30 | 5.5" in text
     assert "| 10,000 | 16 | 0.1 | 100,000 | 200 | 80 | 0.1 |" in text

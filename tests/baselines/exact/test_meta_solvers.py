@@ -151,3 +151,10 @@ def test_bad_input_is_named() -> None:
         uniform_meta_solver(np.zeros((3, 2, 2)))
     with pytest.raises(ValueError, match=r"floor: expected at most 1/3 for 3 coordinates, got 0.5"):
         project_to_simplex(np.zeros(3), 0.5)
+
+
+def test_replicator_dynamics_bear_payoffs_far_from_zero() -> None:
+    """A constant of -1000 changes no best response; rounding of the strategies' sums must not grow with it."""
+    matrix = np.array([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]])
+    plain, moved = (projected_replicator_dynamics([one, -one]) for one in (matrix, matrix - 1000.0))
+    np.testing.assert_allclose(plain, moved, atol=1e-9)

@@ -1,0 +1,173 @@
+"""Policies of Stable-Baselines3 as agents: they sit in any seat of any learner or evaluation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from safetensors.torch import load_model, save_model
+from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy, MaskableMultiInputActorCriticPolicy
+from stable_baselines3.common.policies import ActorCriticPolicy, MultiInputActorCriticPolicy
+from torch import Tensor, nn
+
+from ..envs import Ending, Observation, Utterance, View, Vocabulary
+from .language_model import evaluating
+from .loading import SB3_CONFIG_FILE
+from .sampling import draw
+from .sb3_features import TokenFeatures
+
+SB3Policy: TypeAlias = ActorCriticPolicy | MaskableActorCriticPolicy
+"""What PPO and A2C, or MaskablePPO, call `model.policy`."""
+WEIGHTS_FILE = "policy.safetensors"
+
+
+class SB3Agent:
+    """Speaks with a policy of Stable-Baselines3, token by token; batched over views.
+
+    Only legal tokens are said: the distribution of PPO and A2C, who know no masks, is renormalised over them. The
+    policy is held, not copied: while it learns, so does the agent (`snapshot` stays as it is).
+    """
+
+    def __init__(self, policy: SB3Policy, vocabulary: Vocabulary) -> None:
+        """Take the policy of a trained model: `SB3Agent(model.policy, game.vocabulary)`.
+
+        Raises:
+            ValueError: the policy was made for another vocabulary, or for other observations.
+        """
+        space = policy.observation_space
+        if not isinstance(space, spaces.Dict) or sorted(space.spaces) != ["action_mask", "observation"]:
+            raise ValueError(f"policy: expected observations of a SinglePlayerEnv, got {space}")
+        (self.max_view_tokens,) = space["observation"].shape or (0,)
+        (size,) = space["action_mask"].shape or (0,)
+        if size != vocabulary.size:
+            raise ValueError(f"policy: expected one for a vocabulary of {vocabulary.size} tokens, got one for {size}")
+        self.policy, self.vocabulary = policy, vocabulary
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, vocabulary: Vocabulary) -> SB3Agent:
+        """Load a folder written by `save_pretrained`; nothing in it is run.
+
+        Raises:
+            ValueError: it is no such folder.
+        """
+        folder = Path(folder)
+        if not (folder / SB3_CONFIG_FILE).is_file():
+            raise ValueError(
+                f"SB3 policy: expected a folder with a {SB3_CONFIG_FILE}, got {folder}; a zip of Stable-Baselines3 "
+                "is a pickle, which can run anything when it is read: load it with its own class, as in "
+                "MaskablePPO.load(...), and give its policy to SB3Agent"
+            )
+        config = json.loads((folder / SB3_CONFIG_FILE).read_text(encoding="utf-8"))
+        policy = _build(**config)
+        load_model(policy, folder / WEIGHTS_FILE)
+        return cls(policy.eval(), vocabulary)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the policy's weights and sizes.
+
+        Raises:
+            ValueError: a policy that is not made as `duologue train sb3` makes them, which could not be loaded.
+        """
+        folder, policy = Path(folder), self.policy
+        known = (MultiInputActorCriticPolicy, MaskableMultiInputActorCriticPolicy)
+        extractor = policy.features_extractor
+        plain = type(policy) in known and type(extractor) is TokenFeatures and policy.activation_fn is nn.Tanh
+        if not plain or not policy.share_features_extractor or not isinstance(policy.net_arch, list):
+            raise ValueError(
+                "save_pretrained: expected a MultiInputPolicy with one TokenFeatures, tanh and a list as net_arch, got "
+                f"{type(policy).__name__} with {type(extractor).__name__}; model.save keeps any policy"
+            )
+        assert isinstance(extractor, TokenFeatures)
+        config = {
+            "maskable": isinstance(policy, MaskableActorCriticPolicy),
+            "vocabulary_size": self.vocabulary.size,
+            "max_view_tokens": self.max_view_tokens,
+            "embedding_size": extractor.embedding.embedding_dim,
+            "net_arch": policy.net_arch,
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        save_model(policy, str(folder / WEIGHTS_FILE))
+        (folder / SB3_CONFIG_FILE).write_text(json.dumps(config), encoding="utf-8")
+
+    def snapshot(self) -> SB3Agent:
+        """Return an agent that stays as this one is now."""
+        with torch.random.fork_rng(devices=[]):  # first weights, which are replaced, are drawn from torch's generator
+            policy = type(self.policy)(**self.policy._get_constructor_parameters())
+        policy.load_state_dict(self.policy.state_dict())
+        return SB3Agent(policy.to(self.policy.device).eval().requires_grad_(False), self.vocabulary)
+
+    def speak(self, views: Sequence[View], rng: np.random.Generator) -> list[Utterance]:
+        """Sample one turn for each view, in one batch; a row leaves it once its turn has ended."""
+        tokens: list[list[int]] = [[] for _ in views]
+        logprobs: list[list[float]] = [[] for _ in views]
+        masks = {row: view.legal_mask(()) for row, view in enumerate(views)}
+        while masks:
+            told = [np.concatenate([views[row].tokens, np.array(tokens[row], dtype=np.int64)]) for row in masks]
+            drawn, drawn_logprobs = draw(self._legal_logits(told, list(masks.values())), rng)
+            for row, token, logprob in zip(masks, drawn.tolist(), drawn_logprobs.tolist(), strict=True):
+                tokens[row].append(token)
+                logprobs[row].append(logprob)
+            after = {row: views[row].legal_mask(tuple(tokens[row])) for row in masks}
+            masks = {row: mask for row, mask in after.items() if mask.any()}
+        return [
+            Utterance(tuple(said), tuple(logs), _ending(view, said))
+            for view, said, logs in zip(views, tokens, logprobs, strict=True)
+        ]
+
+    def act(self, observation: Observation, rng: np.random.Generator) -> int:
+        """Return one legal token for an AEC observation."""
+        logits = self._legal_logits([observation["observation"]], [observation["action_mask"]])
+        return int(draw(logits, rng)[0])
+
+    def token_probabilities(self, observations: Sequence[Observation]) -> NDArray[np.float64]:
+        """Return the distribution of its next token at each observation, 0 where it is not legal; shape (N, V)."""
+        if not observations:
+            return np.zeros((0, self.vocabulary.size))
+        logits = self._legal_logits(
+            [one["observation"] for one in observations], [one["action_mask"] for one in observations]
+        )
+        probabilities: NDArray[np.float64] = logits.softmax(-1).numpy()
+        return probabilities
+
+    @torch.no_grad()
+    def _legal_logits(self, told: Sequence[NDArray[np.int64]], masks: Sequence[NDArray[np.int8]]) -> Tensor:
+        """Return the logits of views, padded or not, -inf where a token is not legal; (N, V), float64."""
+        padded = np.zeros((len(told), self.max_view_tokens), dtype=np.int64)
+        for row, tokens in zip(padded, told, strict=True):
+            if len(tokens) > self.max_view_tokens:
+                raise ValueError(f"view: expected at most {self.max_view_tokens} tokens, got {len(tokens)}")
+            row[: len(tokens)] = tokens
+        legal = np.stack(masks)
+        observed, _ = self.policy.obs_to_tensor({"observation": padded, "action_mask": legal})
+        with evaluating(self.policy):
+            distribution = self.policy.get_distribution(observed).distribution
+        assert isinstance(distribution, torch.distributions.Categorical)
+        return distribution.logits.cpu().double().masked_fill_(torch.from_numpy(legal == 0), -torch.inf)
+
+
+def _build(
+    *, maskable: bool, vocabulary_size: int, max_view_tokens: int, embedding_size: int, net_arch: list[int]
+) -> SB3Policy:
+    """Return a fresh policy; torch's own generator, which draws its first weights, is left as it was."""
+    view = spaces.Box(0, vocabulary_size - 1, (max_view_tokens,), np.int64)
+    space = spaces.Dict({"observation": view, "action_mask": spaces.Box(0, 1, (vocabulary_size,), np.int8)})
+    make = MaskableMultiInputActorCriticPolicy if maskable else MultiInputActorCriticPolicy
+    with torch.random.fork_rng(devices=[]):
+        return make(
+            space,
+            spaces.Discrete(vocabulary_size),
+            lambda _: 0.0,
+            net_arch=net_arch,
+            features_extractor_class=TokenFeatures,
+            features_extractor_kwargs={"embedding_size": embedding_size},
+        )
+
+
+def _ending(view: View, tokens: Sequence[int]) -> Ending:
+    return Ending.END_OF_TURN if tokens[-1] == view.vocabulary.eos_id else Ending.TOO_LONG

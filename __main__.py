@@ -1,4 +1,4 @@
-"""The command line: `duologue games`, `duologue play`, `duologue solve`, `duologue train`, `duologue demo`."""
+"""The command line: `duologue games`, `duologue play`, `duologue solve`, `train`, `demo` and `bench`."""
 
 from __future__ import annotations
 
@@ -22,11 +22,22 @@ TRAINERS = {
     "pretrain": "the base model: behaviour cloning on all tokens",
     "text": "any causal model on text dialogues: pre-training, then fine-tuning",
     "reward_model": "a reward model from preference pairs (Bradley-Terry)",
+    "text_stages": "all stages from a file of preference pairs: tokenizer, language model, reward models",
     "dpo": "offline DPO and IPO from preference pairs",
     "sft": "the defender: supervised fine-tuning on player two's tokens",
     "rlhf": "the baseline: PPO of the defender on static prompts",
     "gpo": "the two-player game: adversary and defender in turns (arXiv 2406.10977)",
     "attack": "an adversary against a frozen defender",
+    "psro": "populations that grow by best responses to their meta-strategies (PSRO, double oracle)",
+    "league": "main agents and exploiters of both players (AlphaStar's league, small)",
+    "advgame": "both players from preferences over a tree of prompts and replies (arXiv 2512.20806)",
+    "spag": "one policy in both seats, trained on the winner's turns (SPAG, arXiv 2404.10642)",
+    "stages": "all stages of the first paper in one command, reward hacking shown",
+    "self_play": "both players at once, against each other or earlier selves",
+    "fictitious_play": "best responses to the mixture of all past opponents (FSP; NFSP by --distil)",
+    "sb3": "PPO, A2C or MaskablePPO of Stable-Baselines3 against a given opponent",
+    "sb3_self_play": "Stable-Baselines3 policies against a pool of their past",
+    "meta": "meta-learning over a distribution of games, and adaptation to a held-out one (eq. 10)",
 }
 """What `duologue train` knows: the module in `duologue.baselines`, and what it trains."""
 MODULES = {"text": "text_training"}
@@ -39,6 +50,7 @@ examples:
   duologue solve kuhn_poker-v0 --algorithm cfr --iterations 1000    how far from equilibrium, exactly
   duologue train gpo --help                              options of an algorithm
   duologue demo --quick                                  the main job, in under a minute
+  duologue bench --suite smoke                           a leaderboard of algorithms in which both players learn
 """
 
 
@@ -47,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["train"]:
         return _train(arguments[1:])
-    if arguments[:1] in (["demo"], ["solve"]):
+    if arguments[:1] in (["demo"], ["solve"], ["bench"]):
         return _run(arguments[0], arguments[1:])
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -112,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("solve", help="run an equilibrium learner on the exact tree of a small game")
     commands.add_parser("train", help=f"train by one of: {', '.join(TRAINERS)}")
     commands.add_parser("demo", help="train adversary and defender against each other, from nothing to a table")
+    commands.add_parser("bench", help="compare algorithms in which both players learn: games x seeds, a leaderboard")
     return parser
 
 
@@ -119,7 +132,9 @@ def _add_play_options(parser: argparse.ArgumentParser) -> None:
     named = ", ".join(AGENT_SPECS)
     parser.add_argument("game", metavar="GAME", help="a registered name, such as bluff-v0")
     parser.add_argument("--player", type=int, choices=(0, 1), default=0, help="your seat (default: 0)")
-    parser.add_argument("--opponent", default="random", help=f"{named}, or a checkpoint folder (default: random)")
+    parser.add_argument(
+        "--opponent", default="random", help=f"{named}, or the folder of a model or of an SB3 policy (default: random)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="decides the deal and the opponent's luck (default: 0)")
     parser.add_argument("--transcript", type=Path, metavar="FILE", help="where to save it (default: in runs/play/)")
     parser.add_argument(
@@ -176,7 +191,7 @@ def _required_options(factory: Callable[..., object]) -> list[str]:
 
 
 def _train(arguments: Sequence[str]) -> int:
-    known = "\n".join(f"  {name:<10}{what}" for name, what in TRAINERS.items())
+    known = "\n".join(f"  {name:<17}{what}" for name, what in TRAINERS.items())
     if not arguments or arguments[0] in ("-h", "--help"):
         print(f"usage: duologue train ALGORITHM [options]; --help after it lists the options\n\n{known}")
         return 0 if arguments else 2

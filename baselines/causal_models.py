@@ -5,12 +5,19 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
+from ..agents.language_model import without_bars
+
 ADAPTER_FOLDER = "adapter"
+
+Attention = Literal["sdpa", "eager", "flash_attention_2"]
+"""How attention is computed: by torch, by a plain softmax, or by the package flash-attn on a GPU."""
+FLASH: Attention = "flash_attention_2"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +36,18 @@ class ModelSize:
 
 
 def new_model(
-    tokenizer: PreTrainedTokenizerBase, size: ModelSize, *, max_positions: int, seed: int
+    tokenizer: PreTrainedTokenizerBase,
+    size: ModelSize,
+    *,
+    max_positions: int,
+    seed: int,
+    attn_implementation: Attention = "sdpa",
 ) -> LlamaForCausalLM:
-    """Return a randomly initialised model over a tokenizer; the caller's random state is left as it was."""
+    """Return a randomly initialised model over a tokenizer; the caller's random state is left as it was.
+
+    Raises:
+        ImportError: flash attention was asked for, and its package is not installed.
+    """
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=size.hidden_size,
@@ -46,20 +62,42 @@ def new_model(
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return LlamaForCausalLM(config)
+        model = AutoModelForCausalLM.from_config(config, attn_implementation=attn_implementation)
+    assert isinstance(model, LlamaForCausalLM)
+    return model
 
 
-def load_causal_model(folder: Path, tokenizer: PreTrainedTokenizerBase, *, max_positions: int) -> PreTrainedModel:
-    """Return the model of a folder in float32: nothing is downloaded, no code of the folder run, no pickle read.
+def load_causal_model(
+    folder: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    max_positions: int,
+    attn_implementation: Attention = "sdpa",
+    trust_remote_code: bool = False,
+) -> PreTrainedModel:
+    """Return the model of a folder in float32: nothing is downloaded and no pickle read.
+
+    Args:
+        folder: holds config.json and weights as safetensors.
+        tokenizer: the model needs an embedding for each of its tokens.
+        max_positions: that the model must have.
+        attn_implementation: how attention is computed.
+        trust_remote_code: whether Python code in the folder may be run; without it such a folder is refused.
 
     Raises:
         ValueError: no model there, or one with too few embeddings or positions.
     """
     if not (folder / "config.json").is_file():
         raise ValueError(f"model: expected a folder with a config.json, got {folder}")
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
-    )
+    with without_bars():
+        model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            local_files_only=True,
+            trust_remote_code=trust_remote_code,
+            use_safetensors=True,
+            dtype=torch.float32,
+            attn_implementation=attn_implementation,
+        )
     assert isinstance(model, PreTrainedModel)
     embedding = model.get_input_embeddings()
     assert isinstance(embedding, nn.Embedding)
@@ -105,7 +143,8 @@ def plain_model(model: nn.Module) -> PreTrainedModel:
 
 def save_causal_model(model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write model and tokenizer so that transformers alone can load them; adapters also in a folder of their own."""
-    plain_model(model).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    if not isinstance(model, PreTrainedModel):
-        model.save_pretrained(folder / ADAPTER_FOLDER)  # type: ignore[operator]
+    with without_bars():
+        plain_model(model).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        if not isinstance(model, PreTrainedModel):
+            model.save_pretrained(folder / ADAPTER_FOLDER)  # type: ignore[operator]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..envs import Dialogue, Episode, LanguageGame, utterance_of
+from ..envs.solutions import HasDemonstrations
 
 NOBODY = -1
 
@@ -56,14 +57,12 @@ def demonstrations_of(
     Raises:
         ValueError: the game generates none; models must then be given.
     """
-    generate = getattr(game, "demonstrations", None)
-    if generate is None:
+    if not isinstance(game, HasDemonstrations):
         name = type(game).__name__
         raise ValueError(
             f"{name}: expected a game that generates demonstrations, or folders of trained models; got neither"
         )
-    dialogues: list[Dialogue[Any]] = generate(source, rng, num_dialogues)
-    return dialogues
+    return game.demonstrations(source, rng, num_dialogues)
 
 
 def encode_dialogues(
@@ -90,7 +89,7 @@ def _view_row(game: LanguageGame[Any], dialogue: Dialogue[Any], viewer: int) -> 
         player = episode.player
         if player is None:
             raise ValueError(f"dialogue: expected its rules to end it after the last turn, got more: {dialogue!r}")
-        utterance = utterance_of(game, turn)
+        utterance = utterance_of(game, episode.dialogue, turn)
         opening = 0 if player == viewer else len(game.vocabulary.open_turn(player, viewer))
         start = episode.lengths[viewer] + opening
         episode.speak(utterance)

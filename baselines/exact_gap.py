@@ -8,15 +8,13 @@ player, with NashConv of the newest iterate and of the average of all iterates, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ..agents import TabularAgent, profile_of
-from ..agents.language_model import CausalLMAgent
-from ..agents.micro import micro_model
 from ..envs import LanguageGame
 from ..envs.tree import (
     PLAYERS,
@@ -28,13 +26,19 @@ from ..envs.tree import (
     nash_conv,
     uniform_profile,
 )
-from .diversity_reward import DiversityReward
+from .diversity_reward import DiversityReward, DiversityWeights
 from .encoders import StaticWordEncoder, words_of
 from .exact.gpo_ftrl import GPOFTRL
 from .exact.solver import AverageProfile, SolveStep
-from .gpo import GPO, GPOSchedule
+from .fictitious_play import FictitiousPlay, FictitiousPlayOptions
+from .gpo import GPO
+from .measured import MeasuredLearner
+from .players import RESPONSE_PPO, SELF_PLAY_PPO, ModelOptions
 from .ppo import PPOConfig, PPOLearner
-from .rollout import rollout, trajectories
+from .psro import PSRO, PSROOptions
+from .self_play import SelfPlay, SelfPlayOptions
+from .stage_clock import GPOSchedule
+from .two_player import TwoPlayerLearner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,23 +48,17 @@ class ExactGapConfig:
     num_updates: int = 120
     """Updates of each player, a multiple of `updates_per_round`."""
     updates_per_round: int = 6
-    """Updates of one player against the same opponent, in fictitious play and in a stage of GPO."""
+    """Updates of one player against the same opponent, in fictitious play, PSRO and a stage of GPO."""
     batch_size: int = 128
     """Episodes for one update."""
     hidden_size: int = 32
     """Of the models, which have one layer."""
     policy_gradient_step: float = 1.0
     """Step size of the exact policy gradient, in logits per unit of payoff."""
-    ppo: PPOConfig = field(
-        default_factory=lambda: PPOConfig(learning_rate=2e-3, warmup_updates=1, kl_coef=0.05, gae_lambda=1.0)
-    )
+    ppo: PPOConfig = SELF_PLAY_PPO
     """How a player learns in self-play and GPO; the KL to its random start keeps it trying all words."""
-    response_ppo: PPOConfig = field(
-        default_factory=lambda: PPOConfig(
-            learning_rate=1e-2, warmup_updates=1, kl_coef=0.0, gae_lambda=1.0, num_epochs=4
-        )
-    )
-    """How a best response of fictitious play learns, which starts anew in every round and has few updates."""
+    response_ppo: PPOConfig = RESPONSE_PPO
+    """How a best response of fictitious play or PSRO learns, which starts anew in every round and has few updates."""
     seed: int = 0
     """Decides the models' start, deals, tokens and minibatches."""
 
@@ -76,44 +74,47 @@ class ExactGapConfig:
                 f"{self.num_updates} and {self.updates_per_round}"
             )
 
+    def make_player(self, game: LanguageGame[Any], player: int, seed: int) -> PPOLearner:
+        """Return a micro model with random weights, which differ by player and seed, and its learner."""
+        return PPOLearner(ModelOptions(hidden_size=self.hidden_size).make(game, player, seed), self.ppo)
+
 
 def ppo_self_play(tree: GameTree, config: ExactGapConfig) -> Iterator[SolveStep]:
     """Let both players take a PPO step at once, on the same episodes, again and again."""
-    learners, rng, average = make_learners(tree.game, config), np.random.default_rng(config.seed), AverageProfile(tree)
-    agents = [learner.agent for learner in learners]
-    for iteration in range(1, config.num_updates + 1):
-        played = rollout(tree.game, agents, config.batch_size, rng)
-        for player, learner in enumerate(learners):
-            learner.update(trajectories(played, player), rng)
-        last = profile_of(tree, agents)
-        average.add(last)
-        yield measured(tree, iteration, last, average)
+    options = SelfPlayOptions(num_updates=config.num_updates, batch_size=config.batch_size)
+    learners = [config.make_player(tree.game, player, config.seed) for player in PLAYERS]
+    return measured(tree, SelfPlay(tree.game, learners, options, seed=config.seed))
 
 
 def ppo_fictitious_play(tree: GameTree, config: ExactGapConfig) -> Iterator[SolveStep]:
-    """Let PPO respond to the mixture of all earlier opponents (Heinrich, Lanctot & Silver, 2015).
+    """Let PPO respond to the mixture of all earlier opponents (Heinrich, Lanctot & Silver, 2015), round by round."""
+    responding = replace(config, ppo=config.response_ppo)
+    options = FictitiousPlayOptions(
+        num_rounds=config.num_updates // config.updates_per_round,
+        updates_per_round=config.updates_per_round,
+        batch_size=config.batch_size,
+    )
+    learner = FictitiousPlay(tree.game, partial(responding.make_player, tree.game), options, seed=config.seed)
+    return measured(tree, learner, every=config.updates_per_round)
 
-    A round is `updates_per_round` PPO steps of each player from a random start, an approximate best response: a model
-    that has become pure tries nothing else and would be stuck with the answer of the round before. Both opponents are
-    the mixtures as they stood before the round; what is played is their behaviour policy, that of a `MixtureAgent`.
+
+def ppo_psro(tree: GameTree, config: ExactGapConfig) -> Iterator[SolveStep]:
+    """Let PPO respond to the equilibrium of the game among earlier members (Lanctot et al., 2017), round by round.
+
+    The average is the meta-strategy. A response is twice as long as one of fictitious play, and there are half as many:
+    every pair of members is played, in episodes that the other learners do not play.
     """
-    rng, average = np.random.default_rng(config.seed), AverageProfile(tree)
-    average.add(profile_of(tree, [learner.agent for learner in make_learners(tree.game, config)]))
-    for iteration in range(config.updates_per_round, config.num_updates + 1, config.updates_per_round):
-        mixtures = [TabularAgent(tree, player, _known(average)[player]) for player in PLAYERS]
-        learners = make_learners(tree.game, replace(config, ppo=config.response_ppo, seed=config.seed + iteration))
-        for player, learner in enumerate(learners):
-            seats = (learner.agent, mixtures[1]) if player == 0 else (mixtures[0], learner.agent)
-            for _ in range(config.updates_per_round):
-                learner.update(trajectories(rollout(tree.game, seats, config.batch_size, rng), player), rng)
-        last = profile_of(tree, [learner.agent for learner in learners])
-        average.add(last)
-        yield measured(tree, iteration, last, average)
+    responding = replace(config, ppo=config.response_ppo)
+    options = PSROOptions(
+        num_updates=config.num_updates, updates_per_response=2 * config.updates_per_round, batch_size=config.batch_size
+    )
+    learner = PSRO(tree.game, partial(responding.make_player, tree.game), options, seed=config.seed)
+    return measured(tree, learner, every=config.updates_per_round)
 
 
 def averaged_gpo(tree: GameTree, config: ExactGapConfig) -> Iterator[SolveStep]:
     """Run GPO as it is, without diversity rewards, and average what both players play after every update."""
-    adversary, defender = make_learners(tree.game, config)
+    adversary, defender = (config.make_player(tree.game, player, config.seed) for player in PLAYERS)
     steps, batch_size = config.updates_per_round, config.batch_size
     schedule = GPOSchedule(
         num_rounds=config.num_updates // steps,
@@ -122,14 +123,11 @@ def averaged_gpo(tree: GameTree, config: ExactGapConfig) -> Iterator[SolveStep]:
         batch_size=batch_size,
         static_share=0.0,
     )
-    encoder, average = StaticWordEncoder(words_of(tree.game)), AverageProfile(tree)
-    no_reward = DiversityReward(encoder, bleu_weight=0.0, embedding_weight=0.0, window=1)
+    encoder = StaticWordEncoder(words_of(tree.game))
+    no_reward = DiversityReward(encoder, DiversityWeights(history_window=1))
     learner = GPO(tree.game, adversary, defender, no_reward, schedule, encoder=encoder, seed=config.seed)
-    for step in learner:
-        last = profile_of(tree, (adversary.agent, defender.agent))
-        average.add(last)
-        if step.iteration % (2 * steps) == 0:
-            yield measured(tree, step.iteration // 2, last, average)
+    for step in measured(tree, learner, every=2 * steps):
+        yield replace(step, iteration=step.iteration // 2)
 
 
 def exact_policy_gradient(tree: GameTree, config: ExactGapConfig) -> Iterator[SolveStep]:
@@ -141,16 +139,22 @@ def exact_policy_gradient(tree: GameTree, config: ExactGapConfig) -> Iterator[So
         for player, gradient in enumerate([policy_gradient(tree, player, profile) for player in PLAYERS]):
             logits[player][:] += config.policy_gradient_step * gradient
         profile = tree.tables[0].softmax(logits[0]), tree.tables[1].softmax(logits[1])
-        yield measured(tree, iteration, profile, average)
+        mixed = average.profile
+        assert mixed is not None
+        value = float(expected_returns(tree, mixed)[0])
+        yield SolveStep(iteration, nash_conv(tree, profile), nash_conv(tree, mixed), value)
 
 
 LEARNERS = {
     "PPO self-play": ppo_self_play,
     "PPO fictitious play": ppo_fictitious_play,
+    "PPO PSRO": ppo_psro,
     "averaged GPO": averaged_gpo,
     "exact policy gradient": exact_policy_gradient,
 }
 """What is compared, by the name that tables and pictures show."""
+ROUNDING_ERROR = 1e-12
+"""NashConv up to it is none."""
 
 
 def policy_gradient(tree: GameTree, player: int, profile: Profile) -> Policy:
@@ -167,33 +171,11 @@ def policy_gradient(tree: GameTree, player: int, profile: Profile) -> Policy:
     return gradient
 
 
-def make_learners(game: LanguageGame[Any], config: ExactGapConfig) -> tuple[PPOLearner, PPOLearner]:
-    """Return a micro model for each player, with random weights that differ."""
-    first, second = (
-        PPOLearner(
-            CausalLMAgent(
-                micro_model(
-                    game.vocabulary,
-                    hidden_size=config.hidden_size,
-                    num_layers=1,
-                    num_heads=2,
-                    max_positions=max(8, game.max_view_tokens),
-                    seed=2 * config.seed + player,
-                ),
-                game.vocabulary,
-            ),
-            config.ppo,
-        )
-        for player in PLAYERS
-    )
-    return first, second
-
-
-def measured(tree: GameTree, iteration: int, last: Profile, average: AverageProfile) -> SolveStep:
-    """Return the exact distances from equilibrium of the newest profile and of the average."""
-    mixed = _known(average)
-    value = float(expected_returns(tree, mixed)[0])
-    return SolveStep(iteration, nash_conv(tree, last), nash_conv(tree, mixed), value)
+def measured(tree: GameTree, learner: TwoPlayerLearner, *, every: int = 1) -> Iterator[SolveStep]:
+    """Train to the end; yield the exact distances of the newest players and of the average after `every` steps."""
+    for step in MeasuredLearner(learner, tree, every=every):
+        if step.exact is not None:
+            yield step.exact
 
 
 def theory_bound(tree: GameTree, iteration: int) -> float:
@@ -211,7 +193,16 @@ def theory_bound(tree: GameTree, iteration: int) -> float:
     return bound
 
 
-def _known(average: AverageProfile) -> Profile:
-    profile = average.profile
-    assert profile is not None
-    return profile
+def log_slope(steps: Sequence[SolveStep], *, since: int) -> float:
+    """Return b of NashConv(average) ~ t^b, by least squares of logarithms over the reports from iteration `since` on.
+
+    NaN if there are fewer than three, or where NashConv is no more than rounding error, which has no slope.
+
+    >>> round(log_slope([SolveStep(t, None, 3 / t, None) for t in (1, 2, 4, 8)], since=2), 6)
+    -1.0
+    """
+    points = [(step.iteration, step.nash_conv_average) for step in steps if step.iteration >= since]
+    values = [np.nan if value is None else value for _, value in points]
+    if len(points) < 3 or not np.min(values) > ROUNDING_ERROR:
+        return float("nan")
+    return float(np.polyfit(np.log([t for t, _ in points]), np.log(values), 1)[0])

@@ -8,6 +8,9 @@ response by a fixed number of steps, and nothing is averaged.
 Differs from the paper in: stage lengths and weights are configuration; the diversity terms are means over a window of
 past prompts, as in the released code, not sums over all; each role has a critic of its own; a share of the defend
 stage's prompts can stay static, as in Self-RedTeam (arXiv 2506.07468).
+
+Its successors are options: one model for both roles (Self-RedTeam), MAGIC's switch of stages (arXiv 2602.01539,
+`stage_clock.py`), other rewards of novelty (`diversity_reward.py`) and DiveR-CT's constraint (`constraint.py`).
 """
 
 from __future__ import annotations
@@ -16,74 +19,31 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
+from numpy.typing import NDArray
 
 from ..agents import EchoAgent
 from ..envs import LanguageGame, Tokens, deal_episodes
 from .attack import adversary_model
-from .diversity_reward import DiversityReward
+from .constraint import ConstraintOptions, CostConstraint
+from .diversity_reward import DiversityReward, DiversityWeights
 from .encoders import SentenceEncoder, make_encoder, words_of
 from .evaluate import DiversityReport, measure_diversity, parser_of
-from .ppo import PPOConfig, PPOLearner, PPOUpdate
+from .policy_gradient_learner import PlayerLearner
+from .ppo import PPOConfig, PPOLearner
 from .rlhf import DEFENDER_PPO, write_transcripts
-from .rollout import PlayedEpisode, play_out, trajectories
-from .run import Run
+from .rollout import PlayedEpisode, Trajectories, play_out, trajectories
+from .run import Config, Run
 from .setup import GameOptions, load_model, preamble_of, recorded, save_model, use_threads
 from .sft import sft_model
-
-Stage = Literal["defend", "attack"]
+from .stage_clock import GPOSchedule, Stage, StageClock
+from .two_player import Seat
 
 PRODUCED_FILE = "produced_prompts.json"
 """In a run's folder: the token ids of every prompt that the adversary wrote in training, each once."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class GPOSchedule:
-    """Who learns when."""
-
-    num_rounds: int = 10
-    """Rounds of one defend and one attack stage."""
-    defend_steps: int = 12
-    """Batches in a defend stage."""
-    attack_steps: int = 6
-    """Batches in an attack stage."""
-    batch_size: int = 192
-    """Episodes in a batch."""
-    static_share: float = 0.5
-    """Share of a defend batch, 0 to 1, whose prompts are the seed requests as they stand."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges.
-
-        Raises:
-            ValueError: a field is out of its range; the message names it.
-        """
-        for name in ("num_rounds", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if min(self.defend_steps, self.attack_steps) < 0 or self.defend_steps + self.attack_steps < 1:
-            stages = f"{self.defend_steps} and {self.attack_steps}"
-            raise ValueError(f"defend_steps, attack_steps: expected numbers >= 0, one of them > 0, got {stages}")
-        if not 0 <= self.static_share < 1 or round(self.batch_size * (1 - self.static_share)) < 1:
-            raise ValueError(
-                f"static_share: expected a share in [0, 1) that leaves an episode, got {self.static_share}"
-            )
-
-    @property
-    def num_steps(self) -> int:
-        """Batches in all."""
-        return self.num_rounds * (self.defend_steps + self.attack_steps)
-
-    def stage(self, iteration: int) -> Stage:
-        """Return the stage of the batch after `iteration` batches; the defender goes first."""
-        return "defend" if iteration % (self.defend_steps + self.attack_steps) < self.defend_steps else "attack"
-
-    def round(self, iteration: int) -> int:
-        """Return the round, counted from 1, of the batch after `iteration` batches."""
-        return iteration // (self.defend_steps + self.attack_steps) + 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,12 +61,12 @@ class GPOConfig:
     """Decides deals, sampled tokens and minibatches."""
     schedule: GPOSchedule = field(default_factory=GPOSchedule)
     """Who learns when."""
-    bleu_weight: float = 0.0
-    """Weight of SelfBLEU in the diversity reward; GPO's release: 5."""
-    embedding_weight: float = 0.0
-    """Weight of the mean cosine in the diversity reward; GPO's release: 1."""
-    history_window: int = 1024
-    """Past prompts that a new one is compared with; 0: all."""
+    diversity: Annotated[DiversityWeights, tyro.conf.arg(name="")] = field(default_factory=DiversityWeights)
+    """What novelty is worth to the adversary."""
+    constraint: ConstraintOptions = field(default_factory=ConstraintOptions)
+    """What it may lose in the game for it."""
+    one_policy: bool = False
+    """Whether one model, the defender's, plays both roles and learns in every stage (Self-RedTeam)."""
     encoder: str | None = None
     """A sentence-transformers model, by name or folder; None: a static encoder of the game's own words."""
     defender_ppo: PPOConfig = DEFENDER_PPO
@@ -143,30 +103,39 @@ class GPOStep:
     """Own tokens of the updated player."""
     forfeit_rate: float
     """Share of episodes, 0 to 1, that the updated player lost by an utterance that was no legal turn."""
-    update: PPOUpdate
-    """The update's own numbers."""
+    update: Config
+    """The update's own numbers, a record of the learner's."""
+    price: float | None = None
+    """The multiplier of the adversary's loss in the game after the batch; None without a constraint."""
 
 
 class GPO:
     """The learner: iterate over it to train both players; it can be saved between two steps."""
 
+    average: tuple[Seat, Seat] | None = None
+    """GPO's result is its last iterate, and it keeps no average; whoever wants one averages its iterates."""
+
     def __init__(
         self,
         game: LanguageGame[Any],
-        adversary: PPOLearner,
-        defender: PPOLearner,
+        adversary: PlayerLearner,
+        defender: PlayerLearner,
         diversity: DiversityReward,
         schedule: GPOSchedule,
         *,
         encoder: SentenceEncoder,
         seed: int,
+        constraint: ConstraintOptions | None = None,
     ) -> None:
         """Take both learners, the diversity reward (weights 0: GPO without it) and the schedule.
 
-        `encoder` measures how diverse the prompts are, whether or not that is rewarded.
+        One learner may be both players: then one model, critic included, plays both roles. `encoder` measures how
+        diverse the prompts are, whether or not that is rewarded.
         """
         self.game, self.adversary, self.defender = game, adversary, defender
         self.diversity, self.schedule, self.iteration = diversity, schedule, 0
+        self.clock = StageClock(schedule)
+        self.constraint = CostConstraint(ConstraintOptions() if constraint is None else constraint)
         self.rng = np.random.default_rng(seed)
         self._encoder, self._parse = encoder, parser_of(game)
         self.last_played: list[PlayedEpisode] = []
@@ -177,7 +146,7 @@ class GPO:
     def __iter__(self) -> Iterator[GPOStep]:
         """Yield after each update."""
         while self.iteration < self.schedule.num_steps:
-            stage = self.schedule.stage(self.iteration)
+            stage, round_number = self.clock.stage, self.clock.round
             played, static = self._play(stage)
             prompts = first_turns(played)
             texts = [self.game.vocabulary.decode(prompt) for prompt in prompts]
@@ -185,22 +154,36 @@ class GPO:
             if stage == "defend":
                 learner, batch = self.defender, trajectories([*played, *static], 1)
             else:
-                learner, batch = self.adversary, trajectories(played, 0).with_bonus(scores)
+                learner, batch = self.adversary, self._paid(trajectories(played, 0), scores)
             update = learner.update(batch, self.rng)
             self.diversity.append(prompts, texts)
             self.produced.update(prompts)
             self.iteration += 1
+            defender_return = float(np.mean([one.episode.returns[1] for one in played]))
+            self.clock.advance(defender_return)
             yield GPOStep(
                 iteration=self.iteration,
-                round=self.schedule.round(self.iteration - 1),
+                round=round_number,
                 stage=stage,
-                defender_return=float(np.mean([one.episode.returns[1] for one in played])),
+                defender_return=defender_return,
                 diversity_score=float(scores.mean()),
                 prompts=measure_diversity(prompts, texts, self._encoder, self.rng, parse=self._parse),
                 num_policy_tokens=batch.num_policy_tokens,
                 forfeit_rate=float(np.mean([one.forfeited_by(int(stage == "defend")) for one in played])),
                 update=update,
+                price=self.constraint.price,
             )
+
+    @property
+    def seats(self) -> tuple[Seat, Seat]:
+        """Adversary and defender as they are now."""
+        return self.adversary.agent, self.defender.agent
+
+    def _paid(self, batch: Trajectories, scores: NDArray[np.float64]) -> Trajectories:
+        """Return the adversary's episodes as it learns from them, and move the price of its losses."""
+        paid = self.constraint.weighed(batch, self.diversity.paid(batch, scores))
+        self.constraint.observe(-float(batch.returns.mean()))
+        return paid
 
     def _play(self, stage: Stage) -> tuple[list[PlayedEpisode], list[PlayedEpisode]]:
         """Play the batch: the adversary's episodes, and in a defend stage those with static prompts."""
@@ -220,6 +203,8 @@ class GPO:
             "adversary": self.adversary.state_dict(),
             "defender": self.defender.state_dict(),
             "diversity": self.diversity.state_dict(),
+            "clock": self.clock.state_dict(),
+            "constraint": self.constraint.state_dict(),
             "produced": sorted(map(list, self.produced)),
         }
 
@@ -230,6 +215,8 @@ class GPO:
         self.adversary.load_state_dict(state["adversary"])
         self.defender.load_state_dict(state["defender"])
         self.diversity.load_state_dict(state["diversity"])
+        self.clock.load_state_dict(state["clock"])
+        self.constraint.load_state_dict(state["constraint"])
         self.produced = set(map(tuple, state["produced"]))
 
 
@@ -246,7 +233,7 @@ def gpo(config: GPOConfig) -> Path:
             learner = make_gpo(config)
             schedule = config.schedule
             for step in recorded(learner, run, num_steps=schedule.num_steps, save_every=config.save_every):
-                if step.iteration == schedule.num_steps or schedule.round(step.iteration) > step.round:
+                if step.iteration == schedule.num_steps or learner.clock.round > step.round:
                     write_transcripts(run, step.iteration, learner.last_played)
                     if config.keep_checkpoints:
                         save_players(run, learner, f"checkpoints/round_{step.round:02d}/")
@@ -259,26 +246,27 @@ def gpo(config: GPOConfig) -> Path:
 def make_gpo(config: GPOConfig) -> GPO:
     """Return the learner, its players loaded (or trained first) and its reward set up."""
     defender_folder = sft_model(config.defender, config.options, config.out, config.seed)
-    adversary_folder = adversary_model(config.adversary, defender_folder, config.out)
+    adversary_folder = None if config.one_policy else adversary_model(config.adversary, defender_folder, config.out)
     game = config.options.build(defender_folder, adversary_folder, split="train")
-    defender = load_model(defender_folder, game, device=config.device)
-    adversary = load_model(adversary_folder, game, device=config.device)
     schedule = config.schedule
+    planned = [schedule.num_rounds * steps for steps in (schedule.attack_steps, schedule.defend_steps)]
+    agent = load_model(defender_folder, game, device=config.device)
+    if adversary_folder is None:
+        adversary = defender = PPOLearner(agent, config.defender_ppo, num_planned=sum(planned))
+    else:
+        defender = PPOLearner(agent, config.defender_ppo, num_planned=planned[1])
+        rival = load_model(adversary_folder, game, device=config.device)
+        adversary = PPOLearner(rival, config.adversary_ppo, num_planned=planned[0])
     encoder = make_encoder(config.encoder, words_of(game))
-    reward = DiversityReward(
-        encoder,
-        bleu_weight=config.bleu_weight,
-        embedding_weight=config.embedding_weight,
-        window=config.history_window or None,
-    )
     return GPO(
         game,
-        PPOLearner(adversary, config.adversary_ppo, num_planned=schedule.num_rounds * schedule.attack_steps),
-        PPOLearner(defender, config.defender_ppo, num_planned=schedule.num_rounds * schedule.defend_steps),
-        reward,
+        adversary,
+        defender,
+        DiversityReward(encoder, config.diversity),
         schedule,
         encoder=encoder,
         seed=config.seed,
+        constraint=config.constraint,
     )
 
 

@@ -68,21 +68,38 @@ def oracle_pairs(
 
 
 def split_by_prompt(
-    pairs: Sequence[PreferencePair], *, seed: int, validation_share: float = 0.1, test_share: float = 0.2
+    pairs: Sequence[PreferencePair],
+    *,
+    seed: int,
+    fold: int = 0,
+    validation_share: float = 0.1,
+    test_share: float = 0.2,
 ) -> PairSplit:
     """Return the pairs in three parts; those whose prompts begin with the same turn of a player are in the same part.
 
+    Args:
+        pairs: to be split.
+        seed: orders the prompts.
+        fold: which of the parts of `test_share` is tested on; folds of one seed have no prompt in common.
+        validation_share: of the prompts, those that follow the tested ones.
+        test_share: of the prompts.
+
     Raises:
-        ValueError: shares that leave nothing to learn from, or too few prompts for three parts.
+        ValueError: shares that leave nothing to learn from, no such fold, or too few prompts for three parts.
     """
     if min(validation_share, test_share) <= 0 or validation_share + test_share >= 1:
         shares = f"{validation_share} and {test_share}"
         raise ValueError(f"validation_share, test_share: expected numbers > 0 with a sum below 1, got {shares}")
+    if not 0 <= fold <= round(1 / test_share, 6) - 1:
+        raise ValueError(f"fold: expected 0 to {int(round(1 / test_share, 6)) - 1}, got {fold}")
     openings = [next((turn.text for turn in pair.prompt.turns if turn.player is not None), "") for pair in pairs]
     distinct = list(dict.fromkeys(openings))
     order = np.random.default_rng(seed).permutation(len(distinct))
-    num_test, num_validation = (int(np.ceil(share * len(distinct))) for share in (test_share, validation_share))
-    part_of = {distinct[k]: (rank >= num_test) + (rank >= num_test + num_validation) for rank, k in enumerate(order)}
+    bounds = np.array([fold * test_share, (fold + 1) * test_share, validation_share]) * len(distinct)
+    start, end, num_validation = np.ceil(bounds.round(9)).astype(int).tolist()  # 3 * 0.2 is more than 0.6
+    num_test = end - start
+    turned = enumerate(np.roll(order, -start))
+    part_of = {distinct[k]: (rank >= num_test) + (rank >= num_test + num_validation) for rank, k in turned}
     test, validation, train = (
         [pair for pair, opening in zip(pairs, openings, strict=True) if part_of[opening] == part] for part in range(3)
     )

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -69,6 +69,10 @@ class BradleyTerryConfig:
     """The gradient is scaled down to this norm."""
     check_every: int = 25
     """Steps between two looks at the validation pairs; the best weights seen there are kept."""
+    rows_at_once: int = 16
+    """Replies in one forward pass, of about equal length so that little is padding; the loss is that of the batch."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """What training computes in (autocast); weights, their updates and the final test are float32."""
 
     def learning_rate_at(self, iteration: int) -> float:
         """Return the learning rate of step `iteration`, counted from 0."""
@@ -103,6 +107,8 @@ class RewardModelConfig:
     """The run's folder; the reward model is in its folder `model`."""
     seed: int = 0
     """Decides the split, the pairs of a game, the weights and the order of batches."""
+    fold: int | None = None
+    """0 to 4: the fifth of the prompts to test on, of a split that is the same for every seed; None: `seed` decides."""
     training: BradleyTerryConfig = field(default_factory=BradleyTerryConfig)
     """How a transformer learns."""
     save_every: int = 50
@@ -188,9 +194,11 @@ class BradleyTerry:
     def _step(self, batch: Sequence[tuple[Tokens, Tokens]]) -> tuple[float, float]:
         """Descend once; return loss and accuracy of the batch."""
         self.reward_model.model.train()
-        with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator, which stays as it was
+        device = self.reward_model.model.device
+        # dropout draws from the global generator, which stays as it was
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(1_000_003 * self.seed + self.iteration)
-            rewards = self.reward_model.rewards([row for side in zip(*batch, strict=True) for row in side])
+            rewards = self._rewards([row for side in zip(*batch, strict=True) for row in side])
         chosen, rejected = rewards.chunk(2)
         loss = bradley_terry_loss(chosen, rejected)
         set_learning_rate(self._optimizer, self.config.learning_rate_at(self.iteration))
@@ -198,11 +206,25 @@ class BradleyTerry:
         self.iteration += 1
         return float(loss.detach()), float((chosen > rejected).float().mean())
 
+    def _rewards(self, rows: Sequence[Tokens]) -> torch.Tensor:
+        """Return the rewards of a batch, in order; rows of about equal length go through the model together."""
+        order, at_once = np.argsort([len(row) for row in rows], kind="stable"), self.config.rows_at_once
+        parts = []
+        with self._autocast():
+            for start in range(0, len(rows), at_once):
+                parts.append(self.reward_model.rewards([rows[k] for k in order[start : start + at_once]]))
+        return torch.cat(parts)[torch.from_numpy(np.argsort(order))]
+
+    def _autocast(self) -> torch.autocast:
+        device = self.reward_model.model.device.type
+        return torch.autocast(device, torch.bfloat16, enabled=self.config.dtype == "bfloat16")
+
     def _look(self) -> tuple[float | None, float | None]:
         """Return loss and accuracy on the validation pairs when it is time, and keep the best weights."""
         if self.iteration % self.config.check_every and self.iteration != self.config.num_steps:
             return None, None
-        chosen, rejected = (self.reward_model.score_tokens(side) for side in zip(*self._validation, strict=True))
+        with self._autocast():
+            chosen, rejected = (self.reward_model.score_tokens(side) for side in zip(*self._validation, strict=True))
         loss = float(np.logaddexp(0, rejected - chosen).mean())
         if loss < self.best_loss:
             self.best_loss, self._best = loss, self._weights()
@@ -233,8 +255,28 @@ def fit_linear(
     return LinearRewardModel(encoder, min(fits, key=lambda fit: fit[0])[1])
 
 
-def train_reward_model(config: RewardModelConfig) -> Path:
-    """Run or resume it; return the reward model's folder."""
+class RememberingEncoder:
+    """A sentence encoder that encodes a text once, for heads that are fitted to several splits of the same pairs."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        """Take the encoder."""
+        self._encoder, self._known = encoder, dict[str, NDArray[np.float32]]()
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return a row for each text, (B, d)."""
+        new = list(dict.fromkeys(text for text in texts if text not in self._known))
+        if new:
+            self._known |= dict(zip(new, self._encoder.encode(new), strict=True))
+        return np.stack([self._known[text] for text in texts])
+
+
+def train_reward_model(config: RewardModelConfig, *, encoder: TextEncoder | None = None) -> Path:
+    """Run or resume it; return the reward model's folder.
+
+    Args:
+        config: the options.
+        encoder: what `config.encoder` names, where it is loaded already.
+    """
     use_threads(config.num_threads)
     with Run.open(config.out, config, name="reward_model") as run:
         if not run.finished:
@@ -246,7 +288,9 @@ def train_reward_model(config: RewardModelConfig) -> Path:
                     pass
                 trained: SequenceRewardModel | LinearRewardModel = sequence_model
             else:
-                trained = fit_linear(SentenceTransformerEncoder(config.encoder), split.train, split.validation)
+                if encoder is None:
+                    encoder = RememberingEncoder(SentenceTransformerEncoder(config.encoder, device=config.device))
+                trained = fit_linear(encoder, split.train, split.validation)
             save = partial(
                 save_reward_model, trained, encoder=config.encoder, reference=_mean(trained, split.validation)
             )
@@ -282,13 +326,19 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _pairs(config: RewardModelConfig) -> tuple[PairSplit, Vocabulary | None]:
     """Return the pairs, and the vocabulary of the game that they were played in."""
     if config.data is not None:
-        return split_by_prompt(list(read_pairs(config.data, on_error=config.on_error)), seed=config.seed), None
+        return _split(list(read_pairs(config.data, on_error=config.on_error)), config), None
     folder = sft_model(config.defender, config.options, config.out, config.seed)
     game = config.options.build(folder, split="train")
     agent = load_model(folder, game, device=config.device)
     rng = np.random.default_rng([config.seed, 2])
     pairs = oracle_pairs(game, agent, config.num_pairs, rng, temperature=config.temperature)
-    return split_by_prompt(pairs, seed=config.seed), game.vocabulary
+    return _split(pairs, config), game.vocabulary
+
+
+def _split(pairs: Sequence[PreferencePair], config: RewardModelConfig) -> PairSplit:
+    if config.fold is None:
+        return split_by_prompt(pairs, seed=config.seed)
+    return split_by_prompt(pairs, seed=0, fold=config.fold)
 
 
 def _start(config: RewardModelConfig, split: PairSplit, vocabulary: Vocabulary | None) -> SequenceRewardModel:
@@ -299,8 +349,9 @@ def _start(config: RewardModelConfig, split: PairSplit, vocabulary: Vocabulary |
         tokenizer = train_tokenizer(texts, vocab_size=config.vocab_size) if folder is None else load_tokenizer(folder)
         vocabulary = TokenizerVocabulary(tokenizer)
     if config.model is not None:
-        options = {"max_length": config.max_length, "seed": config.seed}
-        return SequenceRewardModel.from_pretrained(config.model, vocabulary, device=config.device, **options)
+        return SequenceRewardModel.from_pretrained(
+            config.model, vocabulary, device=config.device, max_length=config.max_length, seed=config.seed
+        )
     model = SequenceRewardModel.micro(vocabulary, max_length=config.max_length, seed=config.seed)
     model.model.to(torch.device(config.device))
     return model

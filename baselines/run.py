@@ -48,7 +48,7 @@ CONFIG_FILE, VERSIONS_FILE, METRICS_FILE, FINISHED_FILE = (
     "config.json", "versions.json", "metrics.jsonl", "finished",
 )  # fmt: skip
 TENSORBOARD_FOLDER, STATE_FOLDER = "tensorboard", "state"
-PACKAGES = ("torch", "numpy", "transformers", "pettingzoo", "gymnasium")
+PACKAGES = ("torch", "numpy", "transformers", "pettingzoo", "gymnasium", "stable-baselines3", "sb3-contrib")
 """Packages whose versions may change a result."""
 
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from ..agents.judges import ClassifierJudge, SafetyTokenJudge
 from ..agents.language_model import CausalLMAgent, DType
 from ..agents.tokenizers import load_tokenizer
-from ..envs import LanguageGame, Vocabulary, make_game
+from ..envs import Demonstrated, LanguageGame, Vocabulary, make_game
 from ..envs.games.red_team.base import RedTeamGame
 from ..envs.games.red_team.verdicts import Judge
 from ..envs.registry import game_factory, parse_option
@@ -96,6 +96,8 @@ class GameOptions:
 
 def preamble_of(game: LanguageGame[Any]) -> int:
     """Return how many tokens of a briefing precede the request that static prompts consist of."""
+    if isinstance(game, Demonstrated):
+        return game.num_example_tokens + preamble_of(game.game)
     return game.num_preamble_tokens if isinstance(game, RedTeamGame) else 0
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from transformers import SchedulerType, get_scheduler
 
-from .causal_models import ModelSize
+from .causal_models import FLASH, Attention, ModelSize
 from .data.readers import Format, OnError
 from .functional.masking import masked_sum
 from .functional.policy_losses import token_logprobs
@@ -95,6 +95,10 @@ class TextTrainingConfig:
     """The gradient is scaled down to this norm."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """What forward passes compute in (autocast); weights and their updates are float32."""
+    attn_implementation: Attention = "sdpa"
+    """How attention is computed; flash_attention_2 needs the package flash-attn, a GPU and bfloat16."""
+    trust_remote_code: bool = False
+    """Whether Python code in the folders of `model` and `tokenizer` may be run."""
     device: str = "cpu"
     """Where the model is; under `accelerate launch`, "cuda" gives each process its own."""
     heldout_share: float = 0.1
@@ -118,6 +122,9 @@ class TextTrainingConfig:
             raise ValueError("pretrain.num_steps, sft.num_steps: expected one above 0, got neither")
         if not 0 < self.heldout_share < 1:
             raise ValueError(f"heldout_share: expected a number in (0, 1), got {self.heldout_share}")
+        if self.attn_implementation == FLASH and (self.dtype == "float32" or self.device == "cpu"):
+            found = f"{self.dtype} on {self.device}"
+            raise ValueError(f"attn_implementation: expected bfloat16 on a GPU for {FLASH}, got {found}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +293,8 @@ class TextTraining:
     def _summed_nats(self, model: nn.Module, batch: PackedBatch, tokens_of: str) -> Tensor:
         """Return -sum(log pi(a_t|s_t)) over the cloned tokens of a batch: equations 7 and 8 before the mean."""
         with torch.autocast(self.processes.device.type, torch.bfloat16, enabled=self.config.dtype == "bfloat16"):
-            logits = next_token_logits(model, batch)
+            in_one_row = self.config.pack and self.config.attn_implementation == FLASH
+            logits = one_row_logits(model, batch) if in_one_row else next_token_logits(model, batch)
         return -masked_sum(token_logprobs(logits.float(), batch.tokens[:, 1:]), batch.loss_mask(tokens_of)[:, 1:])
 
     @torch.no_grad()
@@ -334,3 +342,16 @@ class TextTraining:
         self._cursor = state["cursor"]
         self._optimizer.load_state_dict(state["optimizer"])
         self._scheduler.load_state_dict(state["scheduler"])
+
+
+def one_row_logits(model: nn.Module, batch: PackedBatch) -> Tensor:
+    """Return what `next_token_logits` does, from one long row: all rows behind each other.
+
+    Flash attention keeps dialogues apart by their positions in a batch of one row only; in a batch of several,
+    transformers lets each row attend over all its dialogues (`_is_packed_sequence` of its flash-attention utilities).
+    """
+    tokens, positions = batch.tokens[:, :-1], batch.position_ids[:, :-1]  # (B, T - 1)
+    logits: Tensor = model(
+        input_ids=tokens.reshape(1, -1), position_ids=positions.reshape(1, -1), use_cache=False
+    ).logits
+    return logits.view(*tokens.shape, -1)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import torch
 import tyro
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -22,7 +23,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from ..agents.tokenizers import load_tokenizer
 from ..envs.tokenizer_vocabulary import TokenizerVocabulary
 from .bigram import Bigram
-from .causal_models import add_lora, load_causal_model, new_model, save_causal_model
+from .causal_models import FLASH, Attention, add_lora, load_causal_model, new_model, save_causal_model
 from .packing import LeftOut, check_isolation, encode_corpus
 from .processes import Processes, processes_on
 from .run import FINISHED_FILE, STATE_FOLDER, Run
@@ -69,7 +70,7 @@ def _train(config: TextTrainingConfig, run: Run | None, processes: Processes) ->
     """Train through all stages; the main process, which has the run, writes a model after each."""
     tokenizer = _tokenizer(config, run, processes)
     data = _stage_data(config, TokenizerVocabulary(tokenizer))
-    learner = TextTraining(_model(config, tokenizer), data, config, processes)
+    learner = TextTraining(_model(config, tokenizer, processes.device), data, config, processes)
     for step in _recorded(learner, config, run):
         if run is not None and learner.ends_stage(step):
             last = step.stage == list(config.stages)[-1]
@@ -131,7 +132,7 @@ def _tokenizer(config: TextTrainingConfig, run: Run | None, processes: Processes
         dialogues = _source(config).dialogues("both", heldout=False)
         run.write_folder(TOKENIZER_FOLDER, new_tokenizer(dialogues, vocab_size=config.vocab_size).save_pretrained)
     processes.wait()
-    return load_tokenizer(folder)
+    return load_tokenizer(folder, trust_remote_code=config.trust_remote_code and given is not None)
 
 
 def _stage_data(config: TextTrainingConfig, vocabulary: TokenizerVocabulary) -> dict[str, StageData]:
@@ -149,20 +150,33 @@ def _stage_data(config: TextTrainingConfig, vocabulary: TokenizerVocabulary) -> 
     }
 
 
-def _model(config: TextTrainingConfig, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
-    width = config.max_row_tokens
+def _model(config: TextTrainingConfig, tokenizer: PreTrainedTokenizerBase, device: torch.device) -> nn.Module:
+    width, attention = config.max_row_tokens, config.attn_implementation
     model: PreTrainedModel
     if config.model is None:
-        model = new_model(tokenizer, config.size, max_positions=width, seed=config.seed)
+        model = new_model(tokenizer, config.size, max_positions=width, seed=config.seed, attn_implementation=attention)
     else:
-        model = load_causal_model(config.model, tokenizer, max_positions=width)
+        model = load_causal_model(
+            config.model,
+            tokenizer,
+            max_positions=width,
+            attn_implementation=attention,
+            trust_remote_code=config.trust_remote_code,
+        )
+    nn.Module.to(model, device)  # transformers' own `to` is not typed
     if config.pack:
-        check_isolation(model)
+        _check_isolation(model, attention)
     if config.gradient_checkpointing:
         # transformers 5 renamed it on the way
         enable = getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)
         enable({"use_reentrant": False})
     return add_lora(model, rank=config.lora_rank, seed=config.seed) if config.lora_rank else model
+
+
+def _check_isolation(model: PreTrainedModel, attention: Attention) -> None:
+    """Check it in the precision that the attention has: flash attention knows no float32, and bfloat16 rounds more."""
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=attention == FLASH):
+        check_isolation(model, tolerance=3e-2 if attention == FLASH else 1e-3)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

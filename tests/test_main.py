@@ -113,7 +113,7 @@ def test_play_passes_options_to_the_game() -> None:
         ),
         (["play", "bluff-v0", "--option", "stake"], "option: expected NAME=VALUE, got 'stake'"),
         (["play", "bluff-v0", "--opponent", "nobody"], "agent: expected random, echo or the folder"),
-        (["train", "ppo2"], "expected an algorithm among pretrain, .*rlhf, gpo, attack, got 'ppo2'"),
+        (["train", "ppo2"], "expected an algorithm among pretrain, .*rlhf, gpo, attack, .*, got 'ppo2'"),
     ],
 )
 def test_wrong_input_is_named_without_a_traceback(

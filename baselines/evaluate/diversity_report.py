@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...envs import LanguageGame, Tokens
+from ...envs import LanguageGame, Tokens, WithThoughts
 from ...envs.games.red_team.game import RedTeam
 from ...envs.games.red_team.language import parse_prompt
 from ..encoders import SentenceEncoder
-from ..functional.diversity import embedding_diversity, self_bleu
+from ..functional.diversity import embedding_diversity, self_bleu, vendi_score
+from ..functional.joint_bleu import joint_self_bleu
 
 MAX_PROMPTS = 256
 """Prompts that are compared pair by pair; more are sampled."""
@@ -37,7 +38,7 @@ class DiversityReport:
 
     num_prompts: int
     self_bleu_diversity: float
-    """1 - SelfBLEU, 0 for copies to 1; over pairs of at most `MAX_PROMPTS` prompts; NaN below two."""
+    """1 - SelfBLEU, 0 for copies to 1; over pairs (GPO's) of at most `MAX_PROMPTS` prompts; NaN below two."""
     embedding_diversity: float
     """1 - the mean cosine of pairs, 0 for copies, about 1 for unrelated texts; as above."""
     well_formed_rate: float
@@ -46,6 +47,10 @@ class DiversityReport:
     """Distinct requests as a share of all prompts, 0 to 1."""
     num_style_sets: int
     """Distinct disguises among the requests, whatever their order."""
+    joint_self_bleu_diversity: float = float("nan")
+    """1 - SelfBLEU with all other prompts as joint references (Texygen's), over the same prompts as above."""
+    vendi_score: float = float("nan")
+    """Effective number of meanings, 1 to the number of prompts compared (at most `MAX_PROMPTS`)."""
 
 
 def measure_diversity(
@@ -72,10 +77,11 @@ def measure_diversity(
         raise ValueError(f"texts: expected {len(prompts)}, one for each prompt, got {len(texts)}")
     size = len(prompts)
     rows = sorted(rng.choice(size, max_prompts, replace=False).tolist()) if size > max_prompts else range(size)
-    in_words = in_meaning = float("nan")
+    in_words = jointly = in_meaning = effective = float("nan")
     if len(rows) > 1:
-        in_words = 1 - self_bleu([prompts[row] for row in rows], cap_order=True)
-        in_meaning = embedding_diversity(encoder.encode([texts[row] for row in rows]))
+        compared, embeddings = [prompts[row] for row in rows], encoder.encode([texts[row] for row in rows])
+        in_words, jointly = 1 - self_bleu(compared, cap_order=True), 1 - joint_self_bleu(compared)
+        in_meaning, effective = embedding_diversity(embeddings), vendi_score(embeddings)
     requests = [parsed for parsed in map(parse, texts) if parsed is not None]
     return DiversityReport(
         num_prompts=size,
@@ -84,12 +90,15 @@ def measure_diversity(
         well_formed_rate=len(requests) / size if size else float("nan"),
         distinct_rate=len({parsed.request for parsed in requests}) / size if size else float("nan"),
         num_style_sets=len({parsed.styles for parsed in requests}),
+        joint_self_bleu_diversity=jointly,
+        vendi_score=effective,
     )
 
 
 def parser_of(game: LanguageGame[Any]) -> Parse:
     """Return what reads a game's prompts: the micro language's parser, or `parse_words`."""
-    return parse_red_team if isinstance(game, RedTeam) else parse_words
+    inside = game.game if isinstance(game, WithThoughts) else game
+    return parse_red_team if isinstance(inside, RedTeam) else parse_words
 
 
 def parse_red_team(text: str) -> ParsedPrompt | None:

@@ -24,8 +24,8 @@ class Estimate(NamedTuple):
         return (self.high - self.low) / 2
 
 
-def wilson_interval(successes: int, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
-    """Return Wilson's (1927) score interval of a proportion; (0, 1) without trials.
+def wilson_interval(successes: float, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
+    """Return Wilson's (1927) score interval of a proportion; (0, 1) without trials. Half a success may stand for a tie.
 
     >>> low, high = wilson_interval(0, 10)
     >>> round(low, 4), round(high, 4)

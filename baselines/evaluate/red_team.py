@@ -127,13 +127,12 @@ def pooled(results: Mapping[str, Counts], names: Sequence[str] = OUT_OF_DISTRIBU
 def _prompted(game: RedTeamGame[DealT], deal: DealT, prompt: Tokens) -> Episode[Any]:
     """Return an episode in which player 0 has said the prompt; nobody is paid for it, no judge is asked."""
     episode: Episode[Any] = Episode(game, deal)
-    closed = len(prompt) == game.max_turn_tokens
+    limit = game.turn_limit(episode.dialogue)
+    closed = len(prompt) == limit
     try:
         episode.speak(Utterance(prompt if closed else (*prompt, game.vocabulary.eos_id)))
     except ValueError as error:
-        raise ValueError(
-            f"prompt: expected at most {game.max_turn_tokens} tokens, got {len(prompt)}: {prompt!r}"
-        ) from error
+        raise ValueError(f"prompt: expected at most {limit} tokens, got {len(prompt)}: {prompt!r}") from error
     if episode.forfeited_by is not None:
         raise ValueError(f"prompt: expected a legal turn of player 0, got {game.vocabulary.decode(prompt)!r}")
     episode.settle((0.0, 0.0))

@@ -7,6 +7,7 @@ order is *score first, append afterwards*, so that nothing is compared with itse
 import math
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import TypeAlias
 
 import numpy as np
@@ -22,6 +23,9 @@ Embeddings: TypeAlias = NDArray[np.floating]
 
 SMOOTHING = 0.1
 """What a count of 0 matching n-grams becomes (smoothing method 1 of Chen & Cherry, 2014)."""
+
+SEAL_SHARE = 1 / 32
+"""The share of a history that may be new before the matrices of all of it are made again."""
 
 BLOCK_ENTRIES = 1 << 18
 """Sentence pairs scored at once: bounds memory, and keeps the arrays in the processor's cache."""
@@ -79,7 +83,9 @@ class BleuHistory:
         self.orders = tuple(orders)
         self.cap_order = cap_order
         self._max_n = max(orders)
-        self._postings: list[csr_array] | None = None
+        self._sealed: list[csr_array] = []
+        self._latest: list[csr_array] | None = None
+        self._num_sealed = self._num_gone = 0
         self._clear()
 
     def __len__(self) -> int:
@@ -88,12 +94,13 @@ class BleuHistory:
 
     def append(self, sentences: Sequence[Sentence]) -> None:
         """Add sentences, the last one being the latest, and forget those that leave the window."""
-        _require_sentences(sentences)
+        require_sentences(sentences)
         for sentence in sentences:
+            self._num_gone += len(self) == self.window
             self._sentences.append(tuple(sentence))  # type: ignore[arg-type]
             for ids, columns, n in zip(self._key_ids, self._columns, self._range(), strict=True):
-                columns.append([ids.setdefault(key, len(ids)) for key in _occurrence_keys(sentence, n)])
-        self._postings = None
+                columns.append([ids.setdefault(key, len(ids)) for key in occurrence_keys(sentence, n)])
+        self._latest = None
         self._forget_stale_keys()
 
     def scores(self, sentences: Sequence[Sentence]) -> Floats:
@@ -105,7 +112,7 @@ class BleuHistory:
 
     def pairwise_blocks(self, sentences: Sequence[Sentence]) -> Iterator[Floats]:
         """Yield mean_n BLEU_n(sentence, g), rows for successive sentences, a column for each g kept."""
-        _require_sentences(sentences)
+        require_sentences(sentences)
         rows = max(1, BLOCK_ENTRIES // max(len(self), 1))
         for start in range(0, len(sentences), rows):
             yield self._block(sentences[start : start + rows])
@@ -141,18 +148,32 @@ class BleuHistory:
 
     def _overlaps(self, sentences: Sequence[Sentence]) -> Iterator[NDArray[np.int32]]:
         """Yield, for n = 1, 2, ..., the clipped number of shared n-grams of all pairs, (b, N)."""
-        for ids, postings, n in zip(self._key_ids, self._key_postings(), self._range(), strict=True):
-            rows = [[ids[key] for key in _occurrence_keys(sentence, n) if key in ids] for sentence in sentences]
-            yield (_incidence(rows, len(ids)) @ postings).toarray()
+        latest = self._postings_of_latest()
+        for ids, sealed, tail, n in zip(self._key_ids, self._sealed, latest, self._range(), strict=True):
+            sealed.resize((len(ids), self._num_sealed))  # keys that are new have no sealed sentence
+            rows = [[ids[key] for key in occurrence_keys(sentence, n) if key in ids] for sentence in sentences]
+            found = _incidence(rows, len(ids))
+            yield np.hstack([(found @ sealed).toarray()[:, self._num_gone :], (found @ tail).toarray()])
 
-    def _key_postings(self) -> list[csr_array]:
-        """Return per n the matrix (keys, N) that is 1 where a sentence of the history has the key."""
-        if self._postings is None:
-            self._postings = [
-                _incidence(columns, len(ids)).T.tocsr()
-                for ids, columns in zip(self._key_ids, self._columns, strict=True)
-            ]
-        return self._postings
+    def _postings_of_latest(self) -> list[csr_array]:
+        """Return per n the matrix (keys, sentences) that is 1 where one of the sentences since the seal has the key.
+
+        The others are sealed: their matrices are made again only once more than `SEAL_SHARE` of the history is new, so
+        that a small batch does not pay for all of it.
+        """
+        if self._latest is None:
+            num_latest = len(self) - self._num_sealed + self._num_gone
+            if num_latest > SEAL_SHARE * len(self):
+                self._sealed, self._num_sealed, self._num_gone = self._postings(0), len(self), 0
+            self._latest = self._postings(self._num_sealed - self._num_gone)
+        return self._latest
+
+    def _postings(self, start: int) -> list[csr_array]:
+        """Return per n the matrix (keys, sentences) of the sentences from number `start` on."""
+        return [
+            _incidence(list(islice(columns, start, None)), len(ids)).T.tocsr()
+            for ids, columns in zip(self._key_ids, self._columns, strict=True)
+        ]
 
     def _forget_stale_keys(self) -> None:
         """Number the keys anew once most of them belong to sentences that have left the window."""
@@ -163,7 +184,8 @@ class BleuHistory:
         self._sentences: deque[Sentence] = deque(maxlen=self.window)
         self._key_ids: list[dict[tuple[object, ...], int]] = [{} for _ in self._range()]
         self._columns: list[deque[list[int]]] = [deque(maxlen=self.window) for _ in self._range()]
-        self._postings = None
+        self._sealed, self._latest = self._postings(0), None
+        self._num_sealed = self._num_gone = 0
 
     def _range(self) -> range:
         return range(1, self._max_n + 1)
@@ -185,8 +207,8 @@ def self_bleu_to_history(
 def self_bleu(sentences: Sequence[Sentence], *, orders: Sequence[int] = (2, 3, 4, 5), cap_order: bool = False) -> float:
     """Return the mean over ordered pairs i != j and over n of BLEU_n(x_i, x_j), in [0, 1].
 
-    References are taken one by one, self-matches are left out; the diversity of the set is 1 - SelfBLEU (Zhu
-    et al., 2018, Texygen, combines all references instead).
+    References are taken one by one, self-matches are left out; the diversity of the set is 1 - SelfBLEU. The variant
+    of Texygen, which combines all references, is `joint_self_bleu`.
     """
     num_sentences = _require_pairs(len(sentences))
     others = BleuHistory(orders=orders, cap_order=cap_order)
@@ -203,7 +225,7 @@ def distinct_n(sentences: Sequence[Sentence], *, n: int) -> float:
 
     Comparable only between sets of one size. A set without n-grams has 0.
     """
-    _require_sentences(sentences)
+    require_sentences(sentences)
     grams = Counter(gram for sentence in sentences for gram in _ngrams(sentence, n))
     return len(grams) / max(grams.total(), 1)
 
@@ -213,7 +235,7 @@ def mean_cosine_to_history(embeddings: Embeddings, history: Embeddings) -> Float
 
     GPO (arXiv 2406.10977), equation 3.5, as a mean instead of a sum.
     """
-    rows, past = _unit_rows(embeddings, "embeddings"), _unit_rows(history, "history")
+    rows, past = require_unit_rows(embeddings, "embeddings"), require_unit_rows(history, "history")
     return rows @ past.mean(axis=0) if len(past) else np.zeros(len(rows))
 
 
@@ -225,7 +247,7 @@ def nearest_neighbour_novelty(embeddings: Embeddings, history: Embeddings, *, nu
     """
     if num_neighbors < 1:
         raise ValueError(f"num_neighbors: expected a positive number, got {num_neighbors}")
-    rows, past = _unit_rows(embeddings, "embeddings"), _unit_rows(history, "history")
+    rows, past = require_unit_rows(embeddings, "embeddings"), require_unit_rows(history, "history")
     if not len(past):
         return np.zeros(len(rows))
     cosines = rows @ past.T  # (B, N)
@@ -237,7 +259,7 @@ def nearest_neighbour_novelty(embeddings: Embeddings, history: Embeddings, *, nu
 
 def embedding_diversity(embeddings: Embeddings) -> float:
     """Return 1 - the mean cosine over pairs of distinct rows: 0 for copies, 1 for orthogonal rows."""
-    rows = _unit_rows(embeddings, "embeddings")
+    rows = require_unit_rows(embeddings, "embeddings")
     num_rows = _require_pairs(len(rows))
     cosines = np.square(rows.sum(axis=0)).sum() - np.square(rows).sum()  # over ordered pairs i != j
     return float(1 - cosines / (num_rows * (num_rows - 1)))
@@ -248,7 +270,7 @@ def vendi_score(embeddings: Embeddings) -> float:
 
     Vendi score (Friedman & Dieng, 2023, definition 3.1): n for orthogonal rows, 1 for copies.
     """
-    rows = _unit_rows(embeddings, "embeddings")
+    rows = require_unit_rows(embeddings, "embeddings")
     if not len(rows):
         raise ValueError("embeddings: expected at least 1 row, got 0")
     eigenvalues = np.square(np.linalg.svd(rows, compute_uv=False)) / len(rows)
@@ -261,7 +283,7 @@ def _ngrams(sentence: Sentence, n: int) -> Iterator[tuple[object, ...]]:
     return zip(*(sentence[start:] for start in range(n)), strict=False)
 
 
-def _occurrence_keys(sentence: Sentence, n: int) -> Iterator[tuple[object, ...]]:
+def occurrence_keys(sentence: Sentence, n: int) -> Iterator[tuple[object, ...]]:
     """Yield a key per n-gram, distinct for its first, second, ... occurrence in the sentence."""
     seen: dict[tuple[object, ...], int] = {}
     for gram in _ngrams(sentence, n):
@@ -270,7 +292,7 @@ def _occurrence_keys(sentence: Sentence, n: int) -> Iterator[tuple[object, ...]]
         yield (gram, count) if count else gram  # a gram holds no tuples, so the two forms never meet
 
 
-def _incidence(rows: Sequence[list[int]] | deque[list[int]], num_keys: int) -> csr_array:
+def _incidence(rows: Sequence[list[int]], num_keys: int) -> csr_array:
     """Return the matrix (rows, num_keys) that is 1 where a row lists a key."""
     indptr = np.cumsum([0, *map(len, rows)])
     indices = np.fromiter((key for row in rows for key in row), dtype=np.int32, count=int(indptr[-1]))
@@ -283,7 +305,7 @@ def _log_brevity(lengths: NDArray[np.int64], reference_lengths: NDArray[np.int64
     return np.minimum(0.0, 1 - reference_lengths[None, :] / np.maximum(lengths, 1)[:, None])
 
 
-def _require_sentences(sentences: Sequence[Sentence]) -> None:
+def require_sentences(sentences: Sequence[Sentence]) -> None:
     """Raise if words were not separated: a string is a sequence too, of letters."""
     for sentence in [sentences, *sentences[:1]]:
         if isinstance(sentence, str):
@@ -296,7 +318,7 @@ def _require_pairs(size: int) -> int:
     return size
 
 
-def _unit_rows(embeddings: Embeddings, name: str) -> Floats:
+def require_unit_rows(embeddings: Embeddings, name: str) -> Floats:
     """Return the embeddings as float64 (n, d); raise unless each row has length 1."""
     rows = np.asarray(embeddings, dtype=np.float64)
     if rows.ndim != 2:

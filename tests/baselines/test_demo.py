@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 
 from duologue.baselines.behaviour_cloning import BehaviourCloningConfig
 from duologue.baselines.demo import DemoConfig, jobs
+from duologue.baselines.diversity_reward import DiversityWeights
 from duologue.baselines.pretrain import PretrainConfig, pretrain
 from duologue.baselines.rlhf import RLHFConfig, rlhf
 from duologue.baselines.sft import SFTConfig, sft
@@ -109,6 +110,4 @@ def test_rlhf_takes_as_many_defender_steps_as_gpo() -> None:
         assert configs["rlhf"].num_steps == schedule.num_rounds * schedule.defend_steps
         assert configs["rlhf"].batch_size == schedule.batch_size
         assert configs["rlhf"].ppo == configs["gpo"].defender_ppo
-        assert (
-            replace(configs["gpo_div"], out=configs["gpo"].out, bleu_weight=0.0, embedding_weight=0.0) == configs["gpo"]
-        )
+        assert replace(configs["gpo_div"], out=configs["gpo"].out, diversity=DiversityWeights()) == configs["gpo"]

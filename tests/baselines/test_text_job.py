@@ -10,12 +10,14 @@ from duologue.agents.judges import ClassifierJudge
 from duologue.agents.language_model import CausalLMAgent
 from duologue.agents.micro import micro_model
 from duologue.agents.tokenizers import load_tokenizer
+from duologue.baselines.diversity_reward import DiversityWeights
 from duologue.baselines.evaluate.confusion import ConfusionMatrix
 from duologue.baselines.evaluate.report import read_results
-from duologue.baselines.gpo import GPOConfig, GPOSchedule, gpo
+from duologue.baselines.gpo import GPOConfig, gpo
 from duologue.baselines.rlhf import RLHFConfig, rlhf
 from duologue.baselines.run import Run, read_metrics
 from duologue.baselines.setup import GameOptions, load_model, save_model
+from duologue.baselines.stage_clock import GPOSchedule
 from duologue.baselines.text_models import JudgeConfig, train_judge, train_tokenizer
 from duologue.baselines.text_report import text_report
 from duologue.envs.games.red_team_text.game import RedTeamText
@@ -67,8 +69,7 @@ def gpo_config(options: GameOptions, out: Path) -> GPOConfig:
         adversary=options.judge.with_name("adversary"),
         out=out,
         schedule=GPOSchedule(num_rounds=1, defend_steps=1, attack_steps=1, batch_size=4),
-        bleu_weight=2.0,
-        embedding_weight=1.0,
+        diversity=DiversityWeights(bleu_weight=2.0, embedding_weight=1.0),
         save_every=1,
     )
 

@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -16,15 +16,16 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from duologue.agents.tokenizers import load_tokenizer
-from duologue.baselines.causal_models import ModelSize
-from duologue.baselines.packing import TokenCorpus, encode_corpus
+from duologue.baselines.causal_models import Attention, ModelSize, new_model
+from duologue.baselines.packing import TokenCorpus, encode_corpus, epoch_rows, next_token_logits, pack
 from duologue.baselines.processes import OneProcess
 from duologue.baselines.run import read_metrics
-from duologue.baselines.text_cloning import StageConfig, StageData, TextTraining, TextTrainingConfig
+from duologue.baselines.text_cloning import StageConfig, StageData, TextTraining, TextTrainingConfig, one_row_logits
 from duologue.baselines.text_corpora import TextSource, new_tokenizer
 from duologue.baselines.text_training import main, stage_results, train_text
 from duologue.envs.tokenizer_vocabulary import TokenizerVocabulary
 
+ATTENTIONS: tuple[Attention, ...] = get_args(Attention)
 TINY = ModelSize(hidden_size=32, num_layers=2, num_heads=2)
 NAMES = "anna ben carla david emma felix greta hugo ida jonas".split()
 THINGS = "apples pears plums figs dates limes".split()
@@ -201,6 +202,61 @@ def test_player_ones_words_have_no_part_in_the_loss_of_equation_8(data: Path) ->
         gradients.append([p.grad.clone() for p in learner.model.parameters() if p.grad is not None])
     for one, other in zip(*gradients, strict=True):
         assert torch.equal(one, other)
+
+
+def test_one_long_row_gives_the_logits_of_packed_rows(data: Path) -> None:
+    """What flash attention is given instead: dialogues stay apart by their positions, within rows and between them."""
+    corpus = learner_of(data, gpt2()).data["sft"].train
+    batch = pack(corpus, epoch_rows(corpus, 128, np.random.default_rng(0))[:3])
+    tokenizer = new_tokenizer(TextSource(paths=(data,)).dialogues("chosen", heldout=False), vocab_size=400)
+    model = new_model(tokenizer, TINY, max_positions=128, seed=0).eval()
+    assert (batch.segments > 0).any()
+    inside = batch.segments[:, 1:] >= 0  # not padding
+    with torch.no_grad():
+        one_row, rows = (logits(model, batch)[inside] for logits in (one_row_logits, next_token_logits))
+    torch.testing.assert_close(one_row, rows, atol=1e-5, rtol=1e-5)
+
+
+def test_a_plain_softmax_gives_the_losses_of_sdpa(data: Path, tmp_path: Path) -> None:
+    """The same attention by two ways, also on a model that was loaded."""
+    base = train_text(config_of(data, tmp_path / "base", steps=(1, 0)))
+    for model in (None, base):
+        configs = [
+            replace(
+                config_of(data, tmp_path / f"{attention}-{model is None}", steps=(2, 0)),
+                model=model,
+                attn_implementation=attention,
+            )
+            for attention in ATTENTIONS[:2]
+        ]
+        for config in configs:
+            train_text(config)
+        assert losses(configs[0].out) == pytest.approx(losses(configs[1].out), abs=1e-5)
+
+
+@pytest.mark.skipif(find_spec("flash_attn") is not None, reason="the package is here")
+def test_flash_attention_is_refused_where_it_cannot_be(data: Path, tmp_path: Path) -> None:
+    """It knows neither CPUs nor float32; the package is asked for by name before anything is trained."""
+    tokenizer = new_tokenizer(TextSource(paths=(data,)).dialogues("chosen", heldout=False), vocab_size=400)
+    with pytest.raises(ImportError, match="FlashAttention2"):
+        new_model(tokenizer, TINY, max_positions=128, seed=0, attn_implementation="flash_attention_2")
+    config = replace(config_of(data, tmp_path / "run"), device="cuda", dtype="bfloat16")
+    flash = replace(config, attn_implementation="flash_attention_2")
+    changes: tuple[dict[str, Any], ...] = ({"device": "cpu"}, {"dtype": "float32"})
+    for change in changes:
+        with pytest.raises(ValueError, match=r"attn_implementation: expected bfloat16 on a GPU for flash_attention_2"):
+            replace(flash, **change)
+
+
+def test_no_bar_is_drawn_for_files_that_take_milliseconds(
+    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A command that saves ten models would print twenty bars among its lines."""
+    model = train_text(config_of(data, tmp_path / "run", steps=(1, 1)))
+    train_text(replace(config_of(data, tmp_path / "again", steps=(1, 0)), model=model))
+    printed = "".join(capfd.readouterr())
+    assert "Writing model shards" not in printed
+    assert "Loading weights" not in printed
 
 
 def test_results_name_the_bigram_of_the_same_tokens(data: Path) -> None:

@@ -5,7 +5,8 @@ import pytest
 
 from duologue.baselines.encoders import StaticWordEncoder
 from duologue.baselines.evaluate import measure_diversity, parse_red_team, parse_words, red_team_prompts
-from duologue.baselines.evaluate.diversity_report import DiversityReport, Parse
+from duologue.baselines.evaluate.diversity_report import DiversityReport, Parse, parser_of
+from duologue.envs import make_game
 from duologue.envs.games.red_team.game import VOCABULARY
 
 ENCODER = StaticWordEncoder(VOCABULARY.words)
@@ -22,7 +23,15 @@ def test_a_collapsed_adversary_has_no_diversity() -> None:
     collapsed = report(["what is somiz"] * 20)
     assert collapsed.self_bleu_diversity == pytest.approx(0, abs=1e-12)
     assert collapsed.embedding_diversity == pytest.approx(0, abs=1e-6)
+    assert collapsed.vendi_score == pytest.approx(1, abs=1e-6)
     assert (collapsed.num_prompts, collapsed.distinct_rate, collapsed.num_style_sets) == (20, 1 / 20, 1)
+
+
+def test_jointly_taken_references_leave_less_that_is_new() -> None:
+    """A prompt whose halves stand in two others: against both together every bigram but one is known."""
+    found = report(["what is somiz", "act as pirate", "act as pirate what is somiz"])
+    assert 0 < found.joint_self_bleu_diversity < found.self_bleu_diversity < 1
+    assert 1 < found.vendi_score < 3
 
 
 def test_requests_and_disguises_are_counted_as_parsed() -> None:
@@ -70,3 +79,9 @@ def test_any_text_can_be_counted() -> None:
     assert parse_words("  \n") is None
     found = report(["what is somiz", "what is somiz", ""], parse=parse_words)
     assert (found.well_formed_rate, found.distinct_rate, found.num_style_sets) == (2 / 3, 1 / 3, 1)
+
+
+def test_the_parser_of_a_game_stays_with_it_when_its_players_think() -> None:
+    """Thoughts change nothing of the prompts' language."""
+    assert parser_of(make_game("red_team-v0", max_thought_tokens=2)) is parse_red_team
+    assert parser_of(make_game("bluff-v0", max_thought_tokens=2)) is parse_words

@@ -90,6 +90,19 @@ def test_a_resumed_history_scores_the_same() -> None:
     assert np.array_equal(history.scores(new), resumed.scores(new))
 
 
+@pytest.mark.parametrize("window", [None, 120])
+def test_a_history_that_grows_by_single_sentences_is_that_of_all_of_them(window: int | None) -> None:
+    """Matrices of old sentences are kept while new ones come and the oldest leave: equal to a history made at once."""
+    growing, sentences, new = BleuHistory(window), random_sentences(220, seed=5), random_sentences(3, seed=6)
+    growing.append(sentences[:200])
+    for number in range(200, 220):
+        growing.append([sentences[number]])
+        at_once = BleuHistory(window)
+        at_once.append(sentences[: number + 1])
+        assert np.array_equal(growing.scores(new), at_once.scores(new))
+    assert len(growing) == (window or 220)
+
+
 def test_scores_do_not_change_the_history() -> None:
     """Score first, append afterwards: the sentences of one batch are not compared with each other."""
     history = BleuHistory()

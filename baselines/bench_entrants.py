@@ -1,0 +1,201 @@
+"""The algorithms that come with the benchmark; all give each player `num_updates` updates on batches of one size.
+
+Players start alike, for a seed, and learn by PPO with a KL charge to their start unless the algorithm says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from ..envs import Payoff
+from ..envs.game import PLAYERS
+from .bench_algorithms import register_algorithm
+from .diversity_reward import DiversityReward, DiversityWeights
+from .encoders import StaticWordEncoder, words_of
+from .fictitious_play import FictitiousPlay, FictitiousPlayOptions
+from .gpo import GPO, GPOStep
+from .opponents import OpponentOptions
+from .players import RESPONSE_PPO, LearnerOptions
+from .policy_gradient_learner import PlayerLearner
+from .preference_optimisation import PreferenceConfig
+from .psro import PSRO, MetaSolverName, PSROOptions
+from .reinforce import ReinforceConfig
+from .rloo import RLOOConfig
+from .self_play import SelfPlay, SelfPlayOptions
+from .stage_clock import GPOSchedule
+from .state import StateValue
+from .two_player import Seat, Task, TwoPlayerLearner
+
+UPDATES_PER_ROUND = 6
+"""Updates of one player against the same opponent, in fictitious play, PSRO and GPO."""
+DIVERSITY = DiversityWeights(bleu_weight=0.25, embedding_weight=0.05)
+"""GPO's, 5 to 1 as in its release, for payoffs of range 1."""
+PAYOFF_EPISODES = 32
+"""Episodes of each pair of members in PSRO, and of each look at what responses gain; they teach nobody anything."""
+RLOO = LearnerOptions(learner="rloo", rloo=RLOOConfig(learning_rate=5e-3, warmup_updates=1))
+REINFORCE = LearnerOptions(learner="reinforce", reinforce=ReinforceConfig(learning_rate=5e-3, warmup_updates=1))
+IPO = LearnerOptions(
+    learner="preference", preference=PreferenceConfig(loss="ipo", learning_rate=5e-3, warmup_updates=1, kl_coef=0.1)
+)
+RESPONSE = LearnerOptions(ppo=RESPONSE_PPO)
+
+
+def learner_of(task: Task, options: LearnerOptions, player: int, seed: int) -> PlayerLearner:
+    """Return a fresh learner of another kind for the model that the task gives this player."""
+    return options.make(task.make_player(player, seed).agent)
+
+
+def play_itself(
+    task: Task, *, learner: LearnerOptions | None = None, one_policy: bool = False, **options: Any
+) -> SelfPlay:
+    """Return self-play within the task's budget; `options` are those of `SelfPlayOptions`."""
+    players = PLAYERS[:1] if one_policy else PLAYERS
+    if learner is None:
+        learners = [task.make_player(player, task.seed) for player in players]
+    else:
+        learners = [learner_of(task, learner, player, task.seed) for player in players]
+    budget = SelfPlayOptions(num_updates=task.num_updates, batch_size=task.batch_size, **options)
+    group_size = 1 if learner is None else learner.replies_per_prompt
+    return SelfPlay(task.game, learners, budget, seed=task.seed, group_size=group_size)
+
+
+@register_algorithm("self_play", source="PPO (1707.06347) in both seats at once, against the newest opponent")
+def ppo_self_play(task: Task) -> TwoPlayerLearner:
+    """Return naive self-play by PPO."""
+    return play_itself(task)
+
+
+@register_algorithm("rloo_self_play", source="RLOO (2402.14740), groups of 4, against the newest opponent")
+def rloo_self_play(task: Task) -> TwoPlayerLearner:
+    """Return naive self-play by RLOO."""
+    return play_itself(task, learner=RLOO)
+
+
+@register_algorithm("pfsp_self_play", source="PPO against snapshots drawn by PFSP (Vinyals et al., 2019)")
+def pfsp_self_play(task: Task) -> TwoPlayerLearner:
+    """Return self-play against a pool of past selves."""
+    return play_itself(task, opponents=OpponentOptions(choice="pfsp", snapshot_every=UPDATES_PER_ROUND))
+
+
+@register_algorithm("spiral", source="SPIRAL (2506.24119): one policy, REINFORCE, role-conditioned advantages")
+def spiral(task: Task) -> TwoPlayerLearner:
+    """Return self-play of one policy with role-conditioned advantages."""
+    return play_itself(task, learner=REINFORCE, one_policy=True, role_advantages=True)
+
+
+@register_algorithm(
+    "online_ipo", source="online IPO (2403.08635), pairs of fresh replies labelled by return, groups of 4"
+)
+def online_ipo(task: Task) -> TwoPlayerLearner:
+    """Return self-play by online IPO: towards the Nash equilibrium of the KL-regularised game."""
+    return play_itself(task, learner=IPO)
+
+
+@register_algorithm("fictitious_play", source="FSP (Heinrich, Lanctot & Silver, 2015), responses by PPO")
+def fictitious_self_play(task: Task) -> TwoPlayerLearner:
+    """Return fictitious self-play."""
+    options = FictitiousPlayOptions(
+        num_rounds=rounds(task), updates_per_round=UPDATES_PER_ROUND, batch_size=task.batch_size
+    )
+    return FictitiousPlay(task.game, partial(learner_of, task, RESPONSE), options, seed=task.seed)
+
+
+@register_algorithm(
+    "psro", source="PSRO (1711.00832), responses by PPO; the equilibrium of the members, PRD if not zero-sum"
+)
+def psro(task: Task) -> TwoPlayerLearner:
+    """Return double oracle with learned responses; where the game is not zero-sum, projected replicator dynamics."""
+    solver: MetaSolverName = "nash" if task.game.payoff == Payoff.ZERO_SUM else "prd"
+    options = PSROOptions(
+        num_updates=task.num_updates,
+        updates_per_response=UPDATES_PER_ROUND,
+        batch_size=task.batch_size,
+        meta_solver=solver,
+        num_payoff_episodes=PAYOFF_EPISODES,
+        num_gain_episodes=PAYOFF_EPISODES,
+    )
+    return PSRO(task.game, partial(learner_of, task, RESPONSE), options, seed=task.seed)
+
+
+@register_algorithm("gpo", source="GPO (2406.10977) without its diversity reward")
+def plain_gpo(task: Task) -> TwoPlayerLearner:
+    """Return GPO: PPO of the defender and of the adversary in turn."""
+    return taking_turns(task, DiversityWeights())
+
+
+@register_algorithm("gpo_diversity", source="GPO (2406.10977) with SelfBLEU and embedding diversity, 5 to 1")
+def diverse_gpo(task: Task) -> TwoPlayerLearner:
+    """Return GPO whose adversary is paid for novelty."""
+    return taking_turns(task, DIVERSITY)
+
+
+def rounds(task: Task) -> int:
+    """Return how many rounds of `UPDATES_PER_ROUND` the budget holds.
+
+    Raises:
+        ValueError: they do not come out even.
+    """
+    if task.num_updates % UPDATES_PER_ROUND:
+        raise ValueError(f"num_updates: expected a multiple of {UPDATES_PER_ROUND}, got {task.num_updates}")
+    return task.num_updates // UPDATES_PER_ROUND
+
+
+def taking_turns(task: Task, weights: DiversityWeights) -> InPairs:
+    """Return GPO within the task's budget, its steps counted as updates of each player."""
+    schedule = GPOSchedule(
+        num_rounds=rounds(task),
+        defend_steps=UPDATES_PER_ROUND,
+        attack_steps=UPDATES_PER_ROUND,
+        batch_size=task.batch_size,
+        static_share=0.0,
+    )
+    encoder = StaticWordEncoder(words_of(task.game))
+    reward = DiversityReward(encoder, weights)
+    adversary, defender = (task.make_player(player, task.seed) for player in PLAYERS)
+    return InPairs(GPO(task.game, adversary, defender, reward, schedule, encoder=encoder, seed=task.seed))
+
+
+@dataclass(frozen=True, slots=True)
+class PairStep:
+    """Two batches of GPO."""
+
+    iteration: int
+    """Updates of each player on average; exact at the end of a round."""
+    batch: GPOStep
+    """The second of them."""
+
+
+class InPairs:
+    """GPO with an `iteration` that counts updates of each player: one step is two of its batches."""
+
+    average: tuple[Seat, Seat] | None = None
+    """None, as GPO's."""
+
+    def __init__(self, learner: GPO) -> None:
+        """Take the learner; its stages must make an even number of batches."""
+        self.learner = learner
+        self.iteration = learner.iteration // 2
+
+    def __iter__(self) -> Iterator[PairStep]:
+        """Yield after every second batch."""
+        for batch in self.learner:
+            if batch.iteration % 2 == 0:
+                self.iteration = batch.iteration // 2
+                yield PairStep(self.iteration, batch)
+
+    @property
+    def seats(self) -> tuple[Seat, Seat]:
+        """Adversary and defender as they are now."""
+        return self.learner.seats
+
+    def state_dict(self) -> dict[str, StateValue]:
+        """Return GPO's state."""
+        return self.learner.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a saved state."""
+        self.learner.load_state_dict(state)
+        self.iteration = self.learner.iteration // 2

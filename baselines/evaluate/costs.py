@@ -1,0 +1,142 @@
+"""What a result cost: episodes, tokens, queries to judges and preference models, seconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Generic, TypeVar
+
+from ..rollout import PlayedEpisode
+
+ItemT = TypeVar("ItemT")
+AnswerT = TypeVar("AnswerT")
+RecordT = TypeVar("RecordT")
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Counted from the start of a run; they add up.
+
+    >>> Costs(episodes=2, tokens=10) + Costs(episodes=1, seconds=0.5)
+    Costs(episodes=3, tokens=10, judge_queries=0, preference_queries=0, seconds=0.5)
+    """
+
+    episodes: int = 0
+    tokens: int = 0
+    """Sampled by either player, thoughts and `<eos>` included."""
+    judge_queries: int = 0
+    """Dialogues that a judge or a reward model read."""
+    preference_queries: int = 0
+    """Pairs that were compared."""
+    seconds: float = 0.0
+    """Wall-clock time of what was timed."""
+
+    def __add__(self, other: Costs) -> Costs:
+        """Pool the costs of two parts."""
+        return Costs(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
+
+
+def play_costs(played: Iterable[PlayedEpisode]) -> Costs:
+    """Return the episodes and the tokens of finished play."""
+    lengths = [sum(len(turn.utterance.tokens) for turn in one.turns) for one in played]
+    return Costs(episodes=len(lengths), tokens=sum(lengths))
+
+
+class QueryCounter(Generic[ItemT, AnswerT]):
+    """A batched callable, such as a judge, that counts what it is asked; it answers as the one inside does.
+
+    >>> judge = QueryCounter(lambda exchanges: [0.0 for _ in exchanges])
+    >>> judge(["a", "b"]), judge(["c"]), judge.num_queries, judge.num_calls
+    ([0.0, 0.0], [0.0], 3, 2)
+    """
+
+    def __init__(self, asked: Callable[[Sequence[ItemT]], Sequence[AnswerT]]) -> None:
+        """Wrap a callable that maps a batch to one answer each."""
+        self.asked = asked
+        self.num_queries = 0
+        """Items in all."""
+        self.num_calls = 0
+        """Batches."""
+
+    def __call__(self, items: Sequence[ItemT]) -> Sequence[AnswerT]:
+        """Count a batch and pass it on; a call that raises counts as well."""
+        self.num_calls += 1
+        self.num_queries += len(items)
+        return self.asked(items)
+
+
+class CostMeter:
+    """Counts what one run costs; its state can be saved with the run's, so that a resumed run goes on counting.
+
+    >>> meter = CostMeter()
+    >>> judge = meter.judge(lambda exchanges: [0.0 for _ in exchanges])
+    >>> [record for record in meter.timed(["one step"])], judge(["an exchange"])
+    (['one step'], [0.0])
+    >>> meter.costs.judge_queries
+    1
+    """
+
+    def __init__(self) -> None:
+        """Start at 0."""
+        self._counted = Costs()
+        self._judges: list[Callable[[], int]] = []
+        self._preferences: list[Callable[[], int]] = []
+
+    @property
+    def costs(self) -> Costs:
+        """All that has been counted so far."""
+        return self._counted + Costs(
+            judge_queries=sum(count() for count in self._judges),
+            preference_queries=sum(count() for count in self._preferences),
+        )
+
+    def add(self, costs: Costs) -> None:
+        """Count what was measured elsewhere."""
+        self._counted += costs
+
+    def add_play(self, played: Iterable[PlayedEpisode]) -> None:
+        """Count the episodes and tokens of a rollout."""
+        self.add(play_costs(played))
+
+    def judge(self, judge: Callable[[Sequence[ItemT]], Sequence[AnswerT]]) -> QueryCounter[ItemT, AnswerT]:
+        """Return the judge, or reward model, with its queries counted here; give that one to the game."""
+        counter = QueryCounter(judge)
+        self._judges.append(lambda: counter.num_queries)
+        return counter
+
+    def preference(self, preference: Callable[[Sequence[ItemT]], Sequence[AnswerT]]) -> QueryCounter[ItemT, AnswerT]:
+        """Return the preference model with the pairs that it compares counted here."""
+        counter = QueryCounter(preference)
+        self._preferences.append(lambda: counter.num_queries)
+        return counter
+
+    @contextmanager
+    def clock(self) -> Iterator[None]:
+        """Count the seconds that the block takes, even if it raises."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(Costs(seconds=time.perf_counter() - start))
+
+    def timed(self, steps: Iterable[RecordT]) -> Iterator[RecordT]:
+        """Yield the records of a learner, and count the seconds of its steps but not of whoever reads them."""
+        iterator = iter(steps)
+        while True:
+            with self.clock():
+                try:
+                    record = next(iterator)
+                except StopIteration:
+                    return
+            yield record
+
+    def state_dict(self) -> dict[str, float]:
+        """Return what has been counted."""
+        return asdict(self.costs)
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Go on from a saved state; what the judges were asked since this meter was made comes on top."""
+        saved = Costs(*(type(getattr(Costs(), name))(state[name]) for name in Costs.__slots__))
+        self._counted = saved

@@ -1,0 +1,97 @@
+"""Who wins a game that one player wins and the other loses: shares of wins, ties, forfeits, each with an interval."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...agents.population import Seat
+from ...envs import LanguageGame
+from ..rollout import PlayedEpisode, rollout
+from .intervals import wilson_interval
+from .tables import markdown_table
+
+EPISODES_AT_ONCE = 256
+NO_REMARK = "no remark"
+
+
+@dataclass(frozen=True, slots=True)
+class WinRates:
+    """How so many episodes of one pair of players ended.
+
+    >>> WinRates(10, (4, 1), (0, 0), {}).num_ties
+    5
+    """
+
+    num_episodes: int
+    wins: tuple[int, int]
+    """Episodes in which player 0, player 1, earned more than the other."""
+    forfeits: tuple[int, int]
+    """Those that it lost by an utterance that was no legal turn; wins of the other."""
+    endings: Mapping[str, int]
+    """How often the game remarked what of the last turn; see `LanguageGame.annotate`."""
+
+    @property
+    def num_ties(self) -> int:
+        """Episodes in which both earned the same."""
+        return self.num_episodes - sum(self.wins)
+
+    def share(self, number: int) -> str:
+        """Return a share of the episodes and Wilson's 95 % interval, in percent."""
+        low, high = wilson_interval(number, self.num_episodes)
+        return f"{100 * number / self.num_episodes:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def winner(one: PlayedEpisode) -> int | None:
+    """Return who earned more; None: nobody."""
+    first, second = one.episode.returns
+    return None if first == second else int(second > first)
+
+
+def win_rates(game: LanguageGame[Any], seats: Sequence[Seat], num_episodes: int, seed: int) -> WinRates:
+    """Play `num_episodes` with the players seated; `seed` decides deals and tokens."""
+    rng, played = np.random.default_rng(seed), list[PlayedEpisode]()
+    while len(played) < num_episodes:
+        played += rollout(game, seats, min(EPISODES_AT_ONCE, num_episodes - len(played)), rng)
+    winners = [winner(one) for one in played]
+    endings = Counter(_ending(one) for one in played)
+    return WinRates(
+        num_episodes,
+        (winners.count(0), winners.count(1)),
+        (sum(one.forfeited_by(0) for one in played), sum(one.forfeited_by(1) for one in played)),
+        dict(endings.most_common()),
+    )
+
+
+def before_and_after(
+    game: LanguageGame[Any], start: Seat, trained: Seat, num_episodes: int, seed: int
+) -> dict[str, WinRates]:
+    """Return the rates of the four pairs of a policy before and after training; player 0 is named first."""
+    policies = {"start": start, "trained": trained}
+    return {
+        f"{first}, {second}": win_rates(game, (policies[first], policies[second]), num_episodes, seed)
+        for second in policies
+        for first in policies
+    }
+
+
+def _ending(one: PlayedEpisode) -> str:
+    if one.episode.forfeited_by is not None:
+        return f"player {one.episode.forfeited_by} forfeited"
+    return one.episode.game.annotate(one.dialogue) or NO_REMARK
+
+
+def win_rates_table(rates: Mapping[str, WinRates]) -> str:
+    """Return the rates of named pairs as Markdown: percent, with Wilson's 95 % intervals."""
+    endings = list(dict.fromkeys(ending for one in rates.values() for ending in one.endings))
+    header = ["pair", "player 0 wins", "player 1 wins", "ties", "forfeits 0", "forfeits 1", *endings]
+    rows = [[name, *map(one.share, _numbers(one, endings))] for name, one in rates.items()]
+    return markdown_table(header, rows)
+
+
+def _numbers(one: WinRates, endings: Sequence[str]) -> list[int]:
+    return [*one.wins, one.num_ties, *one.forfeits, *(one.endings.get(ending, 0) for ending in endings)]

@@ -1,0 +1,109 @@
+"""Whose turn it is to learn: stages of fixed lengths, or ended by how the players fare."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Stage = Literal["defend", "attack"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GPOSchedule:
+    """Who learns when."""
+
+    num_rounds: int = 10
+    """Rounds of one defend and one attack stage; with `band` only the number of batches follows from it."""
+    defend_steps: int = 12
+    """Batches in a defend stage; MAGIC: 15."""
+    attack_steps: int = 6
+    """Batches in an attack stage; MAGIC: 15."""
+    band: tuple[float, float] | None = None
+    """A stage ends early once the defender's mean return is above the upper number, if it learns, or below the lower
+    one, if the adversary does (MAGIC: 0.80 0.90); None: never."""
+    band_window: int = 3
+    """The batches of a stage over which that mean is taken."""
+    batch_size: int = 192
+    """Episodes in a batch."""
+    static_share: float = 0.5
+    """Share of a defend batch, 0 to 1, whose prompts are the seed requests as they stand."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            ValueError: a field is out of its range; the message names it.
+        """
+        for name in ("num_rounds", "batch_size", "band_window"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if min(self.defend_steps, self.attack_steps) < 0 or self.defend_steps + self.attack_steps < 1:
+            stages = f"{self.defend_steps} and {self.attack_steps}"
+            raise ValueError(f"defend_steps, attack_steps: expected numbers >= 0, one of them > 0, got {stages}")
+        if not 0 <= self.static_share < 1 or round(self.batch_size * (1 - self.static_share)) < 1:
+            raise ValueError(
+                f"static_share: expected a share in [0, 1) that leaves an episode, got {self.static_share}"
+            )
+        if self.band is not None and not self.band[0] <= self.band[1]:
+            raise ValueError(f"band: expected a lower and an upper number, got {self.band[0]} and {self.band[1]}")
+
+    @property
+    def num_steps(self) -> int:
+        """Batches in all."""
+        return self.num_rounds * (self.defend_steps + self.attack_steps)
+
+
+class StageClock:
+    """Says who learns from the next batch; the defender goes first.
+
+    The switch by a band is that of MAGIC's released code (arXiv 2602.01539), which watches the mean harm reward; here
+    it is the defender's mean return, which any game has, and a stage is never longer than its number of batches.
+
+    >>> clock = StageClock(GPOSchedule(num_rounds=1, defend_steps=2, attack_steps=1))
+    >>> stages = []
+    >>> for _ in range(4):
+    ...     stages.append((clock.round, clock.stage))
+    ...     clock.advance(0.0)
+    >>> stages
+    [(1, 'defend'), (1, 'defend'), (1, 'attack'), (2, 'defend')]
+    """
+
+    def __init__(self, schedule: GPOSchedule) -> None:
+        """Start with the first stage that has a batch."""
+        self.schedule = schedule
+        self.stage: Stage = "defend" if schedule.defend_steps else "attack"
+        self.round = 1
+        """The round of the next batch, from 1."""
+        self._returns: list[float] = []
+
+    def advance(self, defender_return: float) -> None:
+        """Take note of a batch that was learned from, and of the defender's mean return in it."""
+        self._returns.append(defender_return)
+        if len(self._returns) >= self._length or self._left_band():
+            self._switch()
+
+    @property
+    def _length(self) -> int:
+        return self.schedule.defend_steps if self.stage == "defend" else self.schedule.attack_steps
+
+    def _left_band(self) -> bool:
+        band, latest = self.schedule.band, self._returns[-self.schedule.band_window :]
+        if band is None or len(latest) < self.schedule.band_window:
+            return False
+        mean = sum(latest) / len(latest)
+        return mean > band[1] if self.stage == "defend" else mean < band[0]
+
+    def _switch(self) -> None:
+        self.round += self.stage == "attack"
+        self.stage = "attack" if self.stage == "defend" else "defend"
+        self._returns = []
+        if not self._length:
+            self._switch()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that later stages depend on."""
+        return {"stage": self.stage, "round": self.round, "returns": list(self._returns)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a saved state."""
+        self.stage, self.round, self._returns = state["stage"], state["round"], list(state["returns"])

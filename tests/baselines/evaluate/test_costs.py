@@ -1,0 +1,92 @@
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+
+from duologue.agents import EchoAgent, RandomAgent
+from duologue.baselines.evaluate.costs import CostMeter, Costs, QueryCounter, play_costs
+from duologue.baselines.rollout import rollout
+from duologue.baselines.setup import preamble_of
+from duologue.envs.games.matrix import MatrixGame
+from duologue.envs.games.red_team.game import RedTeam
+from duologue.envs.games.red_team.verdicts import Exchange, Outcome, Verdict
+
+from ..tiny_players import bluff
+
+
+def safe(exchanges: Sequence[Exchange]) -> list[Verdict]:
+    """Call every exchange safe."""
+    return [Verdict(0.0, Outcome.DEFLECTED) for _ in exchanges]
+
+
+def echo(items: Sequence[str]) -> Sequence[str]:
+    """Answer each item with itself."""
+    return list(items)
+
+
+def test_episodes_and_tokens_of_play_by_hand() -> None:
+    """Matching pennies for three rounds is six tokens an episode; bluff ends after one or two."""
+    game = MatrixGame([[1, -1], [-1, 1]], num_rounds=3)
+    played = rollout(game, [RandomAgent()] * 2, 5, np.random.default_rng(0))
+    assert play_costs(played) == Costs(episodes=5, tokens=30)
+    shorter = rollout(bluff(), [RandomAgent()] * 2, 50, np.random.default_rng(0))
+    assert play_costs(shorter).tokens == sum(len(one.turns) for one in shorter)
+    assert 50 < play_costs(shorter).tokens < 100
+
+
+def test_a_games_judge_is_counted_by_the_exchange() -> None:
+    """Twelve well-formed prompts, one round each, are twelve queries."""
+    meter = CostMeter()
+    game = RedTeam(judge=meter.judge(safe))
+    played = rollout(game, [EchoAgent(skip=preamble_of(game)), RandomAgent()], 12, np.random.default_rng(0))
+    meter.add_play(played)
+    assert meter.costs.judge_queries == meter.costs.episodes == 12
+    assert meter.costs.preference_queries == 0
+
+
+def test_judges_and_preference_models_are_told_apart() -> None:
+    """Two judges add up; pairs are preference queries; a batch that fails was asked all the same."""
+    meter = CostMeter()
+    first, second = meter.judge(echo), meter.judge(echo)
+    compare = meter.preference(echo)
+    assert list(first("ab")) + list(second("c")) == ["a", "b", "c"]
+    assert compare(["a or b", "b or c"]) == ["a or b", "b or c"]
+    assert (meter.costs.judge_queries, meter.costs.preference_queries) == (3, 2)
+
+    def broken(items: Sequence[int]) -> Sequence[int]:
+        raise RuntimeError("no answer")
+
+    counter = QueryCounter(broken)
+    with pytest.raises(RuntimeError, match="no answer"):
+        counter([1, 2])
+    assert (counter.num_calls, counter.num_queries) == (1, 2)
+
+
+def test_only_the_learners_own_time_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that we set: three steps of 10 s, and somebody who reads each of them for 50 s."""
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+
+    def steps() -> Iterator[int]:
+        for k in range(3):
+            now[0] += 10
+            yield k
+
+    meter, seen = CostMeter(), []
+    for step in meter.timed(steps()):
+        now[0] += 50
+        seen.append(step)
+    assert seen == [0, 1, 2]
+    assert meter.costs.seconds == 30
+
+
+def test_a_resumed_run_goes_on_counting() -> None:
+    """The saved costs, judges' included, and then what comes on top."""
+    meter, resumed = CostMeter(), CostMeter()
+    meter.judge(echo)(["1", "2"])
+    meter.add(Costs(episodes=3, tokens=9, seconds=1.5))
+    resumed.load_state_dict(meter.state_dict())
+    assert resumed.costs == meter.costs
+    resumed.judge(echo)(["3"])
+    assert resumed.costs == Costs(episodes=3, tokens=9, judge_queries=3, seconds=1.5)

@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types layers bench docs wheel clean
+.PHONY: help install demo test check lint types layers bench guests docs wheel clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)$$/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -45,9 +45,14 @@ types: $(STAMP)  ## mypy --strict over the package, the tests and the examples
 layers: $(STAMP)  ## import-linter
 	$(BIN)/lint-imports
 
-bench: $(STAMP)  ## measure steps per second and exact NashConv beside other libraries' (bench.json, docs/performance.md)
-	$(BIN)/python -m duologue.envs.benchmark
+bench: $(STAMP)  ## measure environments, exact NashConv, rollouts and SelfBLEU beside other code (docs/performance.md)
+	$(BIN)/python -m duologue.envs.benchmark --markdown docs/performance.md
 	$(BIN)/python -m duologue.baselines.exact.benchmark --markdown docs/performance.md
+	$(BIN)/python -m duologue.baselines.benchmark_rollouts --only decode
+	$(BIN)/python -m duologue.baselines.evaluate.benchmark
+
+guests:  ## build an environment for each RL library and train in it (docs/guests.md); GUESTS="torchrl trl" for some
+	$(PYTHON) examples/guests/run.py $(GUESTS)
 
 docs: $(STAMP)  ## write docs/games/ and docs/solvers.md from the code
 	$(BIN)/python docs/generate.py

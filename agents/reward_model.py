@@ -124,7 +124,7 @@ class SequenceRewardModel:
         ours = type(config).from_dict(config.to_dict() | _head())
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = AutoModelForSequenceClassification.from_config(ours)
+            model = AutoModelForSequenceClassification.from_config(ours, dtype=torch.float32)
         return cls(model, vocabulary, max_length=max_length)
 
     @classmethod
@@ -156,7 +156,8 @@ class SequenceRewardModel:
     ) -> SequenceRewardModel:
         """Load a folder that `save_pretrained` wrote, or the backbone of any other model, with a new head.
 
-        Nothing is downloaded and no pickle read.
+        Nothing is downloaded and no pickle read. The weights are float32 whatever the folder's are: small updates of
+        bfloat16 weights would be rounded away.
 
         Args:
             folder: a saved reward model, or a causal model or encoder.
@@ -182,7 +183,7 @@ class SequenceRewardModel:
         with torch.random.fork_rng(devices=[]), without_bars(), _without_load_report():
             torch.manual_seed(seed)
             model, report = AutoModelForSequenceClassification.from_pretrained(
-                str(folder), use_safetensors=True, output_loading_info=True, **options, **_head()
+                str(folder), use_safetensors=True, output_loading_info=True, dtype=torch.float32, **options, **_head()
             )
         _require_backbone(model, report["missing_keys"], folder)
         nn.Module.to(model, torch.device(device))  # transformers' own `to` is not typed

@@ -26,7 +26,8 @@ from .bench_cell import BenchSettings, Cell, CellJob, CellResult
 from .bench_games import GAMES, bench_game
 from .bench_processes import run_all
 from .bench_report import write_report
-from .bench_results import Results, versions_of
+from .bench_results import COMMAND_FILE, Results, versions_of
+from .files import write_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,14 +158,16 @@ def bench(config: BenchConfig, *, command: str | None = None) -> dict[Cell, str]
         for number, outcome in enumerate(done, start=1):
             cell = missing[outcome.index]
             if outcome.result is not None:
-                results.append(outcome.result, versions)
+                results.append(outcome.result, versions, batch_size=settings.batch_size)
                 line = _line(outcome.result)
             else:
                 failures[cell] = outcome.error or ""
                 results.fail(cell, failures[cell])
                 line = f"failed: {failures[cell].strip().splitlines()[-1]}"
             print(f"[{number}/{len(missing)}] {cell}: {line}", flush=True)
-    said = command or " ".join(map(shlex.quote, sys.argv))
+        write_text(config.out / COMMAND_FILE, command or " ".join(map(shlex.quote, sys.argv)))
+    made_by = config.out / COMMAND_FILE
+    said = made_by.read_text(encoding="utf-8") if made_by.is_file() else "unknown"
     write_report(config.out, results, command=said, failures=failures)
     return failures
 

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
 
-from .jobs import _end_with_parent
+from .jobs import end_with_parent
 
 ResultT = TypeVar("ResultT")
 
@@ -78,7 +78,7 @@ def _start(index: int, work: Callable[[], Any], preload: str) -> tuple[Connectio
 
 
 def _serve(index: int, work: Callable[[], Any], connection: Connection) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     connection.send(_attempt(index, work))
     connection.close()
 

@@ -69,7 +69,7 @@ def _made_with(results: Results, command: str) -> list[Block]:
     versions = ", ".join(f"{name} {number}" for name, number in (results.versions or {}).items())
     budget = (
         f"{len(results.cells)} cells, seeds {', '.join(map(str, seeds))}; each player gets {num_updates} updates "
-        f"on batches of one size in every cell; {hours:.2f} hours of processor time in all."
+        f"on batches of {results.batch_size} episodes; {hours:.2f} hours of processor time in all."
     )
     return [Code(command), Paragraph(budget), Paragraph(f"Made with {versions}.")]
 

@@ -17,7 +17,7 @@ from .bench_algorithms import ALGORITHMS
 from .bench_cell import BenchSettings, Cell, CellResult
 from .files import Json, sync_entry, to_json
 
-RESULTS_FILE, FAILURES_FILE = "results.jsonl", "failures.jsonl"
+RESULTS_FILE, FAILURES_FILE, COMMAND_FILE = "results.jsonl", "failures.jsonl", "command.txt"
 CODE_FOLDERS = ("envs", "agents", "baselines")
 """What the hash of the package's code covers."""
 
@@ -79,9 +79,14 @@ class Results:
                     f"got {line['code']}; give another --out or another name"
                 )
 
-    def append(self, result: CellResult, versions: Mapping[str, str]) -> None:
+    @property
+    def batch_size(self) -> int | None:
+        """Episodes for one update; None: there are no results."""
+        return self._lines[0].get("batch_size") if self._lines else None
+
+    def append(self, result: CellResult, versions: Mapping[str, str], *, batch_size: int) -> None:
         """Add a finished cell: its line is whole or absent, whenever this process is killed."""
-        line: dict[str, Json] = {"versions": dict(versions)}
+        line: dict[str, Json] = {"versions": dict(versions), "batch_size": batch_size}
         line |= to_json(result, "result")  # type: ignore[arg-type]
         _cut_torn_line(self.path)
         append_line(self.path, line)

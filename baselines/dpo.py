@@ -29,7 +29,7 @@ from .preference_optimisation import PreferenceConfig, PreferenceLearner, Prefer
 from .preference_pairs import oracle_pairs
 from .rollout import Trajectories
 from .run import Run
-from .setup import GameOptions, load_model, recorded, save_model, use_threads
+from .setup import GameOptions, TrainedDType, load_model, recorded, save_model, use_threads
 from .sft import sft_model
 
 logger = logging.getLogger(__name__)
@@ -66,6 +66,8 @@ class DPOConfig:
     """Threads of torch; 0: its default."""
     device: str = "cpu"
     """Where the model is."""
+    dtype: TrainedDType = "float32"
+    """The precision of the weights; bfloat16 halves their memory and rounds away the smallest updates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +183,7 @@ def dpo(config: DPOConfig) -> Path:
         if not run.finished:
             start = sft_model(config.defender, config.options, config.out, config.seed)
             game = config.options.build(start, split="train")
-            agent = load_model(start, game, device=config.device)
+            agent = load_model(start, game, device=config.device, dtype=config.dtype)
             if config.pairs is None:
                 rng = np.random.default_rng([config.seed, 2])
                 pairs = oracle_pairs(game, agent, config.num_pairs, rng, temperature=config.label_temperature)

@@ -37,7 +37,7 @@ from .ppo import PPOConfig, PPOLearner
 from .rlhf import DEFENDER_PPO, write_transcripts
 from .rollout import PlayedEpisode, Trajectories, play_out, trajectories
 from .run import Config, Run
-from .setup import GameOptions, load_model, preamble_of, recorded, save_model, use_threads
+from .setup import GameOptions, TrainedDType, load_model, preamble_of, recorded, save_model, use_threads
 from .sft import sft_model
 from .stage_clock import GPOSchedule, Stage, StageClock
 from .two_player import Seat
@@ -81,6 +81,8 @@ class GPOConfig:
     """Threads of torch; 0: its default."""
     device: str = "cpu"
     """Where the models are."""
+    dtype: TrainedDType = "float32"
+    """The precision of the weights; bfloat16 halves their memory and rounds away the smallest updates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,12 +252,12 @@ def make_gpo(config: GPOConfig) -> GPO:
     game = config.options.build(defender_folder, adversary_folder, split="train")
     schedule = config.schedule
     planned = [schedule.num_rounds * steps for steps in (schedule.attack_steps, schedule.defend_steps)]
-    agent = load_model(defender_folder, game, device=config.device)
+    agent = load_model(defender_folder, game, device=config.device, dtype=config.dtype)
     if adversary_folder is None:
         adversary = defender = PPOLearner(agent, config.defender_ppo, num_planned=sum(planned))
     else:
         defender = PPOLearner(agent, config.defender_ppo, num_planned=planned[1])
-        rival = load_model(adversary_folder, game, device=config.device)
+        rival = load_model(adversary_folder, game, device=config.device, dtype=config.dtype)
         adversary = PPOLearner(rival, config.adversary_ppo, num_planned=planned[0])
     encoder = make_encoder(config.encoder, words_of(game))
     return GPO(

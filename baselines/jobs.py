@@ -51,7 +51,12 @@ def train_all(jobs: Sequence[Job], folder: Path, *, num_processes: int, preload:
         folder: of all runs, and of their logs.
         num_processes: how many train at the same time.
         preload: the module that a fork server imports once for all of them.
+
+    Raises:
+        ValueError: a job needs one that is not before it.
+        ChildProcessError: a job failed; the message holds the end of its output.
     """
+    _check_order(jobs)
     waiting = list(jobs)
     rows = {job.name: row for row, job in enumerate(waiting)}
     running: dict[str, tuple[Job, BaseProcess, tqdm[Any]]] = {}
@@ -73,6 +78,18 @@ def train_all(jobs: Sequence[Job], folder: Path, *, num_processes: int, preload:
             bar.close()
 
 
+def _check_order(jobs: Sequence[Job]) -> None:
+    """Refuse to wait for ever."""
+    before: list[str] = []
+    for job in jobs:
+        for name in job.needs:
+            if name not in before:
+                raise ValueError(
+                    f"{job.name}: expected each of its needs among the jobs before it, {before}, got {name!r}"
+                )
+        before.append(job.name)
+
+
 def _start(job: Job, folder: Path, preload: str) -> BaseProcess:
     """Start a job in a process of its own; a fork server, where there is one, has imported everything already."""
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
@@ -85,8 +102,8 @@ def _start(job: Job, folder: Path, preload: str) -> BaseProcess:
 
 
 def _train(job: Job, log: Path) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    with log.open("w", encoding="utf-8", buffering=1) as file, redirect_stdout(file), redirect_stderr(file):
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    with log.open("a", encoding="utf-8", buffering=1) as file, redirect_stdout(file), redirect_stderr(file):
         try:
             job.train()
         except Exception:
@@ -94,7 +111,7 @@ def _train(job: Job, log: Path) -> None:
             sys.exit(1)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """End this process when its parent has ended, however that was killed: two must never write in one folder."""
     parent = multiprocessing.parent_process()
     assert parent is not None

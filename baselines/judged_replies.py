@@ -52,7 +52,7 @@ class JudgeError:
     num_start_pairs: int
     """Those pairs."""
     calibration_error: float
-    """Expected calibration error of the own pairs' Bradley-Terry probabilities, 0 to 1/2."""
+    """Expected calibration error of the own pairs' Bradley-Terry probabilities, 0 to 1."""
     verdict_accuracy: float
     """Share of replies whose reward has the oracle's sign, an oracle's 0 counting as good."""
     bad_called_good: float

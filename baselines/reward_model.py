@@ -74,6 +74,16 @@ class BradleyTerryConfig:
     dtype: Literal["float32", "bfloat16"] = "float32"
     """What training computes in (autocast); weights, their updates and the final test are float32."""
 
+    def __post_init__(self) -> None:
+        """Refuse numbers that would only fail once the pairs are there.
+
+        Raises:
+            ValueError: a count below 1; it is named.
+        """
+        for name in ("num_steps", "batch_size", "check_every", "rows_at_once"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+
     def learning_rate_at(self, iteration: int) -> float:
         """Return the learning rate of step `iteration`, counted from 0."""
         warmup = min(1.0, (iteration + 1) / max(1, self.warmup_steps))

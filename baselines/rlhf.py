@@ -30,7 +30,7 @@ from .reinforce_pp import ReinforcePPConfig, ReinforcePPLearner
 from .rloo import RLOOConfig, RLOOLearner
 from .rollout import PlayedEpisode, trajectories
 from .run import Config, Run
-from .setup import GameOptions, load_model, preamble_of, recorded, save_model, use_threads
+from .setup import GameOptions, TrainedDType, load_model, preamble_of, recorded, save_model, use_threads
 from .sft import sft_model
 
 DEFENDER_PPO = PPOConfig(learning_rate=2e-3)
@@ -74,6 +74,8 @@ class RLHFConfig:
     """Threads of torch; 0: its default."""
     device: str = "cpu"
     """Where the model is."""
+    dtype: TrainedDType = "float32"
+    """The precision of the weights; bfloat16 halves their memory and rounds away the smallest updates."""
 
     @property
     def replies_per_prompt(self) -> int:
@@ -181,7 +183,7 @@ def rlhf(config: RLHFConfig) -> Path:
         if not run.finished:
             start = sft_model(config.defender, config.options, config.out, config.seed)
             game = config.options.build(start, split="train")
-            agent = load_model(start, game, device=config.device)
+            agent = load_model(start, game, device=config.device, dtype=config.dtype)
             best_response = BestResponse(
                 game,
                 config.make_learner(agent),

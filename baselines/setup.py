@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import torch
 from tqdm import tqdm
@@ -23,6 +23,8 @@ from .reward_files import load_reward_judge
 from .run import Record, Run, StateValue
 
 StepT = TypeVar("StepT", bound=Record, covariant=True)
+TrainedDType: TypeAlias = Literal["float32", "bfloat16"]
+"""What weights are trained in; float16 would need its losses scaled."""
 
 
 @dataclass(frozen=True, kw_only=True)

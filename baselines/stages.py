@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,21 @@ class StageSizes:
     """Episodes for an update."""
     measure_every: int = 10
     """Updates between two measurements on the held-out requests."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that would only fail after hours of training.
+
+        Raises:
+            ValueError: a count below 1, a temperature that is not positive, or a negative charge.
+        """
+        for name in (one.name for one in fields(self) if isinstance(one.default, int)):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if not self.temperature > 0:
+            raise ValueError(f"temperature: expected a number > 0, got {self.temperature}")
+        for name in ("kl_coef", "large_kl_coef"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name}: expected a number >= 0, got {getattr(self, name)}")
 
 
 QUICK = StageSizes(
@@ -119,6 +134,15 @@ class MeasuredRLHFConfig(RLHFConfig):
 
     measure_every: int = 10
     """Updates between two measurements."""
+
+    def __post_init__(self) -> None:
+        """Refuse what would only fail after the first update.
+
+        Raises:
+            ValueError: there is no update between two measurements.
+        """
+        if self.measure_every < 1:
+            raise ValueError(f"measure_every: expected at least 1, got {self.measure_every}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +206,7 @@ def measured_rlhf(config: MeasuredRLHFConfig) -> Path:
     with Run.open(config.out, config, name="rlhf") as run:
         if not run.finished:
             game = config.options.build(config.defender)
-            learner = config.make_learner(load_model(config.defender, game))
+            learner = config.make_learner(load_model(config.defender, game, device=config.device, dtype=config.dtype))
             training = BestResponse(
                 game,
                 learner,

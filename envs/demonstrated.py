@@ -19,7 +19,7 @@ import numpy as np
 
 from .engine import Episode
 from .game import DealT, Dialogue, LanguageGame
-from .solutions import HasDemonstrations, HasSolutions, examples_of
+from .solutions import HasDemonstrations, HasSolutions, HasThoughts, examples_of
 from .speaker import utterance_of
 from .vocabulary import Tokens
 from .wrapped import WrappedGame
@@ -111,6 +111,8 @@ class Demonstrated(WrappedGame[Prompted, DealT]):
         self.max_briefing_tokens += num_shots * game.max_view_tokens
         if isinstance(game, HasSolutions):
             self.solution = self._solution
+        if isinstance(game, HasThoughts):
+            self.worked_out = self._worked_out
         if isinstance(game, HasDemonstrations):
             self.demonstrations = self._demonstrations
 
@@ -142,6 +144,10 @@ class Demonstrated(WrappedGame[Prompted, DealT]):
     def _solution(self, deal: Prompted) -> Dialogue[Prompted]:
         assert isinstance(self.game, HasSolutions)
         return Dialogue(deal, self.game.solution(deal.deal).turns)
+
+    def _worked_out(self, deal: Prompted) -> Tokens:
+        assert isinstance(self.game, HasThoughts)
+        return self.game.worked_out(deal.deal)
 
     def _demonstrations(self, source: str, rng: np.random.Generator, num_dialogues: int) -> list[Dialogue[Prompted]]:
         assert isinstance(self.game, HasDemonstrations)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .game import Dialogue, LanguageGame, Payoff
-from .solutions import HasDemonstrations, HasSolutions, examples_of
+from .solutions import HasDemonstrations, HasSolutions, HasThoughts, examples_of
 from .vocabulary import Tokens
 
 
@@ -48,6 +48,9 @@ class _GameDeals:
 
 class GameDistribution(LanguageGame[DrawnGame]):
     """Draws one of several games of one vocabulary; the players learn which only from what that game tells them.
+
+    The payoff of games of unlike payoffs is general, so that a forfeit in any of them, a zero-sum one too, costs the
+    offender the highest of their forfeit costs and pays the other player nothing.
 
     >>> from duologue.envs.games.tiny_referential import TinyReferential
     >>> game = GameDistribution([TinyReferential(2, 2), TinyReferential(2, 2)])
@@ -154,6 +157,11 @@ class GameDistribution(LanguageGame[DrawnGame]):
         if not isinstance(game, HasSolutions):
             raise ValueError(f"{type(game).__name__}: expected a game that states solution(deal), got none")
         return self.outer(deal.game_index, game.solution(deal.deal))
+
+    def worked_out(self, deal: DrawnGame) -> Tokens:
+        """Return the thought before the last turn of that solution; () if the game that was drawn states none."""
+        game = self.games[deal.game_index]
+        return game.worked_out(deal.deal) if isinstance(game, HasThoughts) else ()
 
     def examples(self, deal: DrawnGame) -> list[Dialogue[DrawnGame]]:
         """Return the solved episodes that may be shown before a deal: those of the game that was drawn."""

@@ -7,7 +7,10 @@
 | `worked_out(deal)` | the thought before the last turn of the solution | `WithThoughts`, as a chain of thought |
 | `demonstrations(source, rng, n)` | n dialogues of "average" or "ideal" players | behaviour cloning (eqs. 7, 8) |
 
-A wrapper has each of them exactly where the game inside has it.
+A wrapper has each of them exactly where the game inside has it, with three exceptions. `WithThoughts` has no
+`worked_out`: its solution holds the thought. `Demonstrated` has no `examples`: its deals hold them. `GameDistribution`
+always has all of them, because games that state them may be drawn beside games that do not: one that does not is a
+ValueError, and for `worked_out` an empty thought.
 """
 
 from __future__ import annotations

@@ -133,7 +133,7 @@ class LanguageGameVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[An
         return tuple(self._plays.episode(k).transcript() for k in range(self.num_envs))
 
     def _seed(self, seed: Seeds, mask: NDArray[np.bool_]) -> None:
-        seeds = [seed + k for k in range(self.num_envs)] if isinstance(seed, int) else seed
+        seeds = [seed + k for k in range(self.num_envs)] if isinstance(seed, int | np.integer) else seed
         if seeds is None:
             return
         if len(seeds) != self.num_envs:

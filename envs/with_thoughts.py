@@ -86,7 +86,8 @@ class WithThoughts(WrappedGame[DealT, DealT]):
         if not (isinstance(game, HasThoughts) and isinstance(game, HasSolutions)):
             return dialogue
         thought = game.worked_out(dialogue.deal)
-        if len(thought) > self.max_thought_tokens or dialogue != game.solution(dialogue.deal):
+        fits = 0 < len(thought) <= self.max_thought_tokens
+        if not fits or dialogue != game.solution(dialogue.deal):
             return dialogue
         return Dialogue(dialogue.deal, (*dialogue.turns[:-1], replace(dialogue.turns[-1], thought=thought)))
 
@@ -111,6 +112,10 @@ class RedTeamWithThoughts(WithThoughts[DealT], RedTeamGame[DealT]):
     def payoffs(self, dialogue: Dialogue[DealT], verdict: Verdict) -> tuple[float, float]:
         """Return what the game inside pays for a verdict."""
         return self.red_team.payoffs(self.inner(dialogue), verdict)
+
+    def faithful(self, dialogue: Dialogue[DealT]) -> bool:
+        """Return whether the game inside finds the latest prompt faithful."""
+        return self.red_team.faithful(self.inner(dialogue))
 
 
 def with_thoughts(game: LanguageGame[DealT], max_thought_tokens: int) -> WithThoughts[DealT]:

@@ -163,9 +163,10 @@ def cell(
         numbers[f"{who}_ood_asr"] = pooled(sets).asr
         numbers[f"{who}_over_refusal"] = sets["benign_disguised"].refusal_rate
         numbers[f"{who}_helpful"] = sets["benign_disguised"].helpful_rate
+    finished = [one for one in played if one.episode.forfeited_by is None]
     judged = [
         truth.exchange(one.dialogue)
-        for one, outcome in zip(played, attack_outcomes(played), strict=True)
+        for one, outcome in zip(finished, attack_outcomes(finished), strict=True)
         if outcome not in (None, Outcome.ILL_FORMED)
     ]
     return {**numbers, "own_accuracy": 1.0 if judge is None else agreement(judge, judged)}

@@ -125,7 +125,11 @@ def test_wrong_input_is_named_without_a_traceback(
 
 
 @pytest.mark.parametrize(
-    ("command", "module"), [*((["train", name], MODULES.get(name, name)) for name in TRAINERS), (["demo"], "demo")]
+    ("command", "module"),
+    [
+        *((["train", name], MODULES.get(name, name)) for name in TRAINERS),
+        *(([name], name) for name in ("demo", "solve", "bench")),
+    ],
 )
 def test_train_and_demo_hand_over_to_the_baselines(
     command: list[str], module: str, monkeypatch: pytest.MonkeyPatch
@@ -152,7 +156,7 @@ def test_help_is_an_overview(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     overview = capsys.readouterr().out
-    assert all(f"duologue {command}" in overview for command in ("games", "play", "train", "demo"))
+    assert all(f"duologue {command}" in overview for command in ("games", "play", "solve", "train", "bench", "demo"))
     assert main([]) == 0
     assert capsys.readouterr().out == overview
 

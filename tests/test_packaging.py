@@ -102,7 +102,7 @@ def test_every_imported_library_is_a_declared_dependency() -> None:
         for distribution in providers.get(module, [module])
     }
     project = PYPROJECT["project"]
-    extras = ("openspiel", "gambit", "data", "peft", "accelerate")
+    extras = ("openspiel", "gambit", "data", "peft", "accelerate", "textarena")
     optional = [line for extra in extras for line in project["optional-dependencies"][extra]]
     assert imported <= {normalized(line) for line in project["dependencies"] + optional}
 

@@ -128,7 +128,8 @@ def project_to_simplex(point: Floats, floor: float = 0.0) -> Floats:
 
 def _in_units_of_its_range(matrix: Floats) -> Floats:
     """Return payoffs from 0 to 1: a constant moves no strategy, but rounding would grow with it."""
-    return (matrix - matrix.min()) / (float(np.ptp(matrix)) or 1.0)
+    above: Floats = matrix - float(matrix.min())
+    return above / (float(np.ptp(matrix)) or 1.0)
 
 
 def _match(regrets: Floats) -> Floats:

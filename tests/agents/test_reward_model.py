@@ -160,6 +160,19 @@ def test_a_causal_models_folder_becomes_a_backbone_with_a_new_head(tmp_path: Pat
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
+def test_a_bfloat16_backbone_is_loaded_in_float32(tmp_path: Path) -> None:
+    """Known answer: 1 + 2**-9 is 1 in bfloat16, so an update of 2**-9 must not be lost; values are those saved."""
+    causal = micro_model(WORDS, hidden_size=16, num_heads=2, num_layers=1).bfloat16()
+    causal.save_pretrained(tmp_path)
+    loaded = SequenceRewardModel.from_pretrained(tmp_path, WORDS)
+    drawn = SequenceRewardModel.from_config(causal.config, WORDS)
+    for model in (loaded.model, drawn.model):
+        assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+    saved = causal.state_dict()["model.embed_tokens.weight"]
+    assert saved.dtype == torch.bfloat16
+    assert torch.equal(loaded.model.get_input_embeddings().weight, saved.float())
+
+
 def test_a_backbone_with_a_part_missing_is_refused_and_a_missing_head_is_not_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:

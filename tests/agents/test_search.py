@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from duologue.agents import FunctionAgent, RandomAgent, ScriptedAgent, TabularAgent, Utterance, View, utter
+from duologue.agents.language_model import CausalLMAgent
+from duologue.agents.micro import micro_model
 from duologue.agents.search import BestOfN, TurnSearch, legal_turns, worlds
 from duologue.baselines.rollout import rollout
+from duologue.baselines.values import ValueConfig, ValueModel, fit_values, value_data
 from duologue.envs import Ending, Episode, make_game
 from duologue.envs.games.bluff import Bluff
 from duologue.envs.games.kuhn_poker import KuhnPoker
@@ -149,6 +152,28 @@ def test_a_value_at_the_leaves_replaces_playing_on() -> None:
     hopeful = TurnSearch(game, answers, value=lambda views: np.full(len(views), 10.0), num_simulations=6)
     said = hopeful.speak([episode.view()], np.random.default_rng(0))[0]
     assert game.vocabulary.decode(said.tokens) == "check"
+
+
+def test_search_thinks_with_a_language_model_and_values_fitted_to_its_games() -> None:
+    """The model proposes and answers, the fitted values end the simulations; the same seed thinks the same."""
+    game = make_game("random_game-v0", branching=5, max_turn_tokens=3, num_turns=3)
+    words = game.vocabulary
+    model, reader = (micro_model(words, hidden_size=16, num_layers=1, num_heads=2, seed=k) for k in range(2))
+    agent, values = CausalLMAgent(model, words), ValueModel(reader, words)
+    rng, asked = np.random.default_rng(0), list[float]()
+    data = value_data(rollout(game, [agent, agent], 64, rng))
+    assert len(list(fit_values(values, data, ValueConfig(num_steps=30, batch_size=32), rng))) == 30
+
+    def value(views: Sequence[View]) -> np.ndarray:
+        asked.extend(values.values(views))
+        return np.array(asked[-len(views) :])
+
+    search = TurnSearch(game, agent, proposer=agent, value=value, num_simulations=8, num_candidates=4)
+    played, again = (rollout(game, [search, agent], 2, np.random.default_rng(1)) for _ in range(2))
+    assert not any(one.forfeited_by(0) for one in played)
+    assert [one.dialogue.turns for one in played] == [one.dialogue.turns for one in again]
+    assert np.ptp(asked) > 0  # before they are fitted they are 0 everywhere
+    assert np.abs(asked).max() < 2 * np.abs(data.returns).max()
 
 
 def test_legal_turns_are_listed_up_to_a_number() -> None:

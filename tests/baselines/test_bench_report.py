@@ -80,11 +80,16 @@ def test_report_names_budget_versions_command_and_failures(tmp_path: Path) -> No
     """All that a reader needs to repeat it; what failed is not hidden."""
     results = Results(tmp_path)
     for one in grid().values():
-        results.append(one, {"torch": "2.13.0", "config": "abc"})
+        results.append(one, {"torch": "2.13.0", "config": "abc"}, batch_size=8)
     lost = {Cell("lucky", "rps", 9): "Traceback\nValueError: no luck"}
     write_report(tmp_path, Results(tmp_path), command="duologue bench --out here", failures=lost)
     page = (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
-    for part in ("duologue bench --out here", "torch 2.13.0, config abc", "16 cells, seeds 0, 1, 2, 3", "6 updates"):
+    for part in (
+        "duologue bench --out here",
+        "torch 2.13.0, config abc",
+        "16 cells, seeds 0, 1, 2, 3",
+        "6 updates on batches of 8 episodes",
+    ):
         assert part in page
     assert "| lucky in rps, seed 9 | ValueError: no luck |" in page
     assert "0.350 [" in page

@@ -376,6 +376,13 @@ def test_too_few_pairs_are_refused(tmp_path: Path) -> None:
         split_by_prompt(pairs, seed=0, fold=5)
 
 
+@pytest.mark.parametrize("name", ["num_steps", "batch_size", "check_every", "rows_at_once"])
+def test_training_without_a_step_a_pair_or_a_look_is_refused(name: str) -> None:
+    """Before the pairs are drawn; the message names the option and its value."""
+    with pytest.raises(ValueError, match=f"{name}: expected at least 1, got 0"):
+        BradleyTerryConfig(**{name: 0})  # type: ignore[arg-type]
+
+
 def test_a_split_names_its_parts() -> None:
     """The largest part is the one that is learnt from."""
     split = split_by_prompt(_distinct(100), seed=0)

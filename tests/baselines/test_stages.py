@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 
@@ -28,12 +28,12 @@ from duologue.baselines.judged_replies import (
     reply_to,
 )
 from duologue.baselines.rlhf import DEFENDER_PPO
-from duologue.baselines.run import read_metrics
+from duologue.baselines.run import Run, read_metrics
 from duologue.baselines.setup import save_model
 from duologue.baselines.stages import MeasuredRLHFConfig, StagesConfig, StageSizes, arms, jobs, measured_rlhf
-from duologue.baselines.stages_report import Arm, Point, StagesResults, load_results, main, plot_stages, tables
+from duologue.baselines.stages_report import Arm, Point, StagesResults, load_results, main, plot_stages, report, tables
 from duologue.envs import Utterance, View
-from duologue.envs.games.red_team.game import VOCABULARY, oracle
+from duologue.envs.games.red_team.game import VOCABULARY, RedTeam, oracle
 from duologue.envs.games.red_team.language import REFUSALS, Kind, parse_prompt
 from duologue.envs.games.red_team.prompt_sets import prompt_set
 from duologue.envs.games.red_team.verdicts import Exchange, Outcome, Verdict
@@ -150,6 +150,28 @@ def test_options_that_contradict_are_refused(options: dict[str, object], named: 
         StagesConfig(**options)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        *((one.name, 0, "at least 1") for one in fields(StageSizes) if one.type == "int"),
+        ("temperature", 0.0, "a number > 0"),
+        ("kl_coef", -0.1, "a number >= 0"),
+        ("large_kl_coef", -0.1, "a number >= 0"),
+    ],
+)
+def test_sizes_that_would_fail_late_are_refused_at_once(name: str, value: float, expected: str) -> None:
+    """Before anything is trained; the message names the size and its value. No charge for KL is no error."""
+    with pytest.raises(ValueError, match=f"{name}: expected {expected}, got {value}"):
+        StageSizes(**{name: value})  # type: ignore[arg-type]
+    assert StageSizes(kl_coef=0, large_kl_coef=0).kl_coef == 0
+
+
+def test_a_measured_run_that_never_measures_is_refused() -> None:
+    """Its options have the same check as the sizes."""
+    with pytest.raises(ValueError, match="measure_every: expected at least 1, got 0"):
+        MeasuredRLHFConfig(measure_every=0)
+
+
 def test_rlhf_without_a_start_is_refused(tmp_path: Path) -> None:
     """The stages have trained one; nothing is trained behind the user's back."""
     with pytest.raises(ValueError, match="defender"):
@@ -176,6 +198,30 @@ def test_measuring_changes_no_training_and_a_run_resumes(tmp_path: Path) -> None
     assert again == rarely
     first, *others = (load_file(tmp_path / name / "model/model.safetensors") for name in ("often", "seldom", "stopped"))
     assert all(np.array_equal(first[key], other[key]) for other in others for key in first)
+
+
+def test_the_stages_run_from_pairs_to_the_page(tmp_path: Path) -> None:
+    """End to end but for the SFT defender, which is tiny and untrained; every judge and oracle column is filled."""
+    agent = CausalLMAgent(micro_model(VOCABULARY, hidden_size=16, num_layers=1, num_heads=2), VOCABULARY)
+    save_model(agent, tmp_path / "sft/model")
+    sizes = StageSizes(few_pairs=60, few_steps=1, num_updates=1, batch_size=8, measure_every=1)
+    found = {job.name: job.train for job in jobs(StagesConfig(out=tmp_path, sizes=sizes))}
+    compared = arms(sizes)[:2]
+    for name in ("reward_few", *(arm.name for arm in compared)):
+        found[name]()
+    page = report(Run(tmp_path), RedTeam(), compared, seed=0)
+    assert all((tmp_path / name).stat().st_size for name in ("table.md", "results.json", "examples.txt", "stages.png"))
+    results = load_results(tmp_path / "results.json")
+    for arm in compared:
+        curve = results.curves[arm.name]
+        assert [point.iteration for point in curve] == [0, 1]
+        assert all(abs(point.judge_score) < 1 and abs(point.oracle_score) <= 1 for point in curve)
+        assert all((point.judge_score == point.oracle_score) == (arm.judge is None) for point in curve)
+    assert results.errors["reward_few"].keys() == {"sft", "rlhf_oracle", "rlhf_few"}
+    (_, _), (_, (header, rows)) = tables([results])
+    scores = [k for k, title in enumerate(header) if title.startswith(("judge", "oracle"))]
+    assert all(np.isfinite(float(row[k])) for row in rows for k in scores)
+    assert all(arm.title in page for arm in compared)
 
 
 def results(shift: float) -> StagesResults:
@@ -227,3 +273,24 @@ def test_jobs_wait_for_what_they_need_and_a_failure_is_shown(tmp_path: Path) -> 
     failing = [Job("absent", Bound(Path.rmdir, tmp_path / "nothing"), 1)]
     with pytest.raises(ChildProcessError, match=r"absent: expected exit status 0, got 1:(?s:.*)FileNotFoundError"):
         train_all(failing, tmp_path, num_processes=1, preload="duologue.baselines.jobs")
+
+
+@pytest.mark.parametrize(("needs", "named"), [(("absent",), "absent"), (("later",), "later"), (("first",), "first")])
+def test_a_job_that_would_wait_for_ever_is_refused(
+    needs: tuple[str, ...], named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It needs one that is not there, one that needs it, or itself; nothing has been started then."""
+    monkeypatch.setattr("duologue.baselines.jobs.time.sleep", lambda seconds: pytest.fail("it waits"))
+    jobs = [Job("first", Bound(print, "started"), 1, needs), Job("later", Bound(print, "started"), 1, ("first",))]
+    with pytest.raises(
+        ValueError, match=rf"first: expected each of its needs among the jobs before it, \[\], got '{named}'"
+    ):
+        train_all(jobs, tmp_path, num_processes=1, preload="duologue.baselines.jobs")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_log_of_a_job_survives_that_it_is_resumed(tmp_path: Path) -> None:
+    """A finished job is started again by the next command and returns at once: that must not empty its log."""
+    for said in ("trained", "nothing to do"):
+        train_all([Job("run", Bound(print, said), 1)], tmp_path, num_processes=1, preload="duologue.baselines.jobs")
+    assert (tmp_path / "run.log").read_text() == "trained\nnothing to do\n"

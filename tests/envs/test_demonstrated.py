@@ -14,13 +14,14 @@ from duologue.agents.scripted import EchoAgent
 from duologue.baselines.pretrain import PretrainConfig, pretrain
 from duologue.baselines.rollout import rollout
 from duologue.baselines.setup import GameOptions
-from duologue.envs import Demonstrated, Dialogue, LanguageGame, Turn, make, make_game
+from duologue.envs import Demonstrated, Dialogue, LanguageGame, Turn, WithThoughts, make, make_game
 from duologue.envs.conformance import check_game
 from duologue.envs.demonstrated import Prompted
 from duologue.envs.games.bluff import BET, CALL, Bluff
 from duologue.envs.games.running_sum import Digits, RunningSum
 from duologue.envs.games.secret_code import SecretCode
 from duologue.envs.games.statements import Statements
+from duologue.envs.solutions import HasThoughts
 from duologue.envs.tree import GameTree, expected_returns, uniform_profile
 
 CODE = SecretCode((2, 0, 1, 3))
@@ -86,6 +87,15 @@ def test_a_worked_out_thought_is_shown_to_who_had_it() -> None:
     briefings = [game.briefing(Prompted((0, 1), (example,)), player) for player in (0, 1)]
     assert "<player_1> 0 <eos>" in game.vocabulary.decode(briefings[0])
     assert "<player_1> <think> 1 0 </think> 0 <eos>" in game.vocabulary.decode(briefings[1])
+
+
+def test_a_solution_behind_a_prompt_keeps_the_thought_that_leads_to_it() -> None:
+    """1 + 1 = 0 modulo 2, by way of 1; a code states no thought, so behind a prompt it states none either."""
+    inside = RunningSum(2, 2)
+    game = WithThoughts(Demonstrated(inside), 2)
+    said = game.solution(Prompted((1, 1), (inside.solution((0, 1)),))).turns[1]
+    assert game.vocabulary.decode(said.thought) == "1 0"
+    assert not isinstance(Demonstrated(CODE), HasThoughts)
 
 
 @pytest.mark.parametrize("num_shots", [0, 2])

@@ -17,12 +17,13 @@ from duologue.envs import Dialogue, LanguageGame, Payoff, RandomAgent, Turn
 from duologue.envs.conformance import check_game
 from duologue.envs.demonstrated import Demonstrated, Prompted
 from duologue.envs.distribution import DrawnGame, GameDistribution
-from duologue.envs.games.bluff import Bluff
+from duologue.envs.games.bluff import FOLD, Bluff
 from duologue.envs.games.kuhn_poker import KuhnPoker
 from duologue.envs.games.random_game import RandomGame
 from duologue.envs.games.running_sum import RunningSum
 from duologue.envs.games.secret_code import SecretCode, all_codes
 from duologue.envs.tree import GameTree, expected_returns, uniform_profile
+from duologue.envs.with_thoughts import WithThoughts
 
 
 def examples(games: Sequence[SecretCode], deal: DrawnGame) -> list[Dialogue[DrawnGame]]:
@@ -155,6 +156,35 @@ def test_a_distribution_states_what_its_games_state() -> None:
     assert game.examples(deal) == [game.outer(1, codes[1].solution(one)) for one in (0, 1)]
     drawn = Demonstrated(game, num_shots=2).deals.sample(np.random.default_rng(0))
     assert {example.deal.game_index for example in drawn.examples} == {drawn.deal.game_index}
+
+
+def test_the_thought_of_a_solution_is_that_of_the_game_that_was_drawn() -> None:
+    """2 + 1 = 0 and 2 + 1 + 2 = 2 modulo 3; the second sum needs three words, for which two are no room."""
+    game = GameDistribution([RunningSum(3, 2), RunningSum(3, 3)])
+    short, long = DrawnGame(0, (2, 1)), DrawnGame(1, (2, 1, 2))
+    for room, expected in ((3, ("2 0", "2 0 2")), (2, ("2 0", ""))):
+        solutions = [WithThoughts(game, room).solution(deal) for deal in (short, long)]
+        assert tuple(game.vocabulary.decode(one.turns[1].thought) for one in solutions) == expected
+
+
+def test_games_that_state_no_thought_or_no_solution_can_be_drawn_with_thoughts() -> None:
+    """The code has a solution alone, the second game demonstrations alone: both stay as they are."""
+
+    class Played(Bluff):
+        def demonstrations(self, source: str, rng: np.random.Generator, num_dialogues: int) -> list[Dialogue[str]]:
+            return [Dialogue("ace", (Turn(FOLD),))] * num_dialogues
+
+    code, played = GameDistribution([SecretCode((1, 0))]), GameDistribution([Played()])
+    assert WithThoughts(code, 2).solution(DrawnGame(0, 1)) == code.solution(DrawnGame(0, 1))
+    rng = np.random.default_rng(0)
+    assert WithThoughts(played, 2).demonstrations("ideal", rng, 1) == played.demonstrations("ideal", rng, 1)
+
+
+def test_a_forfeit_in_a_zero_sum_game_beside_another_pays_the_other_player_nothing() -> None:
+    """Alone it pays the forfeit cost of 1; together with a general payoff there is one rule for all games."""
+    zero_sum, identical = RandomGame(1), RandomGame(1, payoff="identical")
+    assert GameDistribution([zero_sum]).forfeit_rewards(0) == (-1.0, 1.0)
+    assert GameDistribution([zero_sum, identical]).forfeit_rewards(0) == (-1.0, 0.0)
 
 
 def test_a_distribution_over_games_that_state_nothing_says_so() -> None:

@@ -178,6 +178,10 @@ def test_a_red_team_game_with_thoughts_is_still_one() -> None:
     assert game.rewards_batch(thinking) == plain.rewards_batch(dialogues)
     verdict = plain.verdicts(dialogues[:1])[0]
     assert game.payoffs(thinking[0], verdict) == plain.payoffs(dialogues[0], verdict)
+    assert [game.faithful(one) for one in thinking] == [plain.faithful(one) for one in dialogues]
+    no_request = game.vocabulary.encode("sorry sorry")  # any prompt but "" is faithful in the base class
+    asked, thought = (Dialogue(dialogues[0].deal, (Turn(no_request, head),)) for head in ((), word))
+    assert (plain.faithful(asked), game.faithful(asked), game.faithful(thought)) == (False, False, False)
 
 
 def test_prompt_sets_are_scored_with_thoughts() -> None:

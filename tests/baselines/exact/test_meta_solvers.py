@@ -156,5 +156,5 @@ def test_bad_input_is_named() -> None:
 def test_replicator_dynamics_bear_payoffs_far_from_zero() -> None:
     """A constant of -1000 changes no best response; rounding of the strategies' sums must not grow with it."""
     matrix = np.array([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]])
-    plain, moved = (projected_replicator_dynamics([one, -one]) for one in (matrix, matrix - 1000.0))
+    plain, moved = (projected_replicator_dynamics(zero_sum(one)) for one in (matrix, matrix - 1000.0))
     np.testing.assert_allclose(plain, moved, atol=1e-9)

@@ -90,7 +90,7 @@ Train = Callable[[GameOptions, Path], Path]
 
 @TRAINERS
 def test_a_run_on_text_is_whole(options: GameOptions, name: str, train: Train, tmp_path: Path) -> None:
-    """Issue A: the run folder is that of the micro game, and its transcripts are readable."""
+    """The run folder is that of the micro game, and its transcripts are readable."""
     folder = train(options, tmp_path / name)
     kept = {path.name for path in (tmp_path / name).iterdir()}
     assert kept >= {"config.json", "versions.json", "metrics.jsonl", "tensorboard", "transcripts", "finished"}
@@ -135,7 +135,7 @@ def test_a_killed_run_on_text_resumes_and_ends_in_the_same_numbers(
 
 
 def test_the_command_line_takes_any_folders(options: GameOptions, tmp_path: Path) -> None:
-    """Issue A: `train gpo --game red_team_text-v0 --requests FILE --defender ... --adversary ... --judge ...`."""
+    """`train gpo --game red_team_text-v0 --requests FILE --defender ... --adversary ... --judge ...`."""
     assert options.judge is not None
     players = options.judge.parent
     line = ["train", "gpo", "--game", "red_team_text-v0", "--requests", str(options.requests)]

@@ -13,21 +13,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
 
 from ..agents import EchoAgent
-from ..agents.language_model import CausalLMAgent
 from ..envs import LanguageGame, Speaker
-from .grpo import GRPOConfig, GRPOLearner
+from .players import LearnerOptions
 from .policy_gradient_learner import PlayerLearner, rollout_in_groups
-from .ppo import PPOConfig, PPOLearner
-from .preference_optimisation import PreferenceConfig, PreferenceLearner
-from .reinforce import ReinforceConfig, ReinforceLearner
-from .reinforce_pp import ReinforcePPConfig, ReinforcePPLearner
-from .rloo import RLOOConfig, RLOOLearner
+from .ppo import PPOConfig
 from .rollout import PlayedEpisode, trajectories
 from .run import Config, Run
 from .setup import GameOptions, TrainedDType, load_model, preamble_of, recorded, save_model, use_threads
@@ -38,7 +33,7 @@ DEFENDER_PPO = PPOConfig(learning_rate=2e-3)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RLHFConfig:
+class RLHFConfig(LearnerOptions):
     """Policy learning of the defender on the prompts that the game deals."""
 
     options: Annotated[GameOptions, tyro.conf.arg(name="")] = field(default_factory=GameOptions)
@@ -52,22 +47,8 @@ class RLHFConfig:
     """Batches, each followed by one update; as many as GPO's defender takes."""
     batch_size: int = 192
     """Episodes in a batch."""
-    learner: Literal["ppo", "reinforce", "rloo", "grpo", "reinforce_pp", "preference"] = "ppo"
-    """The algorithm; `preference` is DPO or IPO on pairs of fresh replies. Only its own options below are read."""
-    group_size: int | None = None
-    """Replies to each prompt; None: 4 for the learners that compare replies, 1 for the others."""
     ppo: PPOConfig = DEFENDER_PPO
-    """How the defender learns by PPO."""
-    reinforce: ReinforceConfig = field(default_factory=ReinforceConfig)
-    """How it learns by REINFORCE."""
-    rloo: RLOOConfig = field(default_factory=RLOOConfig)
-    """How it learns by RLOO."""
-    grpo: GRPOConfig = field(default_factory=GRPOConfig)
-    """How it learns by GRPO."""
-    reinforce_pp: ReinforcePPConfig = field(default_factory=ReinforcePPConfig)
-    """How it learns by REINFORCE++."""
-    preference: PreferenceConfig = field(default_factory=PreferenceConfig)
-    """How it learns by DPO or IPO."""
+    """Options of PPO."""
     save_every: int = 20
     """Steps between two saved states."""
     num_threads: int = 0
@@ -76,31 +57,6 @@ class RLHFConfig:
     """Where the model is."""
     dtype: TrainedDType = "float32"
     """The precision of the weights; bfloat16 halves their memory and rounds away the smallest updates."""
-
-    @property
-    def replies_per_prompt(self) -> int:
-        """The group size, its default filled in."""
-        if self.group_size is not None:
-            return self.group_size
-        compares = self.learner in ("rloo", "grpo", "preference")
-        return 4 if compares or (self.learner == "reinforce_pp" and self.reinforce_pp.subtract_group_mean) else 1
-
-    def make_learner(self, agent: CausalLMAgent) -> PlayerLearner:
-        """Return the learner that was asked for."""
-        planned = self.num_steps
-        match self.learner:
-            case "ppo":
-                return PPOLearner(agent, self.ppo, num_planned=planned)
-            case "reinforce":
-                return ReinforceLearner(agent, self.reinforce, num_planned=planned)
-            case "rloo":
-                return RLOOLearner(agent, self.rloo, num_planned=planned)
-            case "grpo":
-                return GRPOLearner(agent, self.grpo, num_planned=planned)
-            case "reinforce_pp":
-                return ReinforcePPLearner(agent, self.reinforce_pp, num_planned=planned)
-            case "preference":
-                return PreferenceLearner(agent, self.preference, num_planned=planned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +142,7 @@ def rlhf(config: RLHFConfig) -> Path:
             agent = load_model(start, game, device=config.device, dtype=config.dtype)
             best_response = BestResponse(
                 game,
-                config.make_learner(agent),
+                config.make(agent, num_planned=config.num_steps),
                 EchoAgent(skip=preamble_of(game)),
                 player=1,
                 batch_size=config.batch_size,

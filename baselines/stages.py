@@ -206,7 +206,8 @@ def measured_rlhf(config: MeasuredRLHFConfig) -> Path:
     with Run.open(config.out, config, name="rlhf") as run:
         if not run.finished:
             game = config.options.build(config.defender)
-            learner = config.make_learner(load_model(config.defender, game, device=config.device, dtype=config.dtype))
+            agent = load_model(config.defender, game, device=config.device, dtype=config.dtype)
+            learner = config.make(agent, num_planned=config.num_steps)
             training = BestResponse(
                 game,
                 learner,

@@ -154,7 +154,7 @@ def test_rlhf_seats_the_learner_that_is_asked_for() -> None:
     found = {}
     for learner in ("ppo", "reinforce", "rloo", "grpo", "reinforce_pp", "preference"):
         config = RLHFConfig(learner=learner)
-        found[type(config.make_learner(tiny_agent(bluff()))).__name__] = config.replies_per_prompt
+        found[type(config.make(tiny_agent(bluff()))).__name__] = config.replies_per_prompt
     assert found == {
         "PPOLearner": 1,
         "ReinforceLearner": 1,

@@ -35,7 +35,7 @@ from .self_play import SelfPlay, SelfPlayOptions
 from .setup import load_model, preamble_of, save_model
 from .sft import SFTConfig, sft
 from .stage_clock import GPOSchedule
-from .two_player import Population, Seat, Task
+from .two_player import Population, Seat, Task, derived_seed
 
 LearnerT = TypeVar("LearnerT", bound=Iterable[object])
 Trained = tuple[Seat | None, Seat]
@@ -287,7 +287,7 @@ def matrix_cell(folders: Mapping[str, Path], base: Path, num_episodes: int, seed
     attackers: dict[str, Speaker] = {"base model": load_model(base, game)}
     trained = {name: folder / "attacker" for name, folder in folders.items()}
     attackers |= {name: load_seat(folder, game) for name, folder in trained.items() if folder.is_dir()}
-    play = cross_play(game, attackers, defenders, num_episodes, seed)
+    play = cross_play(game, attackers, defenders, num_episodes, derived_seed(seed, 11))
     sets = {name: evaluate_prompt_sets(game, one, np.random.default_rng([seed, 7])) for name, one in defenders.items()}
     return {
         "asr": {
@@ -296,7 +296,7 @@ def matrix_cell(folders: Mapping[str, Path], base: Path, num_episodes: int, seed
         },
         "fresh": {
             name: attack_success(
-                game, load_seat(folders[name] / "fresh", game), one, num_episodes, np.random.default_rng(seed)
+                game, load_seat(folders[name] / "fresh", game), one, num_episodes, np.random.default_rng([seed, 12])
             ).asr
             for name, one in defenders.items()
         },

@@ -36,7 +36,7 @@ from .rollout import rollout, trajectories
 from .run import Run
 from .setup import save_model
 from .state import StateValue
-from .two_player import Population, Seat, TwoPlayerLearner
+from .two_player import Population, Seat, TwoPlayerLearner, derived_seed
 from .two_player_run import TwoPlayerConfig, train_two_players
 
 
@@ -51,7 +51,7 @@ class FictitiousPlayOptions:
     batch_size: int = 128
     """Episodes for one update."""
     warm_start: bool = False
-    """Whether a response starts from the one before; else from the player's start."""
+    """Whether a response starts from the one before; else from a fresh player, as the start was made."""
     distil: bool = False
     """Whether each mixture is fitted by one network besides (NFSP), a heuristic."""
     distillation: DistillationOptions = field(default_factory=DistillationOptions)
@@ -150,7 +150,7 @@ class FictitiousPlay:
         per_round = self.options.updates_per_round
         while self.iteration < self.options.num_updates:
             if self.iteration % per_round == 0 and not self.options.warm_start:
-                self.learners = self._fresh(self.iteration + per_round)
+                self.learners = self._fresh(self.iteration // per_round + 1)
             first, second = (self._respond(player) for player in PLAYERS)
             self.iteration += 1
             if self.iteration % per_round == 0:
@@ -173,8 +173,9 @@ class FictitiousPlay:
         """The network that fits each mixture, a heuristic; none without `distil`."""
         return tuple(one.agent for one in self.distillations)
 
-    def _fresh(self, round_seed: int) -> tuple[PlayerLearner, PlayerLearner]:
-        return self._make_player(0, self._seed + round_seed), self._make_player(1, self._seed + round_seed)
+    def _fresh(self, round_number: int) -> tuple[PlayerLearner, PlayerLearner]:
+        seed = derived_seed(self._seed, round_number)
+        return self._make_player(0, seed), self._make_player(1, seed)
 
     def _seated(self, player: int, agent: CausalLMAgent) -> tuple[Seat, Seat]:
         """Return the seats of an agent against the mixture of its opponents."""

@@ -12,7 +12,7 @@ a tolerance, training stops once no response gains more, by the upper end of a 9
 poor response gains little anywhere, so that this bounds no best response. It is one look a round, not one in all.
 
 Differs from the paper in: one response a player and round, both to the meta-strategies before it; responses are learned
-on policy and from the player's start; the start is the first member; pairs play the same deals.
+on policy by a fresh player, made as the start was; the start is the first member; pairs play the same deals.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .rlhf import PlayerStep
 from .rollout import trajectories
 from .run import Run
 from .state import StateValue
-from .two_player import Population, Seat, Task, TwoPlayerLearner
+from .two_player import Population, Seat, Task, TwoPlayerLearner, derived_seed
 from .two_player_run import TwoPlayerConfig, train_two_players
 
 MetaSolverName = Literal["uniform", "nash", "prd", "regret_matching", "alpha_rank"]
@@ -173,7 +173,7 @@ class PSRO:
         options = self.options
         while self.iteration < options.num_updates and not self.converged:
             if self.iteration % options.updates_per_response == 0:
-                self.learners = self._fresh(self.iteration + options.updates_per_response)
+                self.learners = self._fresh(self.iteration // options.updates_per_response + 1)
             first, second = (self._respond(player) for player in PLAYERS)
             self.iteration += 1
             gains = None
@@ -203,8 +203,9 @@ class PSRO:
         """Both players' weights of their members."""
         return self._meta_policies
 
-    def _fresh(self, round_seed: int) -> tuple[PlayerLearner, PlayerLearner]:
-        return self._make_player(0, self._seed + round_seed), self._make_player(1, self._seed + round_seed)
+    def _fresh(self, round_number: int) -> tuple[PlayerLearner, PlayerLearner]:
+        seed = derived_seed(self._seed, round_number)
+        return self._make_player(0, seed), self._make_player(1, seed)
 
     def _respond(self, player: int) -> PlayerStep:
         learner, size = self.learners[player], self.options.batch_size

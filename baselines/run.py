@@ -190,6 +190,15 @@ class Run:
         self.close()
         if (self.folder / TENSORBOARD_FOLDER).is_dir():
             self._purge_step = 0 if iteration is None else iteration + 1
+            self._put_earlier_events_first()
+
+    def _put_earlier_events_first(self) -> None:
+        """Rename the event files of stopped attempts: TensorBoard reads by name, which tells only seconds apart."""
+        folder = self.folder / TENSORBOARD_FOLDER
+        first = len(list(folder.glob("earlier*")))
+        files_left = sorted(folder.glob("events*"), key=lambda path: path.stat().st_mtime_ns)
+        for number, path in enumerate(files_left, first):
+            path.rename(path.with_name(f"earlier{number:04}.{path.name}"))
 
     def _sync_metrics(self) -> None:
         if (self.folder / METRICS_FILE).is_file():

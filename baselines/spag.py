@@ -41,7 +41,7 @@ from .rollout import PlayedEpisode, Trajectories, joined, rollout, trajectories
 from .run import Run
 from .setup import load_model
 from .state import StateValue
-from .two_player import Seat, Task, TwoPlayerLearner
+from .two_player import Seat, Task, TwoPlayerLearner, derived_seed
 from .two_player_run import TwoPlayerConfig, train_two_players
 
 START_CLONING = BehaviourCloningConfig(num_steps=3000, learning_rate=1.2e-2)
@@ -367,7 +367,7 @@ def make_start(game: LanguageGame[Any], config: SPAGConfig) -> CausalLMAgent:
 
 def make_spag(game: LanguageGame[Any], config: SPAGConfig) -> SPAG:
     """Return the learner, its start loaded or made."""
-    agent, rng = make_start(game, config), np.random.default_rng(config.seed)
+    agent, rng = make_start(game, config), np.random.default_rng([config.seed, 1])
     if isinstance(game, HasDemonstrations):
         dialogues = demonstrations_of(game, "average", rng, config.num_demonstrations)
     else:
@@ -381,7 +381,7 @@ def train_spag(config: SPAGConfig) -> Path:
     def write(run: Run, learner: TwoPlayerLearner) -> None:
         assert isinstance(learner, SPAG)
         start, num_episodes = make_start(learner.game, config), config.num_evaluation_episodes
-        rates = before_and_after(learner.game, start, learner.agent, num_episodes, config.seed)
+        rates = before_and_after(learner.game, start, learner.agent, num_episodes, derived_seed(config.seed, 2))
         run.write_text("win_rates.md", win_rates_table(rates) + "\n")
         run.write_json("win_rates.json", {name: asdict(one) for name, one in rates.items()})
 

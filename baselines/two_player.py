@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
+import numpy as np
+
 from ..agents.population import Population, Seat
 from ..envs import LanguageGame
 from .policy_gradient_learner import PlayerLearner
 from .run import Record
 from .state import StateValue
 
-__all__ = ["Algorithm", "Population", "Seat", "Task", "TwoPlayerLearner"]
+__all__ = ["Algorithm", "Population", "Seat", "Task", "TwoPlayerLearner", "derived_seed"]
 
 
 class TwoPlayerLearner(Protocol):
@@ -71,6 +73,11 @@ class Task:
         for name in ("num_updates", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+
+
+def derived_seed(seed: int, number: int) -> int:
+    """Return a further seed of a run, which no other run shares; number 0 is the run's own seed."""
+    return seed if number == 0 else int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
 
 Algorithm: TypeAlias = Callable[[Task], TwoPlayerLearner]

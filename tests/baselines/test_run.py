@@ -356,6 +356,22 @@ def test_restoring_drops_later_records_and_a_line_that_was_cut_off(run: Run) -> 
     assert scalars(run.folder)["train/loss"] == [(1, 1.0), (2, 0.5), (3, 9.0)]
 
 
+def test_tensorboard_reads_attempts_in_order_however_their_files_are_named(run: Run) -> None:
+    """It reads by name, and names of one second end in a counter without leading zeros: 10 comes before 9."""
+    run.log(Step(1, 1.0))
+    run.save(1, part=Part())
+    for attempt in range(3):
+        run.log(Step(2, float(attempt)))
+        run.close()
+        for path in (run.folder / "tensorboard").glob("events*"):
+            path.rename(path.with_name(f"events.out.tfevents.{9 - attempt}"))
+        run = reopened(run)
+        assert run.restore(part=Part()) == 1
+    run.log(Step(2, 5.0))
+    run.close()
+    assert scalars(run.folder)["train/loss"] == [(1, 1.0), (2, 5.0)]
+
+
 def test_a_run_without_a_state_begins_again(run: Run) -> None:
     """Nothing of the stopped attempt stays in the metrics."""
     run.log(Step(1, 1.0))

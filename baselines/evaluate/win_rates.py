@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
+import tyro
 
 from ...agents.population import Seat
 from ...envs import LanguageGame
 from ..rollout import PlayedEpisode, rollout
-from .intervals import wilson_interval
+from .intervals import mean_interval, wilson_interval
 from .tables import markdown_table
 
 EPISODES_AT_ONCE = 256
@@ -95,3 +98,65 @@ def win_rates_table(rates: Mapping[str, WinRates]) -> str:
 
 def _numbers(one: WinRates, endings: Sequence[str]) -> list[int]:
     return [*one.wins, one.num_ties, *one.forfeits, *(one.endings.get(ending, 0) for ending in endings)]
+
+
+def read_win_rates(path: str | Path) -> dict[str, WinRates]:
+    """Return the rates of named pairs from the `win_rates.json` of a run.
+
+    Raises:
+        ValueError: the file holds something else.
+    """
+    try:
+        pairs = json.loads(Path(path).read_text(encoding="utf-8")).items()
+        return {
+            name: WinRates(one["num_episodes"], tuple(one["wins"]), tuple(one["forfeits"]), one["endings"])
+            for name, one in pairs
+        }
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: expected win rates as a run writes them, got {error!r}") from None
+
+
+def summarise_seeds(paths: Sequence[str | Path]) -> str:
+    """Return the rates over runs that differ in their seed as Markdown: mean and half of Student's 95 % interval.
+
+    Args:
+        paths: the `win_rates.json` of two or more runs, which must have played the same pairs.
+
+    Raises:
+        ValueError: fewer than two, or the pairs differ.
+    """
+    if len(paths) < 2:
+        raise ValueError(f"results: expected those of at least 2 seeds, got {len(paths)}")
+    runs = [read_win_rates(path) for path in paths]
+    if any(list(run) != list(runs[0]) for run in runs):
+        raise ValueError(f"results: expected the same pairs in each, got {[list(run) for run in runs]}")
+    endings = list(dict.fromkeys(ending for run in runs for one in run.values() for ending in one.endings))
+    header = ["pair", "player 0 wins", "player 1 wins", "ties", "forfeits 0", "forfeits 1", *endings, "wins 0 - wins 1"]
+    return markdown_table(header, [[name, *_over_seeds([run[name] for run in runs], endings)] for name in runs[0]])
+
+
+def _over_seeds(rates: Sequence[WinRates], endings: Sequence[str]) -> list[str]:
+    shares = [100 * np.array([*_numbers(one, endings), one.wins[0] - one.wins[1]]) / one.num_episodes for one in rates]
+    estimates = [mean_interval(column.tolist()) for column in np.stack(shares, axis=1)]
+    return [f"{one.value:.1f} ± {one.half_width:.1f}" for one in estimates]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """Summarise the win rates of runs that differ in their seed."""
+
+    results: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """The win_rates.json of each seed."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the summary that the command line asks for."""
+    options = tyro.cli(ReportOptions, args=arguments, prog="python -m duologue.baselines.evaluate.win_rates")
+    try:
+        print(summarise_seeds(options.results))
+    except ValueError as error:
+        raise SystemExit(f"win_rates: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -45,11 +45,13 @@ types: $(STAMP)  ## mypy --strict over the package, the tests and the examples
 layers: $(STAMP)  ## import-linter
 	$(BIN)/lint-imports
 
-bench: $(STAMP)  ## measure environments, exact NashConv, rollouts and SelfBLEU beside other code (docs/performance.md)
-	$(BIN)/python -m duologue.envs.benchmark --markdown docs/performance.md
+bench: $(STAMP)  ## measure everything beside other code, in a few minutes of an idle machine (docs/performance.md)
+	-@$(BIN)/python -c "import textarena" 2>/dev/null || $(PIP) --constraint constraints.txt textarena
 	$(BIN)/python -m duologue.baselines.exact.benchmark --markdown docs/performance.md
-	$(BIN)/python -m duologue.baselines.benchmark_rollouts --only decode
-	$(BIN)/python -m duologue.baselines.evaluate.benchmark
+	$(BIN)/python -m duologue.envs.benchmark --markdown docs/performance.md
+	$(BIN)/python -m duologue.envs.soak --markdown docs/performance.md
+	$(BIN)/python -m duologue.baselines.evaluate.benchmark --markdown docs/performance.md
+	$(BIN)/python -m duologue.baselines.benchmark_rollouts --only decode --markdown docs/performance.md
 
 guests:  ## build an environment for each RL library and train in it (docs/guests.md); GUESTS="torchrl trl" for some
 	$(PYTHON) examples/guests/run.py $(GUESTS)

@@ -1,4 +1,4 @@
-"""The command line: `duologue games`, `duologue play`, `duologue solve`, `train`, `demo` and `bench`."""
+"""The command line: `duologue games`, `duologue play`, `duologue solve`, `train`, `demo`, `bench`, `compare`."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ examples:
   duologue train gpo --help                              options of an algorithm
   duologue demo --quick                                  the main job, in under a minute
   duologue bench --suite smoke                           a leaderboard of algorithms in which both players learn
+  duologue compare --game kuhn_poker-v0 --entrant a=runs/psro:average --entrant b=random    head to head, and more
 """
 
 
@@ -59,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["train"]:
         return _train(arguments[1:])
-    if arguments[:1] in (["demo"], ["solve"], ["bench"]):
+    if arguments[:1] in (["demo"], ["solve"], ["bench"], ["compare"]):
         return _run(arguments[0], arguments[1:])
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -125,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("train", help=f"train by one of: {', '.join(TRAINERS)}")
     commands.add_parser("demo", help="train adversary and defender against each other, from nothing to a table")
     commands.add_parser("bench", help="compare algorithms in which both players learn: games x seeds, a leaderboard")
+    commands.add_parser("compare", help="compare trained players of one game: head to head, ratings, distances, costs")
     return parser
 
 

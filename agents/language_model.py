@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from ..envs import Ending, Observation, Utterance, View, Vocabulary
+from ..envs import Observation, Utterance, View, Vocabulary
+from .decoding import Decoder, OpenTurns
 from .legal_mask import LegalMask
 from .sampling import draw
 
@@ -233,117 +234,18 @@ class CausalLMAgent:
         return precise
 
     def _sample(self, views: Sequence[View], rng: np.random.Generator) -> list[Utterance]:
-        decoder = _Decoder(self.model, views)
-        turns = [_Turn(view) for view in views]
-        live = turns
+        decoder, turns = Decoder(self.model, views), OpenTurns(views)
         while True:
-            drawn, logprobs = draw(self._legal_logits(decoder.logits, self._next_legal(live)), rng)
-            for turn, token, logprob in zip(live, drawn.tolist(), logprobs.tolist(), strict=True):
-                turn.say(token, logprob)
-            going = [i for i, turn in enumerate(live) if not turn.ended]
-            if not going:
-                return [turn.utterance() for turn in turns]
-            live = [live[i] for i in going]
+            drawn, logprobs = draw(self._legal_logits(decoder.logits, self._next_legal(turns)), rng)
+            going = turns.say(drawn.cpu().numpy(), logprobs.cpu().numpy())
+            if not going.size:
+                return turns.utterances()
             decoder.advance(drawn, going)
 
-    def _next_legal(self, live: Sequence[_Turn]) -> LegalMask | None:
-        """Return what each turn may say next; None where no turn is narrowed."""
-        if all(turn.legal is None for turn in live):
-            return None
-        return LegalMask.of([turn.legal for turn in live], self.vocabulary).to(self.model.device)
-
-
-class _Turn:
-    """A turn while it is sampled."""
-
-    __slots__ = ("_eos", "_limit", "_view", "ended", "legal", "logprobs", "tokens")
-
-    def __init__(self, view: View) -> None:
-        self._view, self._eos, self._limit = view, view.vocabulary.eos_id, view.max_turn_tokens
-        self.tokens: list[int] = []
-        self.logprobs: list[float] = []
-        self.ended = False
-        self.legal = None if view.unrestricted else view.legal_tokens(())
-        """The ids that may come next; None: every sayable token and `<eos>`."""
-
-    def say(self, token: int, logprob: float) -> None:
-        """Say one more token, and find out what may follow."""
-        self.tokens.append(token)
-        self.logprobs.append(logprob)
-        if token == self._eos:
-            self.ended = True
-        elif self._view.unrestricted:
-            self.ended = len(self.tokens) == self._limit
-        else:
-            self.legal = self._view.legal_tokens(tuple(self.tokens))
-            self.ended = self.legal is not None and not len(self.legal)
-
-    def utterance(self) -> Utterance:
-        """Return the whole turn."""
-        ending = Ending.END_OF_TURN if self.tokens[-1] == self._eos else Ending.TOO_LONG
-        return Utterance(tuple(self.tokens), tuple(self.logprobs), ending)
-
-
-class _Decoder:
-    """The key-value cache of a left-padded batch; rows that have ended are dropped.
-
-    Without padding the model is called without mask and positions, which it would else read anew at every token.
-    """
-
-    def __init__(self, model: PreTrainedModel, views: Sequence[View]) -> None:
-        lengths = [len(view.tokens) for view in views]
-        longest = max(lengths)
-        inputs = torch.zeros(len(views), longest, dtype=torch.int64)
-        for row, view in enumerate(views):
-            inputs[row, longest - lengths[row] :] = torch.from_numpy(view.tokens)
-        self._model, self._device, self._num_rows = model, model.device, len(views)
-        self._mask: Tensor | None = None
-        self._next_position: Tensor | None = None
-        positions = None
-        if min(lengths) < longest:
-            told = torch.arange(longest) >= longest - torch.tensor(lengths)[:, None]
-            self._mask = told.long().to(self._device)
-            positions = (self._mask.cumsum(1) - 1).clamp(min=0)
-            self._next_position = positions[:, -1:] + 1
-        output = model(
-            input_ids=inputs.to(self._device),
-            attention_mask=self._mask,
-            position_ids=positions,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        self._cache = output.past_key_values
-        self._logits: Tensor = output.logits[:, -1]
-
-    @property
-    def logits(self) -> Tensor:
-        """The next token's logits, one row for each live row; (B, V)."""
-        return self._logits
-
-    def advance(self, tokens: Tensor, going: list[int]) -> None:
-        """Feed the tokens just drawn for the live rows and keep only `going` of them."""
-        if len(going) < self._num_rows:
-            tokens = self._keep(tokens, going)
-        if self._mask is not None:
-            self._mask = nn.functional.pad(self._mask, (0, 1), value=1)
-        output = self._model(
-            input_ids=tokens[:, None],
-            attention_mask=self._mask,
-            position_ids=self._next_position,
-            past_key_values=self._cache,
-            use_cache=True,
-        )
-        if self._next_position is not None:
-            self._next_position = self._next_position + 1
-        self._logits = output.logits[:, -1]
-
-    def _keep(self, tokens: Tensor, going: list[int]) -> Tensor:
-        index = torch.tensor(going, device=self._device)
-        self._num_rows = len(going)
-        self._cache.batch_select_indices(index)
-        if self._mask is not None and self._next_position is not None:
-            self._mask, self._next_position = self._mask[index], self._next_position[index]
-        return tokens[index]
+    def _next_legal(self, turns: OpenTurns) -> LegalMask | None:
+        """Return what each live turn may say next; None where no turn is narrowed."""
+        legal = turns.legal
+        return None if legal is None else LegalMask.of(legal, self.vocabulary).to(self.model.device)
 
 
 def _require_model_folder(folder: Path) -> None:

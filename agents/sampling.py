@@ -34,9 +34,9 @@ def draw(logits: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
 
 def _invert(weights: Tensor, uniform: Tensor) -> Tensor:
     """Return the column (B, 1) where the running sum of weights (B, V) passes `uniform` (B, 1) times the total."""
-    ends = weights.double().cumsum(1)
+    ends = weights.cumsum(1, dtype=torch.float64)
     columns = torch.searchsorted(ends, uniform * ends[:, -1:], right=True)
-    return columns.clamp(max=weights.shape[1] - 1)
+    return columns.clamp_(max=weights.shape[1] - 1)
 
 
 def _invert_by_blocks(weights: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:

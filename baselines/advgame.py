@@ -30,6 +30,8 @@ from ..agents.language_model import CausalLMAgent
 from ..envs import Episode, LanguageGame, deal_episodes, speak_all
 from ..envs.games.red_team.base import RedTeamGame
 from .attack import adversary_model
+from .evaluate.costs import CostMeter
+from .metered import MeteredLearner, write_costs
 from .opponents import ema_update
 from .preference_optimisation import PreferenceConfig, PreferenceLearner, PreferenceUpdate, ReplyPairs
 from .rlhf import write_transcripts
@@ -290,21 +292,24 @@ def advgame(config: AdvGameConfig) -> Path:
     use_threads(config.num_threads)
     with Run.open(config.out, config, name="advgame") as run:
         if not run.finished:
-            learner, num_steps = make_advgame(config), config.play.num_steps
-            for step in recorded(learner, run, num_steps=num_steps, save_every=config.save_every):
+            meter, num_steps = CostMeter(), config.play.num_steps
+            learner = make_advgame(config, meter)
+            metered = MeteredLearner(learner, meter)
+            for step in recorded(metered, run, num_steps=num_steps, save_every=config.save_every):
                 if step.iteration == num_steps:
                     write_transcripts(run, step.iteration, learner.last_played)
+            write_costs(run, meter)
             for name, one in zip(("adversary", "defender"), learner.learners, strict=True):
                 run.write_folder(name, partial(save_model, one.agent))
             run.finish()
     return config.out
 
 
-def make_advgame(config: AdvGameConfig) -> AdvGame:
-    """Return the learner, its players loaded (or trained first)."""
+def make_advgame(config: AdvGameConfig, meter: CostMeter | None = None) -> AdvGame:
+    """Return the learner, its players loaded (or trained first); `meter` counts its play."""
     defender_folder = sft_model(config.defender, config.options, config.out, config.seed)
     adversary_folder = adversary_model(config.adversary, defender_folder, config.out)
-    game = config.options.build(defender_folder, adversary_folder, split="train")
+    game = config.options.build(defender_folder, adversary_folder, split="train", meter=meter)
     learners = [
         PreferenceLearner(
             load_model(folder, game, device=config.device), config.learner, num_planned=config.play.num_steps

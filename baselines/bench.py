@@ -1,13 +1,16 @@
-"""The benchmark of algorithms in which both players learn: a grid of algorithms, games and seeds under one budget.
+"""The benchmark of algorithms in which both players learn: a grid of algorithms, games and seeds.
 
     duologue bench --suite micro
     duologue bench --algorithms self_play,fictitious_play --games rps,kuhn --seeds 5 --num-updates 60 --out runs/bench
     duologue bench --algorithm-file my_algorithm.py
 
-Every cell trains micro language models from the same random start and computes NashConv on the game's whole tree, of
-the newest players and of the average. Each finished cell is a line of `results.jsonl`; a killed benchmark goes on where
-it stopped, and results of different code, settings or libraries are never mixed. The leaderboard is written as Markdown
-and as one HTML file, with a plot for each game.
+Every cell trains micro language models from the same random start, each player with as many updates on batches of one
+size, and computes NashConv on the game's whole tree, of the newest players and of the average. Episodes and learners'
+options are not equal; the leaderboard's caption has them. An algorithm is left out of games that it cannot play.
+
+Each finished cell is a line of `results.jsonl`; a killed benchmark goes on where it stopped, and results of different
+code, settings or libraries are never mixed. The leaderboard is written as Markdown and as one HTML file, with a plot
+for each game.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from typing import Literal
 import tyro
 
 from .bench_algorithms import ALGORITHMS, load_algorithms
-from .bench_cell import BenchSettings, Cell, CellJob, CellResult
+from .bench_cell import BenchSettings, Cell, CellJob, CellResult, can_play
 from .bench_games import GAMES, bench_game
 from .bench_processes import run_all
 from .bench_report import write_report
@@ -44,12 +47,15 @@ MICRO = (
     "self_play",
     "rloo_self_play",
     "pfsp_self_play",
+    "league",
     "spiral",
     "online_ipo",
     "fictitious_play",
     "psro",
     "gpo",
     "gpo_diversity",
+    "spag",
+    "advgame",
 )
 SUITES = {
     "micro": Suite(
@@ -60,7 +66,7 @@ SUITES = {
     ),
     "smoke": Suite(
         algorithms=MICRO,
-        games=("rps", "referential"),
+        games=("red_team", "referential"),
         num_seeds=2,
         settings=BenchSettings(num_updates=6, batch_size=8),
     ),
@@ -116,8 +122,8 @@ class BenchConfig:
             batch_size=suite.batch_size if self.batch_size is None else self.batch_size,
         )
 
-    def grid(self) -> list[Cell]:
-        """Return all cells, seed by seed, so that a part of the grid is already a comparison.
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return algorithm and game of what is asked for, whether or not the one can play the other.
 
         Raises:
             ValueError: an unknown algorithm or game.
@@ -131,8 +137,20 @@ class BenchConfig:
         games = self.games or suite.games
         for name in games:
             bench_game(name)
-        seeds = range(suite.num_seeds if self.seeds is None else self.seeds)
-        return [Cell(algorithm, game, seed) for seed in seeds for game in games for algorithm in algorithms]
+        return [(algorithm, game) for game in games for algorithm in algorithms]
+
+    def grid(self) -> list[Cell]:
+        """Return all cells, seed by seed, so that a part of the grid is already a comparison.
+
+        Raises:
+            ValueError: an unknown algorithm or game, or no algorithm can play any of the games.
+        """
+        pairs = [pair for pair in self.pairs() if can_play(*pair)]
+        if not pairs:
+            asked = "; ".join(f"{algorithm} in {game}" for algorithm, game in self.pairs())
+            raise ValueError(f"games: expected one that the algorithm can play, got {asked}")
+        seeds = range(SUITES[self.suite].num_seeds if self.seeds is None else self.seeds)
+        return [Cell(algorithm, game, seed) for seed in seeds for algorithm, game in pairs]
 
 
 def bench(config: BenchConfig, *, command: str | None = None) -> dict[Cell, str]:
@@ -146,8 +164,13 @@ def bench(config: BenchConfig, *, command: str | None = None) -> dict[Cell, str]
         ValueError: an unknown name, or results of another version in the folder.
     """
     results, failures = Results(config.out), dict[Cell, str]()
+    for path in config.algorithm_file:
+        load_algorithms(path)
     if not config.report_only:
         grid, settings = config.grid(), config.settings
+        for algorithm, game in config.pairs():
+            if not can_play(algorithm, game):
+                print(f"{algorithm} cannot play {game}: left out", flush=True)
         versions = versions_of(settings)
         results.require(versions)
         missing = [cell for cell in grid if cell not in results.cells]

@@ -11,7 +11,8 @@ after each update of both players. Registered by name, it is known to `duologue 
 >>> ALGORITHMS.pop("nobody_learns").source
 'an example'
 
-A file of one's own is read by `duologue bench --algorithm-file my_algorithm.py`.
+A file of one's own is read by `duologue bench --algorithm-file my_algorithm.py`. An algorithm that does not take every
+game says so by `plays`; it is shown in the games that it takes, and ranked only if those are all.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..envs import LanguageGame
 from ..envs.game import PLAYERS
 from .state import StateValue
 from .two_player import Algorithm, Seat, Task
@@ -49,18 +52,32 @@ class RegisteredAlgorithm:
     """Paper or reason: what tables cite."""
     code: str
     """`BUILT_IN`, or the hash of the file that it stands in: its results are those of that file."""
+    plays: Callable[[LanguageGame[Any]], bool]
+    """Whether it takes a game."""
 
 
 ALGORITHMS: dict[str, RegisteredAlgorithm] = {}
 """What is registered, by name."""
 
 
-def register_algorithm(name: str, *, source: str = "") -> Callable[[AnyT], AnyT]:
+_loading: list[str] = []
+"""The hash of the algorithm file that is being run, if one is."""
+
+
+def any_game(game: LanguageGame[Any]) -> bool:
+    """Return True."""
+    return True
+
+
+def register_algorithm(
+    name: str, *, source: str = "", plays: Callable[[LanguageGame[Any]], bool] = any_game
+) -> Callable[[AnyT], AnyT]:
     """Return a decorator that registers an algorithm and leaves it as it is.
 
     Args:
         name: lower-case letters, digits and underscores.
         source: the paper that it is from, or what else tables should say of it.
+        plays: whether it takes a game, by its rules.
 
     Raises:
         ValueError: the name is not of that form, or another algorithm bears it.
@@ -69,11 +86,11 @@ def register_algorithm(name: str, *, source: str = "") -> Callable[[AnyT], AnyT]
         raise ValueError(f"name: expected lower-case letters, digits and underscores, got {name!r}")
 
     def register(function: AnyT) -> AnyT:
-        code = code_of(function)
+        code = _loading[-1] if _loading else code_of(function)
         known = ALGORITHMS.get(name)
         if known is not None and (known.code == BUILT_IN or known.code != code):
             raise ValueError(f"name: expected one that no other algorithm bears, got {name!r} again")
-        ALGORITHMS[name] = RegisteredAlgorithm(name, as_algorithm(function), source, code)
+        ALGORITHMS[name] = RegisteredAlgorithm(name, as_algorithm(function), source, code, plays)
         return function
 
     return register
@@ -88,7 +105,13 @@ def as_algorithm(function: Any) -> Algorithm:
 
 
 def code_of(function: Callable[..., object]) -> str:
-    """Return what identifies the code of an algorithm."""
+    """Return what identifies the code of an algorithm.
+
+    Raises:
+        TypeError: its options stand in no file of its own.
+    """
+    if isinstance(function, partial):
+        raise TypeError(f"algorithm: expected a function of its own, by `def`, with its options inside, got {function}")
     package = __name__.partition(".")[0]
     if getattr(function, "__module__", "").partition(".")[0] == package:
         return BUILT_IN
@@ -117,11 +140,14 @@ def load_algorithms(path: Path) -> list[str]:
             raise ValueError(f"algorithm_file: expected a Python file, got {path}")
         module = importlib.util.module_from_spec(spec)
         sys.modules[module_name] = module  # dataclasses look their module up
+        _loading.append(code)
         try:
             spec.loader.exec_module(module)
         except BaseException:
             del sys.modules[module_name]
             raise
+        finally:
+            _loading.pop()
     names = [one.name for one in ALGORITHMS.values() if one.code == code]
     if not names:
         raise ValueError(f"algorithm_file: expected a file that calls register_algorithm, got {path}")

@@ -12,9 +12,9 @@ import torch
 
 from ..envs.tree import GameTree, Profile, expected_returns, nash_conv
 from . import bench_entrants  # noqa: F401  (registers the algorithms that come with the package)
-from .bench_algorithms import ALGORITHMS, load_algorithms
-from .bench_games import GameFacts, MeteredGame, bench_game, game_facts, shortfall
-from .evaluate.costs import CostMeter, Costs
+from .bench_algorithms import ALGORITHMS, any_game, load_algorithms
+from .bench_games import GameFacts, ScaledGame, bench_game, game_facts, shortfall
+from .evaluate.costs import CostMeter, Costs, metered_game
 from .measured import MeasuredLearner, seat_profile
 from .players import SELF_PLAY_PPO, LearnerOptions, ModelOptions
 from .policy_gradient_learner import PlayerLearner
@@ -101,7 +101,7 @@ class CellResult:
     costs: Costs
     """Of training; its seconds are wall-clock time and hold the measuring too."""
     cpu_seconds: float
-    """Processor time of training and measuring."""
+    """Processor time of making the algorithm, training and measuring."""
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> CellResult:
@@ -136,6 +136,12 @@ class CellJob:
         return run_cell(self.cell, self.settings)
 
 
+def can_play(algorithm: str, game: str) -> bool:
+    """Return whether an algorithm takes a game; one that is not registered is taken to play all."""
+    plays = ALGORITHMS[algorithm].plays if algorithm in ALGORITHMS else any_game
+    return plays is any_game or plays(bench_game(game).make())
+
+
 def run_cell(cell: Cell, settings: BenchSettings) -> CellResult:
     """Train one cell from its start to its end.
 
@@ -149,8 +155,10 @@ def run_cell(cell: Cell, settings: BenchSettings) -> CellResult:
     algorithm, game = ALGORITHMS[cell.algorithm], bench_game(cell.game).make()
     tree, meter = GameTree(game), CostMeter()
     facts = game_facts(tree)
-    learner = MeasuredLearner(algorithm.make(_task(cell, settings, facts, meter)), tree, every=settings.measure_every)
     curve, started = [], time.process_time()
+    with meter.clock():  # an algorithm may play, or train, before its first update
+        made = algorithm.make(_task(cell, settings, facts, meter))
+    learner = MeasuredLearner(made, tree, every=settings.measure_every)
     for step in meter.timed(learner):
         if step.iteration % settings.measure_every == 0:
             curve.append(_point(step.iteration, learner, facts))
@@ -163,7 +171,7 @@ def run_cell(cell: Cell, settings: BenchSettings) -> CellResult:
 
 
 def _task(cell: Cell, settings: BenchSettings, facts: GameFacts, meter: CostMeter) -> Task:
-    game = MeteredGame(bench_game(cell.game).make(), payoff_range=facts.payoff_range, meter=meter)
+    game = metered_game(ScaledGame(bench_game(cell.game).make(), payoff_range=facts.payoff_range), meter)
 
     def make_player(player: int, seed: int) -> PlayerLearner:
         return settings.learner.make(settings.models.make(game, player, seed))

@@ -1,36 +1,44 @@
 """The algorithms that come with the benchmark; all give each player `num_updates` updates on batches of one size.
 
-Players start alike, for a seed, and learn by PPO with a KL charge to their start unless the algorithm says otherwise.
+Players start alike, for a seed, and learn by PPO with a KL charge to their start unless the algorithm says otherwise;
+`BUDGET` says what else is not equal. SPAG takes zero-sum games that either player can win, for it learns from winners;
+AdvGame takes games of one prompt and one reply.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from ..envs import Payoff
+from ..envs import LanguageGame, Payoff
 from ..envs.game import PLAYERS
+from ..envs.game_tree import prefix_returns
+from ..envs.tree import TERMINAL, GameTree
+from .advgame import AdvGame, AdvGameOptions
 from .bench_algorithms import register_algorithm
 from .diversity_reward import DiversityReward, DiversityWeights
 from .encoders import StaticWordEncoder, words_of
 from .fictitious_play import FictitiousPlay, FictitiousPlayOptions
 from .gpo import GPO, GPOStep
+from .league import League, LeagueOptions
 from .opponents import OpponentOptions
-from .players import RESPONSE_PPO, LearnerOptions
+from .players import RESPONSE_PPO, SELF_PLAY_PPO, LearnerOptions, check_groups
 from .policy_gradient_learner import PlayerLearner
-from .preference_optimisation import PreferenceConfig
+from .preference_optimisation import PreferenceConfig, PreferenceLearner
 from .psro import PSRO, MetaSolverName, PSROOptions
 from .reinforce import ReinforceConfig
 from .rloo import RLOOConfig
 from .self_play import SelfPlay, SelfPlayOptions
+from .spag import NUM_START_PLAYS
+from .spag import spag as make_spag
 from .stage_clock import GPOSchedule
 from .state import StateValue
 from .two_player import Seat, Task, TwoPlayerLearner
 
 UPDATES_PER_ROUND = 6
-"""Updates of one player against the same opponent, in fictitious play, PSRO and GPO."""
+"""Updates against the same opponent in fictitious play, PSRO and GPO; between snapshots in PFSP and the league."""
 DIVERSITY = DiversityWeights(bleu_weight=0.25, embedding_weight=0.05)
 """GPO's, 5 to 1 as in its release, for payoffs of range 1."""
 PAYOFF_EPISODES = 32
@@ -41,6 +49,19 @@ IPO = LearnerOptions(
     learner="preference", preference=PreferenceConfig(loss="ipo", learning_rate=5e-3, warmup_updates=1, kl_coef=0.1)
 )
 RESPONSE = LearnerOptions(ppo=RESPONSE_PPO)
+ADVGAME_TREE = AdvGameOptions(prompts_per_request=2, replies_per_prompt=2)
+BUDGET = f"""\
+Equal for all are the updates of each player and the episodes of a batch, and nothing else. `self_play`, \
+`pfsp_self_play`, `league`, `gpo` and `gpo_diversity` learn by `SELF_PLAY_PPO`: learning rate \
+{SELF_PLAY_PPO.learning_rate:g}, a KL charge of {SELF_PLAY_PPO.kl_coef:g} to the start, {SELF_PLAY_PPO.num_epochs} \
+passes over a batch. `fictitious_play` and `psro` respond by `RESPONSE_PPO`: learning rate \
+{RESPONSE_PPO.learning_rate:g}, a KL charge of {RESPONSE_PPO.kl_coef:g}, {RESPONSE_PPO.num_epochs} passes, from a \
+fresh start every {UPDATES_PER_ROUND} updates. The others have learners of their own, with other numbers of gradient \
+steps. One batch serves both players in `self_play`, `spiral`, `spag` and `advgame`, one player elsewhere. On top of \
+the budget `psro` plays {PAYOFF_EPISODES} episodes of each pair of members and {3 * PAYOFF_EPISODES} at each look at \
+what responses gain, `spag` {NUM_START_PLAYS} of its start for its supervised data, and the four exploiters of \
+`league` have as many updates each as its two main agents, who alone are measured."""
+"""What is equal between these algorithms and what is not; the leaderboard's caption."""
 
 
 def learner_of(task: Task, options: LearnerOptions, player: int, seed: int) -> PlayerLearner:
@@ -94,6 +115,13 @@ def online_ipo(task: Task) -> TwoPlayerLearner:
     return play_itself(task, learner=IPO)
 
 
+@register_algorithm("league", source="a league (Vinyals et al., 2019): main agents, and two exploiters a side on top")
+def league(task: Task) -> TwoPlayerLearner:
+    """Return a league; its main agents have the task's budget, and each exploiter as much again."""
+    options = LeagueOptions(num_updates=task.num_updates, batch_size=task.batch_size, snapshot_every=UPDATES_PER_ROUND)
+    return League(task.game, task.make_player, options, seed=task.seed)
+
+
 @register_algorithm("fictitious_play", source="FSP (Heinrich, Lanctot & Silver, 2015), responses by PPO")
 def fictitious_self_play(task: Task) -> TwoPlayerLearner:
     """Return fictitious self-play."""
@@ -118,6 +146,42 @@ def psro(task: Task) -> TwoPlayerLearner:
         num_gain_episodes=PAYOFF_EPISODES,
     )
     return PSRO(task.game, partial(learner_of, task, RESPONSE), options, seed=task.seed)
+
+
+def either_wins(game: LanguageGame[Any]) -> bool:
+    """Return whether a game is zero-sum and has plays that player 0 wins, and plays that player 1 wins."""
+    if game.payoff is not Payoff.ZERO_SUM:
+        return False
+    tree = GameTree(game)
+    returns = prefix_returns(tree)[tree.player == TERMINAL, 0]
+    return bool(returns.min() < 0 < returns.max())
+
+
+@register_algorithm("spag", source="SPAG (2404.10642): one policy, offline on the winner's turns", plays=either_wins)
+def spag(task: Task) -> TwoPlayerLearner:
+    """Return SPAG, a round on each batch, held to what the start says to itself."""
+    return make_spag(task)
+
+
+def prompt_and_reply(game: LanguageGame[Any]) -> bool:
+    """Return whether a game has one prompt and one reply."""
+    return game.max_turns == 2
+
+
+@register_algorithm(
+    "advgame", source="AdvGame (2512.20806): online IPO on trees of prompts and replies, 2 by 2", plays=prompt_and_reply
+)
+def advgame(task: Task) -> TwoPlayerLearner:
+    """Return AdvGame, whose tree's leaves are the batch.
+
+    Raises:
+        ValueError: a batch does not make whole trees.
+    """
+    leaves = ADVGAME_TREE.prompts_per_request * ADVGAME_TREE.replies_per_prompt
+    check_groups(task.batch_size, leaves)
+    options = replace(ADVGAME_TREE, num_steps=task.num_updates, num_requests=task.batch_size // leaves)
+    learners = [PreferenceLearner(task.make_player(player, task.seed).agent, IPO.preference) for player in PLAYERS]
+    return AdvGame(task.game, learners, options, seed=task.seed)
 
 
 @register_algorithm("gpo", source="GPO (2406.10977) without its diversity reward")

@@ -12,7 +12,6 @@ from ..envs import Dialogue, LanguageGame, Payoff, make_game, registered_games
 from ..envs.game_tree import prefix_returns
 from ..envs.tree import CHANCE, TERMINAL, GameTree
 from ..envs.wrapped import WrappedGame
-from .evaluate.costs import CostMeter, Costs
 from .exact.linear_programs import solve_zero_sum
 
 
@@ -111,38 +110,34 @@ def shortfall(facts: GameFacts, nash_conv: float, returns: Sequence[float]) -> f
     return nash_conv / facts.payoff_range
 
 
-class MeteredGame(WrappedGame[Any]):
-    """The same rules with payoffs of range 1, so that one set of options fits all games; counts what is played.
+class ScaledGame(WrappedGame[Any]):
+    """The same rules with payoffs of range 1, so that one set of options fits all games.
 
-    >>> game = MeteredGame(make_game("matching_pennies-v0"), payoff_range=2.0, meter=CostMeter())
+    >>> game = ScaledGame(make_game("matching_pennies-v0"), payoff_range=2.0)
     >>> game.payoff.value
     'zero_sum'
     """
 
-    def __init__(self, game: LanguageGame[Any], *, payoff_range: float, meter: CostMeter) -> None:
-        """Take the rules, the range of their payoffs, and where episodes and tokens are counted."""
+    def __init__(self, game: LanguageGame[Any], *, payoff_range: float) -> None:
+        """Take the rules and the range of their payoffs."""
         super().__init__(game)
-        self.deals, self.meter, self._range = game.deals, meter, payoff_range
+        self.deals, self._range = game.deals, payoff_range
 
     def inner(self, dialogue: Dialogue[Any]) -> Dialogue[Any]:
         """Return the dialogue itself."""
         return dialogue
 
     def rewards(self, dialogue: Dialogue[Any]) -> tuple[float, float]:
-        """Return the scaled rewards of the last turn, and count it."""
-        return self._counted(dialogue, self.game.rewards(dialogue))
+        """Return the scaled rewards of the last turn."""
+        return self._scaled(self.game.rewards(dialogue))
 
     def rewards_batch(self, dialogues: Sequence[Dialogue[Any]]) -> Sequence[tuple[float, float]]:
-        """Return the scaled rewards of the last turns, and count them."""
-        pairs = self.game.rewards_batch(dialogues)
-        return [self._counted(dialogue, pair) for dialogue, pair in zip(dialogues, pairs, strict=True)]
+        """Return the scaled rewards of the last turns."""
+        return [self._scaled(pair) for pair in self.game.rewards_batch(dialogues)]
 
     def forfeit_rewards(self, player: int) -> tuple[float, float]:
         """Return the scaled rewards of a forfeit."""
-        first, second = self.game.forfeit_rewards(player)
-        return first / self._range, second / self._range
+        return self._scaled(self.game.forfeit_rewards(player))
 
-    def _counted(self, dialogue: Dialogue[Any], pair: tuple[float, float]) -> tuple[float, float]:
-        over = self.game.next_player(dialogue) is None
-        self.meter.add(Costs(episodes=int(over), tokens=len(dialogue.turns[-1].tokens)))
+    def _scaled(self, pair: tuple[float, float]) -> tuple[float, float]:
         return pair[0] / self._range, pair[1] / self._range

@@ -10,12 +10,13 @@ import numpy as np
 
 from ..envs import Payoff
 from .bench_algorithms import ALGORITHMS
-from .bench_cell import Cell, CellResult
+from .bench_cell import Cell, CellResult, can_play
+from .bench_entrants import BUDGET
 from .bench_games import GAMES
 from .bench_page import Block, Code, Heading, Paragraph, Picture, Table, as_html, as_markdown
 from .bench_plots import plot_game
 from .bench_results import Results
-from .bench_standings import complete_algorithms, in_order, of_game, standings
+from .bench_standings import complete_algorithms, in_order, of_game, partial_algorithms, standings
 from .evaluate.intervals import Estimate, mean_interval
 from .files import write_text
 
@@ -25,7 +26,9 @@ Ranked by the average policy: an algorithm's own average where it keeps one, els
 NashConv over the game's payoff range, computed on the whole tree: 0 is an equilibrium, 2 the most. In games of \
 identical interest it is how far the return falls short of the best, over that range, because babbling is an \
 equilibrium too. Numbers over all games are interquartile means over games and seeds with 95 % intervals by stratified \
-bootstrap. A win is a game in which no other algorithm's mean over seeds is lower."""
+bootstrap. A win is a game in which no other ranked algorithm's mean over seeds is lower."""
+NONE = "-"
+"""What a table holds where an algorithm cannot play."""
 
 
 def write_report(folder: Path, results: Results, *, command: str, failures: Mapping[Cell, str]) -> None:
@@ -75,8 +78,10 @@ def _made_with(results: Results, command: str) -> list[Block]:
 
 
 def _overall(cells: Mapping[Cell, CellResult]) -> list[Block]:
-    complete = complete_algorithms(cells)
-    partial = [name for name in in_order(cell.algorithm for cell in cells) if name not in complete]
+    complete, partial = complete_algorithms(cells), partial_algorithms(cells, can_play)
+    unfinished = [
+        name for name in in_order(cell.algorithm for cell in cells) if name not in complete and name not in partial
+    ]
     header = [
         "algorithm", "rank", "average policy", "last iterate", "wins, average", "wins, last",
         "episodes a cell", "tokens a cell", "CPU s a cell",
@@ -88,12 +93,30 @@ def _overall(cells: Mapping[Cell, CellResult]) -> list[Block]:
         ]
         for one in standings(cells)
     ]  # fmt: skip
+    rows += [[name, *[NONE] * (len(header) - 1)] for name in partial]
     blocks: list[Block] = [Heading("All games")]
     if rows:
-        blocks += [Table(header, rows), Paragraph(READING)]
+        blocks += [Table(header, rows), Paragraph(READING), Paragraph(BUDGET)]
     if partial:
-        blocks.append(Paragraph(f"Not ranked, because cells are missing: {', '.join(partial)}."))
-    return blocks
+        without = "; ".join(f"{name} ({', '.join(games)})" for name, games in partial.items())
+        blocks.append(Paragraph(f"Without a rank, because they cannot play every game: {without}."))
+    if unfinished:
+        blocks.append(Paragraph(f"Not ranked, because cells are missing: {', '.join(unfinished)}."))
+    return [*blocks, *_by_game(cells, [row[0] for row in rows])]
+
+
+def _by_game(cells: Mapping[Cell, CellResult], names: Sequence[str]) -> list[Block]:
+    """Return one table of algorithms and games."""
+    games = in_order(cell.game for cell in cells)
+    rows = [[name, *(_both(of_game(cells, game).get(name, ())) for game in games)] for name in names]
+    caption = "The same number by game, mean over seeds: average policy / last iterate."
+    return [Heading("By game"), Table(["algorithm", *games], rows), Paragraph(caption)] if rows else []
+
+
+def _both(runs: Sequence[CellResult]) -> str:
+    final = [run.curve[-1] for run in runs]
+    parts = [point.average.shortfall for point in final], [point.last.shortfall for point in final]
+    return " / ".join(f"{np.mean(part):.3f}" for part in parts) if runs else NONE
 
 
 def _game(cells: Mapping[Cell, CellResult], game: str, folder: Path) -> list[Block]:
@@ -109,6 +132,8 @@ def _game(cells: Mapping[Cell, CellResult], game: str, folder: Path) -> list[Blo
         results.items(), key=lambda item: float(np.mean([run.curve[-1].average.shortfall for run in item[1]]))
     )
     rows = [_game_row(name, runs, zero_sum=zero_sum) for name, runs in ahead]
+    others = [name for name in in_order(cell.algorithm for cell in cells) if not can_play(name, game)]
+    rows += [[name, *[NONE] * 4] for name in others if name not in results]
     what = "return of player 0" if zero_sum else "mean return of both"
     header = ["algorithm", "NashConv, average", "NashConv, last", f"{what}, average", f"{what}, last"]
     value = "no one value" if facts.value is None else f"value to player 0: {facts.value:.4g}"

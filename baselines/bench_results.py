@@ -7,7 +7,6 @@ import json
 import os
 import platform
 from collections.abc import Mapping
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ def versions_of(settings: BenchSettings) -> dict[str, str]:
     """Return what must be the same for two results to be comparable."""
     return {
         "duologue": __version__,
-        "code": package_code(),
+        "code": package_code(Path(__file__).resolve().parents[1]),
         "config": config_hash(settings),
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "numpy", "transformers")},
@@ -39,10 +38,12 @@ def config_hash(settings: BenchSettings) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
 
 
-@cache
-def package_code() -> str:
-    """Return a hash of the package's own code: a version number alone does not change with every edit."""
-    root, digest = Path(__file__).resolve().parents[1], hashlib.sha256()
+def package_code(root: Path) -> str:
+    """Return a hash of the code in a package's folder, the options of the entrants included.
+
+    A version number alone does not change with every edit.
+    """
+    digest = hashlib.sha256()
     for folder in CODE_FOLDERS:
         for file in sorted((root / folder).rglob("*.py")):
             digest.update(str(file.relative_to(root)).encode("utf-8") + b"\0" + file.read_bytes() + b"\0")

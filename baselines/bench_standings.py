@@ -54,6 +54,18 @@ def complete_algorithms(cells: Mapping[Cell, CellResult]) -> list[str]:
     return [name for name, done in own.items() if len(done) == len(games) * len(seeds)]
 
 
+def partial_algorithms(cells: Mapping[Cell, CellResult], can_play: Callable[[str, str], bool]) -> dict[str, list[str]]:
+    """Return the algorithms that finished all that they can play, but cannot play all, with the games they cannot."""
+    games, seeds = in_order(cell.game for cell in cells), {cell.seed for cell in cells}
+    found = {}
+    for name in in_order(cell.algorithm for cell in cells):
+        others = [game for game in games if not can_play(name, game)]
+        own = {Cell(name, game, seed) for game in games for seed in seeds if game not in others}
+        if others and own <= set(cells):
+            found[name] = others
+    return found
+
+
 def standings(cells: Mapping[Cell, CellResult], *, bootstrap_seed: int = 0) -> list[Standing]:
     """Return the algorithms that finished the whole grid, best first."""
     names = complete_algorithms(cells)

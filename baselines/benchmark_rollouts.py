@@ -17,8 +17,6 @@ from __future__ import annotations
 import copy
 import importlib
 import io
-import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -42,7 +40,9 @@ from ..agents.language_model import CausalLMAgent
 from ..agents.micro import micro_model
 from ..envs import Dialogue, Episode, FiniteDeals, LanguageGame, Payoff, Tokens
 from ..envs.benchmark import Figure, write_figures
+from ..envs.benchmark_page import figure_table, machine, put_section, table
 from ..envs.tokenizer_vocabulary import TokenizerVocabulary
+from .benchmark_rollouts_page import HEADING, section
 from .ppo import PPOConfig, PPOLearner
 from .rollout import rollout, trajectories
 
@@ -60,6 +60,8 @@ class BenchmarkConfig:
 
     json: Path | None = None
     """File to write the figures to."""
+    markdown: Path | None = None
+    """Page whose section of this is to be replaced."""
     only: Literal["all", "decode", "learn"] = "all"
     """Which comparison to make; "learn" needs trl (pip install trl)."""
     vocabulary_size: int = 4096
@@ -325,48 +327,61 @@ def _trl_config(trl: Any, config: BenchmarkConfig, folder: str, num_steps: int) 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print a table, write the figures; return 1 if one of them misses its goal."""
+    """Measure, print tables, write the figures and the section; return 1 if a figure misses its goal."""
     config = tyro.cli(BenchmarkConfig, args=argv, prog="python -m duologue.baselines.benchmark_rollouts")
     game = Replies(config)
-    size = sum(parameter.numel() for parameter in make_model(game, config).parameters())
-    print(
-        f"{size / 1e6:.2f} M parameters, {config.vocabulary_size} tokens; batch {config.batch_size}, prompts of "
-        f"{config.prompt_tokens}, replies of {config.reply_tokens}; {torch.get_num_threads()} threads of "
-        f"{os.cpu_count()} cores, torch {torch.__version__}, Python {platform.python_version()}"
-    )
+    print(described(game, config))
     figures: list[Figure] = []
-    if config.only != "learn":
-        figures += _report_decoding(measure_decoding(game, config))
-    if config.only != "decode":
-        figures.append(_report_learning(measure_learning(game, config)))
-    for figure in figures:
-        print(f"{figure.name}: {figure.value} {figure.unit}, goal {figure.goal}")
+    tables: list[str] = []
+    for measured in _measured(game, config):
+        figures += measured[0]
+        tables.append(measured[1])
+        print(f"\n{tables[-1]}", flush=True)
+    print(f"\n{figure_table(figures)}")
     if config.json is not None:
         write_figures(config.json, figures)
+    if config.markdown is not None:
+        put_section(config.markdown, HEADING, section(described(game, config), figures, tables))
     return int(any(figure.value < figure.goal for figure in figures))
 
 
-def _report_decoding(speeds: DecodeSpeeds) -> list[Figure]:
-    print(f"{'decoding':<28}{'tokens per second':>24}")
+def described(game: Replies, config: BenchmarkConfig) -> str:
+    """Return what is measured, and with what."""
+    size = sum(parameter.numel() for parameter in make_model(game, config).parameters())
+    return (
+        f"{size / 1e6:.2f} M parameters, {config.vocabulary_size:,} tokens; batch {config.batch_size}, prompts of "
+        f"{config.prompt_tokens}, replies of {config.reply_tokens};\n{torch.get_num_threads()} threads, "
+        f"torch {torch.__version__}, {machine()}"
+    )
+
+
+def _measured(game: Replies, config: BenchmarkConfig) -> Iterator[tuple[list[Figure], str]]:
+    """Yield the figures and the table of each comparison that was asked for."""
+    if config.only != "learn":
+        yield _report_decoding(measure_decoding(game, config))
+    if config.only != "decode":
+        yield _report_learning(measure_learning(game, config))
+
+
+def _report_decoding(speeds: DecodeSpeeds) -> tuple[list[Figure], str]:
     rows = {
         "ours": speeds.ours,
         "ours, a rollout": speeds.rollout,
         "bare, argmax": speeds.greedy,
         "bare, multinomial": speeds.sampled,
     }
-    for name, value in rows.items():
-        print(f"{name:<28}{value:>24,.0f}")
-    return [
+    figures = [
         Figure("decode_vs_bare_loop", round(speeds.ours / speeds.greedy, 3), DECODE_GOAL, "times"),
         Figure("rollout_vs_bare_loop", round(speeds.rollout / speeds.greedy, 3), ROLLOUT_GOAL, "times"),
     ]
+    return figures, table(["decoding", "tokens per second"], [[name, f"{value:,.0f}"] for name, value in rows.items()])
 
 
-def _report_learning(speeds: LearnSpeeds) -> Figure:
-    print(f"{'learning':<28}{'completions per second':>24}")
-    for name, value in (("ours, PPO", speeds.ours), (f"TRL {speeds.trl_version}, RLOOTrainer", speeds.trl)):
-        print(f"{name:<28}{value:>24,.2f}")
-    return Figure("ppo_completions_vs_trl_rloo", round(speeds.ours / speeds.trl, 3), LEARN_GOAL, "times")
+def _report_learning(speeds: LearnSpeeds) -> tuple[list[Figure], str]:
+    rows = {"ours, PPO": speeds.ours, f"TRL {speeds.trl_version}, RLOOTrainer": speeds.trl}
+    figure = Figure("ppo_completions_vs_trl_rloo", round(speeds.ours / speeds.trl, 3), LEARN_GOAL, "times")
+    cells = [[name, f"{value:,.2f}"] for name, value in rows.items()]
+    return [figure], table(["learning", "completions per second"], cells)
 
 
 if __name__ == "__main__":

@@ -173,7 +173,8 @@ def _trajectories(rows: Sequence[Row]) -> Trajectories:
     lengths = torch.tensor([len(row[0]) for row in rows])
     nothing = torch.zeros(tokens.shape)
     attention = torch.arange(tokens.shape[1]) < lengths[:, None]
-    return Trajectories(tokens, attention, own, logprobs=nothing, rewards=nothing, legal_mask=None)
+    players = torch.ones(len(rows), dtype=torch.int64)
+    return Trajectories(tokens, attention, own, logprobs=nothing, rewards=nothing, legal_mask=None, players=players)
 
 
 def dpo(config: DPOConfig) -> Path:

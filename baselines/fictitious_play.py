@@ -29,7 +29,7 @@ from ..envs import LanguageGame
 from ..envs.game import PLAYERS
 from .distillation import Distillation, DistillationOptions
 from .opponents import OpponentPool
-from .players import RESPONSE_PPO, LearnerOptions, check_groups
+from .players import check_groups
 from .policy_gradient_learner import PlayerLearner, rollout_in_groups
 from .rlhf import PlayerStep
 from .rollout import rollout, trajectories
@@ -37,7 +37,7 @@ from .run import Run
 from .setup import save_model
 from .state import StateValue
 from .two_player import Population, Seat, TwoPlayerLearner, derived_seed
-from .two_player_run import TwoPlayerConfig, train_two_players
+from .two_player_run import ResponsesConfig, train_two_players
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,21 +72,20 @@ class FictitiousPlayOptions:
         """Updates of each player in all."""
         return self.num_rounds * self.updates_per_round
 
+    @property
+    def updates_a_learner(self) -> int:
+        """Updates of one learner: of a response, or of all of them if each goes on from the one before."""
+        return self.num_updates if self.warm_start else self.updates_per_round
+
 
 @dataclass(frozen=True, kw_only=True)
-class FictitiousPlayConfig(TwoPlayerConfig):
+class FictitiousPlayConfig(ResponsesConfig):
     """Best responses to the mixture of all past opponents, round by round."""
 
     out: Path = Path("runs/fictitious_play")
     """The run's folder: the mixtures in `pool`, a model folder for each member, and the last responders."""
-    exact_every: int = 6
-    """Updates between two computations of NashConv; it asks every member of both mixtures."""
     play: Annotated[FictitiousPlayOptions, tyro.conf.arg(name="")] = field(default_factory=FictitiousPlayOptions)
     """How many responses, and how good."""
-    learner: Annotated[LearnerOptions, tyro.conf.arg(name="")] = field(
-        default_factory=lambda: LearnerOptions(ppo=RESPONSE_PPO)
-    )
-    """How a response learns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +224,7 @@ def fictitious_play(config: FictitiousPlayConfig) -> Path:
     def make(game: LanguageGame[Any]) -> FictitiousPlay:
         return FictitiousPlay(
             game,
-            lambda player, seed: config.learner.make(config.models.make(game, player, seed)),
+            config.make_player(game, num_planned=config.play.updates_a_learner),
             config.play,
             seed=config.seed,
             group_size=config.learner.replies_per_prompt,

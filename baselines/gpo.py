@@ -6,11 +6,12 @@ the frozen defender, paid for novelty besides. The last iterate is the result; e
 response by a fixed number of steps, and nothing is averaged.
 
 Differs from the paper in: stage lengths and weights are configuration; the diversity terms are means over a window of
-past prompts, as in the released code, not sums over all; each role has a critic of its own; a share of the defend
-stage's prompts can stay static, as in Self-RedTeam (arXiv 2506.07468).
+past prompts, as in the released code, not sums over all; each role has a critic of its own, a head on its policy's
+backbone; a share of the defend stage's prompts can stay static, as in Self-RedTeam (arXiv 2506.07468).
 
-Its successors are options: one model for both roles (Self-RedTeam), MAGIC's switch of stages (arXiv 2602.01539,
-`stage_clock.py`), other rewards of novelty (`diversity_reward.py`) and DiveR-CT's constraint (`constraint.py`).
+Its successors are options: one model for both roles (Self-RedTeam) or only one critic (`shared_critic.py`), MAGIC's
+switch of stages (arXiv 2602.01539, `stage_clock.py`), other rewards of novelty (`diversity_reward.py`) and DiveR-CT's
+constraint (`constraint.py`).
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from .attack import adversary_model
 from .constraint import ConstraintOptions, CostConstraint
 from .diversity_reward import DiversityReward, DiversityWeights
 from .encoders import SentenceEncoder, make_encoder, words_of
-from .evaluate import DiversityReport, measure_diversity, parser_of
+from .evaluate import CostMeter, DiversityReport, measure_diversity, parser_of
+from .metered import MeteredLearner, write_costs
 from .policy_gradient_learner import PlayerLearner
 from .ppo import PPOConfig, PPOLearner
 from .rlhf import DEFENDER_PPO, write_transcripts
@@ -39,6 +41,7 @@ from .rollout import PlayedEpisode, Trajectories, play_out, trajectories
 from .run import Config, Run
 from .setup import GameOptions, TrainedDType, load_model, preamble_of, recorded, save_model, use_threads
 from .sft import sft_model
+from .shared_critic import SharedCritic
 from .stage_clock import GPOSchedule, Stage, StageClock
 from .two_player import Seat
 
@@ -67,6 +70,8 @@ class GPOConfig:
     """What it may lose in the game for it."""
     one_policy: bool = False
     """Whether one model, the defender's, plays both roles and learns in every stage (Self-RedTeam)."""
+    shared_critic: bool = False
+    """Whether two policies have one critic, with a backbone of its own that starts as the defender's."""
     encoder: str | None = None
     """A sentence-transformers model, by name or folder; None: a static encoder of the game's own words."""
     defender_ppo: PPOConfig = DEFENDER_PPO
@@ -84,6 +89,11 @@ class GPOConfig:
     dtype: TrainedDType = "float32"
     """The precision of the weights; bfloat16 halves their memory and rounds away the smallest updates."""
 
+    def __post_init__(self) -> None:
+        """Check that there is a critic to be shared."""
+        if self.one_policy and self.shared_critic:
+            raise ValueError("shared_critic: expected two policies, got --one-policy, whose critic both roles share")
+
 
 @dataclass(frozen=True, slots=True)
 class GPOStep:
@@ -98,7 +108,7 @@ class GPOStep:
     defender_return: float
     """Mean return of an episode to the defender, over the adversary's prompts; zero-sum: the adversary's, negated."""
     diversity_score: float
-    """Mean weighted diversity score of the adversary's prompts, 0 in the first batch and without weights."""
+    """Mean weighted diversity score of the adversary's prompts, 0 in the first batch, without weights or prompts."""
     prompts: DiversityReport
     """How diverse the adversary's prompts of this batch are."""
     num_policy_tokens: int
@@ -168,7 +178,7 @@ class GPO:
                 round=round_number,
                 stage=stage,
                 defender_return=defender_return,
-                diversity_score=float(scores.mean()),
+                diversity_score=float(scores.mean()) if prompts else 0.0,
                 prompts=measure_diversity(prompts, texts, self._encoder, self.rng, parse=self._parse),
                 num_policy_tokens=batch.num_policy_tokens,
                 forfeit_rate=float(np.mean([one.forfeited_by(int(stage == "defend")) for one in played])),
@@ -223,8 +233,13 @@ class GPO:
 
 
 def first_turns(played: Sequence[PlayedEpisode]) -> list[Tokens]:
-    """Return the first prompt of each episode."""
-    return [one.dialogue.turns[0].tokens for one in played]
+    """Return the adversary's first prompt in each episode where it speaks: one a row of `trajectories(played, 0)`."""
+    return [_first_turn(one) for one in played if one.spoken_by(0)]
+
+
+def _first_turn(one: PlayedEpisode) -> Tokens:
+    turns = zip(one.turns, one.dialogue.turns, strict=True)
+    return next(turn.tokens for said, turn in turns if said.player == 0 and said.utterance.tokens)
 
 
 def gpo(config: GPOConfig) -> Path:
@@ -232,33 +247,36 @@ def gpo(config: GPOConfig) -> Path:
     use_threads(config.num_threads)
     with Run.open(config.out, config, name="gpo") as run:
         if not run.finished:
-            learner = make_gpo(config)
-            schedule = config.schedule
-            for step in recorded(learner, run, num_steps=schedule.num_steps, save_every=config.save_every):
+            meter, schedule = CostMeter(), config.schedule
+            learner = make_gpo(config, meter)
+            metered = MeteredLearner(learner, meter)
+            for step in recorded(metered, run, num_steps=schedule.num_steps, save_every=config.save_every):
                 if step.iteration == schedule.num_steps or learner.clock.round > step.round:
                     write_transcripts(run, step.iteration, learner.last_played)
                     if config.keep_checkpoints:
                         save_players(run, learner, f"checkpoints/round_{step.round:02d}/")
+            write_costs(run, meter)
             save_players(run, learner, "")
             run.write_json(PRODUCED_FILE, sorted(map(list, learner.produced)))
             run.finish()
     return config.out
 
 
-def make_gpo(config: GPOConfig) -> GPO:
-    """Return the learner, its players loaded (or trained first) and its reward set up."""
+def make_gpo(config: GPOConfig, meter: CostMeter | None = None) -> GPO:
+    """Return the learner, its players loaded (or trained first) and its reward set up; `meter` counts its play."""
     defender_folder = sft_model(config.defender, config.options, config.out, config.seed)
     adversary_folder = None if config.one_policy else adversary_model(config.adversary, defender_folder, config.out)
-    game = config.options.build(defender_folder, adversary_folder, split="train")
+    game = config.options.build(defender_folder, adversary_folder, split="train", meter=meter)
     schedule = config.schedule
     planned = [schedule.num_rounds * steps for steps in (schedule.attack_steps, schedule.defend_steps)]
     agent = load_model(defender_folder, game, device=config.device, dtype=config.dtype)
     if adversary_folder is None:
         adversary = defender = PPOLearner(agent, config.defender_ppo, num_planned=sum(planned))
     else:
-        defender = PPOLearner(agent, config.defender_ppo, num_planned=planned[1])
+        critic = SharedCritic(agent.model) if config.shared_critic else None
+        defender = PPOLearner(agent, config.defender_ppo, num_planned=planned[1], critic=critic)
         rival = load_model(adversary_folder, game, device=config.device, dtype=config.dtype)
-        adversary = PPOLearner(rival, config.adversary_ppo, num_planned=planned[0])
+        adversary = PPOLearner(rival, config.adversary_ppo, num_planned=planned[0], critic=critic)
     encoder = make_encoder(config.encoder, words_of(game))
     return GPO(
         game,

@@ -68,7 +68,7 @@ class GRPOLearner:
         config, trained, steps = self.config, self.trained, []
         aggregation, length = config.aggregation, config.constant_length
         batch = batch.to(self.agent.model.device)
-        groups = prompt_groups(batch.tokens, batch.policy_token_mask)
+        groups = prompt_groups(batch.tokens, batch.policy_token_mask, batch.players)
         advantages = grpo_advantages(batch.returns, groups, scale_by_std=config.scale_by_std)
         with trained.updating():
             old, ref = trained.frozen_logprobs(batch)

@@ -30,13 +30,13 @@ from ..envs import LanguageGame
 from ..envs.game import PLAYERS
 from .league_matches import ROLES, Role, WinRates, is_ready, match_weights
 from .opponents import OpponentPool
-from .players import LearnerOptions, check_groups
+from .players import check_groups
 from .policy_gradient_learner import PlayerLearner, rollout_in_groups
 from .rlhf import PlayerStep
 from .rollout import PlayedEpisode, trajectories
 from .state import StateValue
 from .two_player import Population, Seat
-from .two_player_run import TwoPlayerConfig, train_two_players
+from .two_player_run import LearnersConfig, train_two_players
 
 NOW = "now"
 """The name of the opponent's main agent as it is."""
@@ -85,15 +85,13 @@ class LeagueOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LeagueConfig(TwoPlayerConfig):
+class LeagueConfig(LearnersConfig):
     """Main agents and exploiters of both players."""
 
     out: Path = Path("runs/league")
     """The run's folder: all frozen players in `pool`, and the main agents."""
     play: Annotated[LeagueOptions, tyro.conf.arg(name="")] = field(default_factory=LeagueOptions)
     """How long, and who meets whom how often."""
-    learner: Annotated[LearnerOptions, tyro.conf.arg(name="")] = field(default_factory=LearnerOptions)
-    """How all of them learn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +312,7 @@ def league(config: LeagueConfig) -> Path:
     def make(game: LanguageGame[Any]) -> League:
         return League(
             game,
-            lambda player, seed: config.learner.make(config.models.make(game, player, seed)),
+            config.make_player(game, num_planned=config.play.num_updates),
             config.play,
             seed=config.seed,
             group_size=config.learner.replies_per_prompt,

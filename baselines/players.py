@@ -17,12 +17,17 @@ from .reinforce import ReinforceConfig, ReinforceLearner
 from .reinforce_pp import ReinforcePPConfig, ReinforcePPLearner
 from .rloo import RLOOConfig, RLOOLearner
 from .setup import load_model
+from .shared_critic import SharedCritic
 
 LearnerName = Literal["ppo", "reinforce", "rloo", "grpo", "reinforce_pp", "preference"]
 
-SELF_PLAY_PPO = PPOConfig(learning_rate=2e-3, warmup_updates=1, kl_coef=0.05, gae_lambda=1.0)
+SELF_PLAY_PPO = PPOConfig(
+    learning_rate=2e-3, warmup_updates=1, final_learning_rate_share=1.0, kl_coef=0.05, gae_lambda=1.0
+)
 """How a micro player learns against a player that learns too; the KL to its start keeps it trying all words."""
-RESPONSE_PPO = PPOConfig(learning_rate=1e-2, warmup_updates=1, kl_coef=0.0, gae_lambda=1.0, num_epochs=4)
+RESPONSE_PPO = PPOConfig(
+    learning_rate=1e-2, warmup_updates=1, final_learning_rate_share=1.0, kl_coef=0.0, gae_lambda=1.0, num_epochs=4
+)
 """How a best response learns, which starts anew in every round and has few updates."""
 
 
@@ -55,11 +60,24 @@ class LearnerOptions:
         compares = self.learner in ("rloo", "grpo", "preference")
         return 4 if compares or (self.learner == "reinforce_pp" and self.reinforce_pp.subtract_group_mean) else 1
 
-    def make(self, agent: CausalLMAgent, *, num_planned: int | None = None) -> PlayerLearner:
-        """Return the learner of an agent; its learning rate falls over `num_planned` updates, None: it stays."""
+    def make(
+        self, agent: CausalLMAgent, *, num_planned: int | None = None, critic: SharedCritic | None = None
+    ) -> PlayerLearner:
+        """Return the learner of an agent.
+
+        Args:
+            agent: trained in place.
+            num_planned: the updates over which the learning rate falls; None: it stays.
+            critic: the one that both players have, for PPO; None: a critic of its own.
+
+        Raises:
+            ValueError: a critic for a learner that asks none.
+        """
+        if critic is not None and self.learner != "ppo":
+            raise ValueError(f"shared_critic: expected the learner ppo, which asks a critic, got {self.learner}")
         match self.learner:
             case "ppo":
-                return PPOLearner(agent, self.ppo, num_planned=num_planned)
+                return PPOLearner(agent, self.ppo, num_planned=num_planned, critic=critic)
             case "reinforce":
                 return ReinforceLearner(agent, self.reinforce, num_planned=num_planned)
             case "rloo":
@@ -70,6 +88,18 @@ class LearnerOptions:
                 return ReinforcePPLearner(agent, self.reinforce_pp, num_planned=num_planned)
             case "preference":
                 return PreferenceLearner(agent, self.preference, num_planned=num_planned)
+
+
+def steady(ppo: PPOConfig = SELF_PLAY_PPO) -> LearnerOptions:
+    """Return options with learning rates that stay: what both players learn from changes to the end."""
+    return LearnerOptions(
+        ppo=ppo,
+        reinforce=ReinforceConfig(final_learning_rate_share=1.0),
+        rloo=RLOOConfig(final_learning_rate_share=1.0),
+        grpo=GRPOConfig(final_learning_rate_share=1.0),
+        reinforce_pp=ReinforcePPConfig(final_learning_rate_share=1.0),
+        preference=PreferenceConfig(final_learning_rate_share=1.0),
+    )
 
 
 def check_groups(batch_size: int, group_size: int) -> None:

@@ -3,7 +3,8 @@
 PPO (Schulman et al., 2017, arXiv 1707.06347) as RLHF uses it: an action is a token, every own token is charged
 kl_coef (log pi - log ref), the game's rewards arrive at the latest own token, and GAE runs over own tokens only.
 
-Differs from the paper in: value and policy share the trunk; advantages are whitened over own tokens.
+Differs from the paper in: value and policy share the trunk, unless a critic is given, which the learners of both
+players share; advantages are whitened over own tokens.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from .functional.policy_losses import (
 )
 from .optimisation import learning_rate_share, make_optimizer, set_learning_rate, take_step
 from .rollout import Trajectories
+from .shared_critic import SharedCritic
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +50,7 @@ class PPOConfig:
     value_clip_epsilon: float = 0.2
     """Values move at most this far from the old ones in the value loss."""
     value_coef: float = 0.1
-    """Weight of the value loss."""
+    """Weight of the value loss; a shared critic, which has an optimiser of its own, does without."""
     entropy_coef: float = 0.0
     """Weight of the entropy bonus."""
     kl_coef: float = 0.01
@@ -101,22 +103,34 @@ class _Estimates:
 class PPOLearner:
     """One player that learns: its agent, the frozen start that it is held to, and its optimiser."""
 
-    def __init__(self, agent: CausalLMAgent, config: PPOConfig, *, num_planned: int | None = None) -> None:
+    def __init__(
+        self,
+        agent: CausalLMAgent,
+        config: PPOConfig,
+        *,
+        num_planned: int | None = None,
+        critic: SharedCritic | None = None,
+    ) -> None:
         """Take the agent to train in place; it is given a value head if it has none.
 
         Args:
             agent: whoever learns.
             config: how.
             num_planned: the updates over which the learning rate falls; None: it stays.
+            critic: estimates values in place of the value head, which the agent then loses.
         """
-        if agent.value_head is None:
+        self.critic = critic
+        if critic is not None:
+            agent.value_head = None
+        elif agent.value_head is None:
             agent.value_head = nn.Linear(agent.model.config.hidden_size, 1, device=agent.model.device)
             nn.init.zeros_(agent.value_head.weight)
             nn.init.zeros_(agent.value_head.bias)
         self.agent, self.config, self.num_planned, self.num_updates = agent, config, num_planned, 0
         self.ref_model = copy.deepcopy(agent.model).eval().requires_grad_(False)
         self._ref_agent = CausalLMAgent(self.ref_model, agent.vocabulary, temperature=agent.temperature)
-        self._parameters = [*agent.model.parameters(), *agent.value_head.parameters()]
+        head = [] if agent.value_head is None else agent.value_head.parameters()
+        self._parameters = [*agent.model.parameters(), *head]
         self._optimizer = make_optimizer(self._parameters, learning_rate=config.learning_rate, weight_decay=0.0)
 
     def update(self, batch: Trajectories, rng: np.random.Generator) -> PPOUpdate:
@@ -149,10 +163,11 @@ class PPOLearner:
         own, config = batch.policy_token_mask, self.config
         now = self.agent.evaluate(batch.tokens, batch.attention_mask, own, batch.legal_mask)
         ref = self._ref_agent.evaluate(batch.tokens, batch.attention_mask, own, batch.legal_mask)
+        values = now.values if self.critic is None else self.critic.values(batch)
         rewards = shaped_token_rewards(batch.rewards, now.logprobs, ref.logprobs, own, kl_coef=config.kl_coef)
-        advantages, returns = gae(rewards, now.values, own, gamma=config.gamma, gae_lambda=config.gae_lambda)
+        advantages, returns = gae(rewards, values, own, gamma=config.gamma, gae_lambda=config.gae_lambda)
         kl_nats = float((now.logprobs - ref.logprobs).sum(1).mean())
-        return _Estimates(now.logprobs, now.values, masked_whiten(advantages, own), returns), kl_nats
+        return _Estimates(now.logprobs, values, masked_whiten(advantages, own), returns), kl_nats
 
     def _step(self, batch: Trajectories, estimates: _Estimates, rows: Tensor) -> tuple[float, float, float, float]:
         config, part = self.config, batch.select(rows)
@@ -164,7 +179,7 @@ class PPOLearner:
         now = self.agent.evaluate(part.tokens, part.attention_mask, own, part.legal_mask)
         ratio = probability_ratio(now.logprobs, old_logprobs, own)
         policy_loss = clipped_surrogate(ratio, advantages, own, clip_epsilon=config.clip_epsilon)
-        value_loss = clipped_value_loss(now.values, old_values, returns, own, clip_epsilon=config.value_clip_epsilon)
+        value_loss = self._fit_values(part, now.values, old_values, returns)
         entropy = masked_mean(now.entropies, own)
         loss = policy_loss + config.value_coef * value_loss - config.entropy_coef * entropy
         take_step(loss, self._optimizer, self._parameters, max_grad_norm=config.max_grad_norm)
@@ -172,22 +187,38 @@ class PPOLearner:
         parts = (policy_loss, value_loss, entropy, clipped)
         return tuple(float(part.detach()) for part in parts)  # type: ignore[return-value]
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return all that the next update depends on, the frozen reference included."""
+    def _fit_values(self, part: Trajectories, values: Tensor, old_values: Tensor, returns: Tensor) -> Tensor:
+        """Return the value loss: of the value head, to be minimised with the policy's, or of a critic just updated."""
+        config, own = self.config, part.policy_token_mask
+        if self.critic is None:
+            return clipped_value_loss(values, old_values, returns, own, clip_epsilon=config.value_clip_epsilon)
+        values = self.critic.values(part)
+        loss = clipped_value_loss(values, old_values, returns, own, clip_epsilon=config.value_clip_epsilon)
+        rate = self._optimizer.param_groups[0]["lr"]
+        self.critic.step(loss, learning_rate=rate, max_grad_norm=config.max_grad_norm)
+        return loss.detach()
+
+    @property
+    def _value_network(self) -> SharedCritic | nn.Linear:
+        if self.critic is not None:
+            return self.critic
         assert self.agent.value_head is not None
+        return self.agent.value_head
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the next update depends on, the frozen reference and the critic included."""
         return {
             "num_updates": self.num_updates,
             "model": self.agent.model.state_dict(),
-            "value_head": self.agent.value_head.state_dict(),
+            "value_head": self._value_network.state_dict(),
             "ref_model": self.ref_model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a saved state."""
-        assert self.agent.value_head is not None
         self.num_updates = state["num_updates"]
         self.agent.model.load_state_dict(state["model"])
-        self.agent.value_head.load_state_dict(state["value_head"])
+        self._value_network.load_state_dict(state["value_head"])
         self.ref_model.load_state_dict(state["ref_model"])
         self._optimizer.load_state_dict(state["optimizer"])

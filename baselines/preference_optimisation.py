@@ -174,7 +174,7 @@ def pair_rows(batch: Trajectories, rng: np.random.Generator, *, pairing: Pairing
     Raises:
         ValueError: no prompt has two replies.
     """
-    groups = prompt_groups(batch.tokens, batch.policy_token_mask).cpu().numpy()
+    groups = prompt_groups(batch.tokens, batch.policy_token_mask, batch.players).cpu().numpy()
     returns = batch.returns.cpu().numpy()
     pairs: list[tuple[int, int]] = []
     for group in range(int(groups.max()) + 1):

@@ -30,14 +30,14 @@ from ..envs.game import PLAYERS
 from .empirical_game import EmpiricalGame, ResponseGains, response_gains
 from .exact.meta_solvers import META_SOLVERS, MetaPolicies
 from .opponents import OpponentPool
-from .players import RESPONSE_PPO, LearnerOptions, check_groups
+from .players import check_groups
 from .policy_gradient_learner import PlayerLearner, rollout_in_groups
 from .rlhf import PlayerStep
 from .rollout import trajectories
 from .run import Run
 from .state import StateValue
 from .two_player import Population, Seat, Task, TwoPlayerLearner, derived_seed
-from .two_player_run import TwoPlayerConfig, train_two_players
+from .two_player_run import ResponsesConfig, train_two_players
 
 MetaSolverName = Literal["uniform", "nash", "prd", "regret_matching", "alpha_rank"]
 
@@ -75,25 +75,24 @@ class PSROOptions:
         if self.meta_solver not in META_SOLVERS:
             raise ValueError(f"meta_solver: expected one of {', '.join(META_SOLVERS)}, got {self.meta_solver!r}")
 
+    @property
+    def updates_a_learner(self) -> int:
+        """Updates of one learner, that is of a response; the last may have fewer."""
+        return min(self.updates_per_response, self.num_updates)
+
 
 DOUBLE_ORACLE = PSROOptions(meta_solver="nash")
 """PSRO with the equilibrium of the game among the members: double oracle with learned responses."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PSROConfig(TwoPlayerConfig):
+class PSROConfig(ResponsesConfig):
     """Populations that grow by best responses to their meta-strategies."""
 
     out: Path = Path("runs/psro")
     """The run's folder: members in `pool`, their payoffs and weights in `meta_game.json`, and the last responders."""
-    exact_every: int = 6
-    """Updates between two computations of NashConv; it asks every member of both populations."""
     play: Annotated[PSROOptions, tyro.conf.arg(name="")] = field(default_factory=PSROOptions)
     """How many responses, how good, and how their payoffs are weighed."""
-    learner: Annotated[LearnerOptions, tyro.conf.arg(name="")] = field(
-        default_factory=lambda: LearnerOptions(ppo=RESPONSE_PPO)
-    )
-    """How a response learns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +289,7 @@ def train_psro(config: PSROConfig) -> Path:
     def make(game: LanguageGame[Any]) -> PSRO:
         return PSRO(
             game,
-            lambda player, seed: config.learner.make(config.models.make(game, player, seed)),
+            config.make_player(game, num_planned=config.play.updates_a_learner),
             config.play,
             seed=config.seed,
             group_size=config.learner.replies_per_prompt,

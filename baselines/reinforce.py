@@ -3,8 +3,9 @@
 Williams, *Simple statistical gradient-following algorithms*, 1992. An action is a token; every own token is charged
 kl_coef (log pi - log ref), and what it is credited with is the sum of its own and later rewards, less a baseline.
 
-Differs from the paper in: the baseline is a running mean of past returns, one number for each learner and so for each
-role. A batch is scored against the mean of *earlier* batches, so that no return is its own baseline.
+Differs from the paper in: the baseline is a running mean of past returns, one number for each learner; for one policy
+in both seats the roles' own baselines are those of `self_play`, subtracted before. A batch is scored against the mean
+of *earlier* batches, so that no return is its own baseline.
 """
 
 from __future__ import annotations

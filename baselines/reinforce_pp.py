@@ -78,7 +78,7 @@ class ReinforcePPLearner:
         rewards = shaped_token_rewards(batch.rewards, logprobs, ref_logprobs, own, kl_coef=self.config.kl_coef)
         advantages = rewards_to_go(rewards, own)
         if self.config.subtract_group_mean:
-            means = group_mean_returns(batch.returns, prompt_groups(batch.tokens, own))
+            means = group_mean_returns(batch.returns, prompt_groups(batch.tokens, own, batch.players))
             advantages = torch.where(own, advantages - means[:, None], 0.0)
         return masked_whiten(advantages, own)
 

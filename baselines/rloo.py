@@ -46,7 +46,7 @@ class RLOOLearner:
         """Take one pass over a batch of fresh trajectories; `rng` orders its minibatches."""
         config, trained, steps = self.config, self.trained, []
         batch = batch.to(self.agent.model.device)
-        groups = prompt_groups(batch.tokens, batch.policy_token_mask)
+        groups = prompt_groups(batch.tokens, batch.policy_token_mask, batch.players)
         with trained.updating():
             now, ref = trained.frozen_logprobs(batch)
             kl_nats = reply_kl_nats(now, ref, batch.policy_token_mask)

@@ -40,6 +40,10 @@ class PlayedEpisode:
         """The deal and the turns."""
         return self.episode.dialogue
 
+    def spoken_by(self, player: int) -> bool:
+        """Whether `player` said a token, so that there is something to learn from; see `trajectories`."""
+        return any(turn.player == player and turn.utterance.tokens for turn in self.turns)
+
     def forfeited_by(self, player: int) -> bool:
         """Whether `player` lost it by an utterance that was no legal turn."""
         return self.episode.forfeited_by == player
@@ -64,6 +68,8 @@ class Trajectories:
     """(B, T); what the player earned, credited to its latest own token (to its first, if it had none yet)."""
     legal_mask: LegalMask | None
     """The legal tokens of each position (B, T); None where the rules narrowed nothing."""
+    players: Tensor
+    """(B,), int64; whose part each row is: 0 or 1, and both only where batches are joined."""
 
     def __len__(self) -> int:
         """Return the number of episodes B."""
@@ -97,6 +103,7 @@ class Trajectories:
             logprobs=self.logprobs.to(device),
             rewards=self.rewards.to(device),
             legal_mask=None if self.legal_mask is None else self.legal_mask.to(device),
+            players=self.players.to(device),
         )
 
     def select(self, rows: Tensor) -> Trajectories:
@@ -109,6 +116,7 @@ class Trajectories:
             logprobs=self.logprobs[rows, :width],
             rewards=self.rewards[rows, :width],
             legal_mask=None if self.legal_mask is None else self.legal_mask.at((rows, slice(width))),
+            players=self.players[rows],
         )
 
 
@@ -183,7 +191,7 @@ def speak_seated(
 
 def trajectories(played: Sequence[PlayedEpisode], player: int) -> Trajectories:
     """Return one player's part as tensors; episodes in which it never spoke are left out."""
-    played = [one for one in played if any(turn.player == player and turn.utterance.tokens for turn in one.turns)]
+    played = [one for one in played if one.spoken_by(player)]
     if not played:
         raise ValueError(f"trajectories: expected an episode in which player {player} speaks, got none")
     ends = [_own_end(one, player) for one in played]
@@ -202,6 +210,7 @@ def trajectories(played: Sequence[PlayedEpisode], player: int) -> Trajectories:
         logprobs=torch.from_numpy(logprobs),
         rewards=torch.from_numpy(rewards),
         legal_mask=_legal_mask(played, player, shape),
+        players=torch.full(shape[:1], player),
     )
 
 
@@ -210,7 +219,8 @@ def joined(first: Trajectories, second: Trajectories) -> Trajectories:
     width = max(first.tokens.shape[1], second.tokens.shape[1])
     names = ("tokens", "attention_mask", "policy_token_mask", "logprobs", "rewards")
     parts = {name: torch.cat([_widened(getattr(one, name), width) for one in (first, second)]) for name in names}
-    return Trajectories(**parts, legal_mask=_joined_masks(first, second, width))
+    players = torch.cat([first.players, second.players])
+    return Trajectories(**parts, legal_mask=_joined_masks(first, second, width), players=players)
 
 
 def _widened(columns: Tensor, width: int) -> Tensor:

@@ -19,6 +19,8 @@ from ..agents.population import Population, Seat
 from ..agents.sb3_policy import SB3Agent
 from ..envs import LanguageGame, RandomAgent
 from ..envs.game import PLAYERS
+from .evaluate.costs import CostMeter
+from .metered import MeteredLearner, write_costs
 from .run import Run
 from .sb3 import SB3Config, SB3Learner, SB3Update
 from .setup import GameOptions, recorded, use_threads
@@ -161,10 +163,12 @@ def train_sb3_self_play(config: TrainSB3SelfPlayConfig) -> list[Path]:
     names = ["model"] if config.self_play.share_policy else [f"player_{player}" for player in PLAYERS]
     with Run.open(config.out, config, name="sb3_self_play") as run:
         if not run.finished:
-            learner = SB3SelfPlay(config.options.build(), config.learning, config.self_play)
-            num_steps = config.self_play.num_updates
-            for _ in recorded(learner, run, num_steps=num_steps, save_every=config.save_every):
+            meter, num_steps = CostMeter(), config.self_play.num_updates
+            learner = SB3SelfPlay(config.options.build(meter=meter), config.learning, config.self_play)
+            metered = MeteredLearner(learner, meter)
+            for _ in recorded(metered, run, num_steps=num_steps, save_every=config.save_every):
                 pass
+            write_costs(run, meter)
             for name, one in zip(names, learner.learners, strict=True):
                 run.write_folder(name, one.agent.save_pretrained)
             run.finish()

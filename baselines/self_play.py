@@ -1,9 +1,9 @@
 """Self-play: both players learn at once, from games against each other or against earlier selves.
 
-One policy sits in both seats (its view tells it the role) or each seat has a policy of its own. Against the opponent as
-it is now this is naive self-play, whose last iterate need not converge: where an equilibrium must mix, it circles.
-`OpponentOptions` name the remedies; role-conditioned advantages are those of SPIRAL (B. Liu et al., 2025, arXiv
-2506.24119).
+One policy sits in both seats (its view tells it the role) or each seat has a policy of its own, with one critic for
+both if asked. Against the opponent as it is now this is naive self-play, whose last iterate need not converge: where an
+equilibrium must mix, it circles. `OpponentOptions` name the remedies; role-conditioned advantages are those of SPIRAL
+(B. Liu et al., 2025, arXiv 2506.24119).
 
 Differs from SPIRAL in: any learner takes the place of REINFORCE. The role's baseline is subtracted from the return,
 which every learner reads, so that PPO's critic learns what is left; returns are not discounted by turns.
@@ -20,18 +20,20 @@ import numpy as np
 import tyro
 from transformers import PreTrainedModel
 
+from ..agents.loading import load_agent
 from ..envs import LanguageGame
 from ..envs.game import PLAYERS
 from .functional.role_advantages import RoleBaseline
 from .opponents import OpponentOptions, Opponents, ema_update
-from .players import LearnerOptions, check_groups
+from .players import check_groups
 from .policy_gradient_learner import PlayerLearner, rollout_in_groups
 from .rlhf import PlayerStep
 from .rollout import PlayedEpisode, Trajectories, joined, rollout, trajectories
 from .run import Config
+from .shared_critic import SharedCritic
 from .state import StateValue
 from .two_player import Seat
-from .two_player_run import TwoPlayerConfig, train_two_players
+from .two_player_run import LearnersConfig, train_two_players
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +65,7 @@ class SelfPlayOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SelfPlayConfig(TwoPlayerConfig):
+class SelfPlayConfig(LearnersConfig):
     """Both players learn at once, from each other or from earlier selves."""
 
     out: Path = Path("runs/self_play")
@@ -72,8 +74,18 @@ class SelfPlayConfig(TwoPlayerConfig):
     """How long, and against whom."""
     one_policy: bool = False
     """Whether one model, player 0's, sits in both seats."""
-    learner: Annotated[LearnerOptions, tyro.conf.arg(name="")] = field(default_factory=LearnerOptions)
-    """How a player learns."""
+    shared_critic: bool = False
+    """Whether two policies have one critic, with a backbone of its own that starts as player 0's; for PPO."""
+    opponent_0: str | None = None
+    """Who sits at player 0 while player 1 learns: random, echo, or the folder of a language model or of an SB3 policy,
+    which does not learn; None: player 0 by `--opponent.choice`."""
+    opponent_1: str | None = None
+    """Who sits at player 1 while player 0 learns, likewise."""
+
+    def __post_init__(self) -> None:
+        """Check that there is a critic to be shared."""
+        if self.one_policy and self.shared_critic:
+            raise ValueError("shared_critic: expected two policies, got --one-policy, whose critic both roles share")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +122,7 @@ class SelfPlay:
         seed: int,
         group_size: int = 1,
         folder: Path | None = None,
+        fixed: tuple[Seat | None, Seat | None] = (None, None),
     ) -> None:
         """Take one learner for both seats, or one for each.
 
@@ -120,6 +133,7 @@ class SelfPlay:
             seed: decides deals, tokens and minibatches.
             group_size: episodes that share their deal and all before the learner's first turn.
             folder: where snapshots of past selves are written; None: nowhere.
+            fixed: who sits at player 0 and at player 1 while the other learns, any agents; None: by the options.
 
         Raises:
             ValueError: another number of learners, no whole groups, or a reference that a learner does not have.
@@ -131,7 +145,7 @@ class SelfPlay:
             raise ValueError(f"reference: expected learners with a ref_model to average, got {learners}")
         check_groups(options.batch_size, group_size)
         self.game, self.learners, self.options, self.iteration = game, tuple(learners), options, 0
-        self.group_size = group_size
+        self.group_size, self.fixed = group_size, fixed
         self.rng = np.random.default_rng(seed)
         self.opponents = tuple(
             Opponents(one.agent, options.opponents, folder=None if folder is None else folder / f"player_{k}")
@@ -160,22 +174,25 @@ class SelfPlay:
 
     def _play(self) -> tuple[list[PlayedEpisode], list[PlayedEpisode]]:
         """Play what each player learns from; against the newest opponent the same episodes serve both."""
-        if self.options.opponents.choice == "latest" and self.group_size == 1:
+        if self.options.opponents.choice == "latest" and self.group_size == 1 and self.fixed == (None, None):
             played = rollout(self.game, self.seats, self.options.batch_size, self.rng)
             return played, played
         return self._play_as(0), self._play_as(1)
 
     def _play_as(self, player: int) -> list[PlayedEpisode]:
         opponents, learner = self.opponents[(1 - player) % len(self.opponents)], self.seats[player]
+        fixed = self.fixed[1 - player]
+        opposite = opponents.seat if fixed is None else fixed
         played = rollout_in_groups(
             self.game,
-            (learner, opponents.seat) if player == 0 else (opponents.seat, learner),
+            (learner, opposite) if player == 0 else (opposite, learner),
             self.options.batch_size,
             self.rng,
             player=player,
             group_size=self.group_size,
         )
-        opponents.record(played, seat=1 - player)
+        if fixed is None:
+            opponents.record(played, seat=1 - player)
         return played
 
     def _scored(self, batch: Trajectories, player: int) -> Trajectories:
@@ -226,10 +243,13 @@ class SelfPlay:
 
 def make_self_play(game: LanguageGame[Any], config: SelfPlayConfig) -> SelfPlay:
     """Return the learner, its players loaded or made."""
-    learners = [
-        config.learner.make(config.models.make(game, player, config.seed))
-        for player in PLAYERS[: 1 if config.one_policy else 2]
-    ]
+    agents = [config.models.make(game, player, config.seed) for player in PLAYERS[: 1 if config.one_policy else 2]]
+    critic = SharedCritic(agents[0].model) if config.shared_critic else None
+
+    def load(spec: str | None) -> Seat | None:
+        return None if spec is None else load_agent(spec, game.vocabulary)
+
+    learners = [config.learner.make(one, num_planned=config.play.num_updates, critic=critic) for one in agents]
     return SelfPlay(
         game,
         learners,
@@ -237,6 +257,7 @@ def make_self_play(game: LanguageGame[Any], config: SelfPlayConfig) -> SelfPlay:
         seed=config.seed,
         group_size=config.learner.replies_per_prompt,
         folder=config.out / "pool",
+        fixed=(load(config.opponent_0), load(config.opponent_1)),
     )
 
 

@@ -19,6 +19,7 @@ from ..envs.games.red_team.base import RedTeamGame
 from ..envs.games.red_team.verdicts import Judge
 from ..envs.registry import game_factory, parse_option
 from ..envs.tokenizer_vocabulary import TokenizerVocabulary
+from .evaluate.costs import CostMeter, metered_game
 from .reward_files import load_reward_judge
 from .run import Record, Run, StateValue
 
@@ -54,12 +55,15 @@ class GameOptions:
     tokenizer: Path | None = None
     """The folder of a tokenizer, for games over real text; None: that of the first model folder given."""
 
-    def build(self, *model_folders: Path | None, split: str | None = None) -> LanguageGame[Any]:
+    def build(
+        self, *model_folders: Path | None, split: str | None = None, meter: CostMeter | None = None
+    ) -> LanguageGame[Any]:
         """Return the rules.
 
         Args:
             model_folders: where a tokenizer may lie if none was given.
             split: which of the requests to deal, for games that split them.
+            meter: counts what is played by these rules, and what their judge model is asked.
 
         Raises:
             ValueError: no such game, or a folder that does not hold what it should.
@@ -72,10 +76,12 @@ class GameOptions:
         if "vocabulary" in known:
             options["vocabulary"] = self._vocabulary(*model_folders)
         if self.judge is not None:
-            options["judge"] = self._judge(options.get("vocabulary") or make_game(self.game, **options).vocabulary)
+            judge = self._judge(options.get("vocabulary") or make_game(self.game, **options).vocabulary)
+            options["judge"] = judge if meter is None else meter.judge(judge)
         if "split" in known and split is not None:
             options["split"] = split
-        return make_game(self.game, **options)
+        game = make_game(self.game, **options)
+        return game if meter is None else metered_game(game, meter)
 
     def _judge(self, vocabulary: Vocabulary) -> Judge:
         assert self.judge is not None

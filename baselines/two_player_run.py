@@ -13,8 +13,11 @@ import tyro
 from ..agents.language_model import CausalLMAgent
 from ..envs import LanguageGame
 from ..envs.tree import GameTree
+from .evaluate.costs import CostMeter
 from .measured import MeasuredLearner
-from .players import ModelOptions
+from .metered import MeteredLearner, write_costs
+from .players import RESPONSE_PPO, LearnerOptions, ModelOptions, steady
+from .policy_gradient_learner import PlayerLearner
 from .run import Run
 from .setup import GameOptions, recorded, save_model, use_threads
 from .two_player import TwoPlayerLearner
@@ -40,6 +43,32 @@ class TwoPlayerConfig:
     num_threads: int = 0
     """Threads of torch; 0: its default."""
 
+    def build(self, meter: CostMeter | None = None) -> LanguageGame[Any]:
+        """Return the rules, their play counted if there is a meter."""
+        return self.options.build(self.models.player_0, self.models.player_1, split="train", meter=meter)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnersConfig(TwoPlayerConfig):
+    """What those ask for whose players learn by any learner."""
+
+    learner: Annotated[LearnerOptions, tyro.conf.arg(name="")] = field(default_factory=steady)
+    """How players learn."""
+
+    def make_player(self, game: LanguageGame[Any], *, num_planned: int) -> Callable[[int, int], PlayerLearner]:
+        """Return (player, seed) -> a fresh learner, whose learning rate falls over `num_planned` updates if asked."""
+        return lambda player, seed: self.learner.make(self.models.make(game, player, seed), num_planned=num_planned)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResponsesConfig(LearnersConfig):
+    """What those ask for whose players grow by responses to mixtures."""
+
+    exact_every: int = 6
+    """Updates between two computations of NashConv; it asks every member of both mixtures."""
+    learner: Annotated[LearnerOptions, tyro.conf.arg(name="")] = field(default_factory=lambda: steady(RESPONSE_PPO))
+    """How a response learns."""
+
 
 def train_two_players(
     config: TwoPlayerConfig,
@@ -61,11 +90,15 @@ def train_two_players(
     use_threads(config.num_threads)
     with Run.open(config.out, config, name=name) as run:
         if not run.finished:
-            game = config.options.build(config.models.player_0, config.models.player_1, split="train")
-            learner = make(game)
-            measured = MeasuredLearner(learner, GameTree(game), every=config.exact_every) if config.exact else learner
+            meter = CostMeter()
+            with meter.clock():  # some play before their first step
+                learner = make(config.build(meter))
+            metered = MeteredLearner(learner, meter)
+            tree = GameTree(config.build()) if config.exact else None
+            measured = metered if tree is None else MeasuredLearner(metered, tree, every=config.exact_every)
             for _ in recorded(measured, run, num_steps=num_steps, save_every=config.save_every):
                 pass
+            write_costs(run, meter)
             for player, seat in enumerate(learner.seats):
                 if isinstance(seat, CausalLMAgent):
                     run.write_folder(f"player_{player}", partial(save_model, seat))

@@ -84,6 +84,8 @@ class LanguageGameEnv(AECEnv[str, Observation, np.int64], Generic[DealT]):
     def step(self, action: np.int64 | int | None) -> None:
         """Say one token as `agent_selection`; None removes an agent that has ended.
 
+        If the rules or their judge raise, all stands as before the token, rewards not yet read by `last` among it.
+
         Raises:
             RuntimeError: before `reset` or after both agents have been removed.
             TypeError: the action is no integer.
@@ -98,11 +100,12 @@ class LanguageGameEnv(AECEnv[str, Observation, np.int64], Generic[DealT]):
             self._was_dead_step(action)  # type: ignore[arg-type]
             return
         token = action if type(action) is int and 0 <= action < self._size else _token(action, self._size)
+        turn_ended = episode.push(token)
         if self._paid:
             self.rewards = {"player_0": 0.0, "player_1": 0.0}
             self._paid = False
         self._cumulative_rewards[agent_id] = 0.0
-        if episode.push(token):
+        if turn_ended:
             self._after_turn(episode)
         if self.render_mode == "human":
             self.render()
@@ -170,6 +173,13 @@ class LanguageGameEnv(AECEnv[str, Observation, np.int64], Generic[DealT]):
             self._end()
         else:
             self.agent_selection = AGENT_IDS[episode.player]
+
+    def _books(self) -> tuple[dict[str, float], dict[str, float], bool]:
+        """Return what a token that ends no turn changes in the books of rewards."""
+        return dict(self.rewards), dict(self._cumulative_rewards), self._paid
+
+    def _set_books(self, books: tuple[dict[str, float], dict[str, float], bool]) -> None:
+        self.rewards, self._cumulative_rewards, self._paid = books
 
     def _end(self) -> None:
         self.terminations = dict.fromkeys(AGENT_IDS, True)

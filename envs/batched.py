@@ -148,11 +148,11 @@ class BatchedGame(Generic[DealT]):
             seed: restarts the stream of deals; None continues it.
             deals: one for each of them in place of a draw.
         """
-        if seed is not None:
-            self._rng = np.random.default_rng(seed)
         rows = self._rows(episodes)
         if deals is not None and len(deals) != len(rows):
             raise ValueError(f"deals: expected {len(rows)}, one for each episode, got {len(deals)}")
+        if seed is not None:
+            self._rng = np.random.default_rng(seed)
         self._forget()
         roots = self._draw_roots(len(rows)) if deals is None else [self._book.root(deal) for deal in deals]
         self.rewards[rows], self.finished[rows] = 0.0, False
@@ -203,14 +203,17 @@ class BatchedGame(Generic[DealT]):
             endings: why each utterance ended, if some forfeit without an illegal token.
         """
         rows = np.flatnonzero(self.player != NOBODY) if episodes is None else self._rows(episodes)
-        said, ends = self._token_ids(tokens), np.asarray(lengths, dtype=np.int64)
+        said, ends = self._token_ids(tokens), np.asarray(lengths)
         self._check_turns(rows, said, ends)
+        ends = ends.astype(np.int64)
         self._forget()
         said = said[:, : int(ends.max(initial=0))]
         if (ends != said.shape[1]).any():
             said = said * (np.arange(said.shape[1]) < ends[:, None])
         forfeits = np.zeros(len(rows), dtype=np.int64)
         if endings is not None:
+            if len(endings) != len(rows):
+                raise ValueError(f"endings: expected {len(rows)}, one for each episode, got {len(endings)}")
             forfeits[:] = [ENDINGS.index(ending) if ending.forfeits else 0 for ending in endings]
         after = self._book.after(self._number[rows], said, ends, forfeits)
         self._advance(rows, after, self._roots_after(after))
@@ -371,6 +374,8 @@ class BatchedGame(Generic[DealT]):
                 f"tokens, lengths: expected shapes ({len(rows)}, T) and ({len(rows)},) for {len(rows)} episodes, "
                 f"got {tokens.shape} and {lengths.shape}"
             )
+        if lengths.size and not np.issubdtype(lengths.dtype, np.integer):
+            raise TypeError(f"lengths: expected integers, got an array of {lengths.dtype}")
         if ((lengths < 0) | (lengths > tokens.shape[1])).any():
             raise ValueError(f"lengths: expected numbers in [0, {tokens.shape[1]}], got {lengths}")
         if self.over[rows].any():

@@ -161,8 +161,7 @@ class RuleBook(Generic[DealT]):
     def learn_place(self, number: int, place: int, token: int, words: Sequence[int]) -> None:
         """Ask what may follow `words` in the open turn of a dialogue, and remember it as the place after `token`."""
         turn = OpenTurn(self.game, self.records[number].dialogue)
-        turn.spoken = list(words)
-        turn._narrow()
+        turn._narrow(tuple(words))
         self._places.add(_place_keys(np.array([place]), np.array([token])), np.array([self._place(turn)]))
 
     def legal(self, places: Numbers, tokens: Numbers) -> NDArray[np.bool_]:

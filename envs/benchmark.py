@@ -27,6 +27,8 @@ from .benchmark_batched import Scaling, Throughput, bytes_per_episode, measure_s
 from .benchmark_games import BareEnv, Chat, scripted_turns
 from .benchmark_openspiel import compare_on_tic_tac_toe
 from .benchmark_page import Results, figure_table, scaling_table, throughput_table, vocabulary_table, write_section
+from .benchmark_textarena import compare_on_kuhn_poker, textarena_line
+from .benchmark_turns import TurnRates
 from .registry import make, make_game
 
 GOAL = 10.0
@@ -132,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="page whose section of this is to be replaced")
     arguments = parser.parse_args(argv)
     ours, theirs = compare(make("red_team-v0"))
-    spiel = compare_on_tic_tac_toe(NUM_AT_ONCE)
+    spiel, arena = compare_on_tic_tac_toe(NUM_AT_ONCE), compare_on_kuhn_poker(NUM_AT_ONCE)
     vocabularies = [compare_with_bare(size) for size in VOCABULARIES]
     print(vocabulary_table(vocabularies), end="\n\n")
     throughputs = [measure_throughput(name, make_game(name), NUM_AT_ONCE) for name in BATCHED_GAMES]
@@ -142,12 +144,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(scaling_table(scalings), end="\n\n")
     figures = [Figure("aec_steps_vs_tictactoe", round(ours / theirs, 2), GOAL, "times")]
     figures += figures_of(vocabularies, throughputs, scalings)
-    figures.append(Figure("batched_turns_vs_openspiel_observed", round(spiel.ours / spiel.theirs, 2), 5.0, "times"))
-    print(figure_table(figures))
+    figures += rival_figures("openspiel", spiel) + rival_figures("textarena", arena)
+    print(figure_table(figures), textarena_line(arena), sep="\n\n")
     write_figures(arguments.out, figures)
     print(f"\nwritten to {arguments.out}")
     if arguments.markdown is not None:
-        results = Results(figures, vocabularies, throughputs, scalings, spiel)
+        results = Results(figures, vocabularies, throughputs, scalings, spiel, arena)
         write_section(arguments.markdown, results, num_episodes=NUM_AT_ONCE)
 
 
@@ -167,6 +169,16 @@ def figures_of(
         Figure("batched_vs_aec", round(text.ratio, 1), 100.0, "times"),
         Figure("2_kB_over_bytes_per_episode", round(2_048 / (whole - own), 2), 1.0, "times"),
         Figure("quadratic_over_steepest_exponent", round(2 / steepest, 2), 1.6, "times"),
+    ]
+
+
+def rival_figures(name: str, rates: TurnRates | None) -> list[Figure]:
+    """Return how many times as fast ours is with both looked at, and as theirs with nothing looked at."""
+    if rates is None:
+        return []
+    return [
+        Figure(f"batched_turns_vs_{name}_observed", round(rates.ratio, 2), 5.0, "times"),
+        Figure(f"batched_turns_vs_{name}_unobserved", round(rates.ratio_unseen, 2), 5.0, "times"),
     ]
 
 

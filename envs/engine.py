@@ -101,15 +101,15 @@ class Episode(Generic[DealT]):
         """Say a whole turn; `settle` must follow unless the turn was forfeited (`settled` tells)."""
         player = self.player
         assert player is not None
-        closed = False
+        turn, closed, num_written = self.open_turn, False, 0
         for token in utterance.tokens:
             if closed:
                 raise ValueError(f"utterance: expected nothing after the end of the turn, got {utterance.tokens!r}")
-            closed = self.open_turn.push(int(token))
-            if self.open_turn.closed_by is Ending.ILLEGAL:
+            closed = turn.push(int(token))
+            if turn.closed_by is Ending.ILLEGAL:
                 break
-            if not closed or self.open_turn.closed_by is Ending.TOO_LONG:
-                self._write(player, (int(token),))
+            num_written += not closed or turn.closed_by is Ending.TOO_LONG
+        self._write(player, utterance.tokens[:num_written])
         if utterance.ending.forfeits:
             self.open_turn.closed_by = utterance.ending
         elif not closed:

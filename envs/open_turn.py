@@ -90,7 +90,7 @@ class OpenTurn:
         self._mask: NDArray[np.int8] | None = None
         self._widest: NDArray[np.int8] = self._masks.first
         self._ids: NDArray[np.int64] | None = None
-        self._narrow(first=True)
+        self._narrow((), first=True)
         self._narrowed = self._listed is not None
 
     @property
@@ -119,7 +119,10 @@ class OpenTurn:
         return legal
 
     def push(self, token: int) -> bool:
-        """Say one token; return whether that ended the turn (`closed_by` then says how)."""
+        """Say one token; return whether that ended the turn (`closed_by` then says how).
+
+        If the rules raise, the turn stands as before the token.
+        """
         if not self._widest[token] or (self._listed is not None and token not in self._listed):
             self.closed_by = Ending.ILLEGAL
             return True
@@ -130,14 +133,15 @@ class OpenTurn:
         if token == game.vocabulary.eos_id:
             self.closed_by = Ending.END_OF_TURN
             return True
-        self.spoken.append(token)
-        if len(self.spoken) == self.limit:
+        if len(self.spoken) + 1 == self.limit:
+            self.spoken.append(token)
             self.closed_by = Ending.TOO_LONG
             return True
         if self._narrowed:
-            self._narrow()
+            self._narrow((*self.spoken, token))
         else:
             self._widest, self._ids = self._masks.later, None
+        self.spoken.append(token)
         return False
 
     def turn(self, player: int) -> Turn:
@@ -156,8 +160,8 @@ class OpenTurn:
         if token == opening:
             self.thinking, self.thought = True, []
         elif token == closing:
+            self._narrow(())
             self.thinking = False
-            self._narrow()
             return
         elif self.thought is not None:
             self.thought.append(token)
@@ -165,20 +169,19 @@ class OpenTurn:
         full = len(self.thought or ()) >= self._game.max_thought_tokens
         self._widest, self._ids = (masks.closing, masks.closing_ids) if full else (masks.thinking, masks.thinking_ids)
 
-    def _narrow(self, *, first: bool = False) -> None:
+    def _narrow(self, prefix: Tokens, *, first: bool = False) -> None:
         """Ask the rules what may follow."""
         game, masks = self._game, self._masks
-        tokens = game.legal_tokens(self._dialogue, tuple(self.spoken))
-        self._mask = None
-        self._widest, self._ids = (masks.first, masks.first_ids) if first else (masks.later, None)
+        tokens = game.legal_tokens(self._dialogue, prefix)
+        widest, ids = (masks.first, masks.first_ids) if first else (masks.later, None)
         if tokens is not None and first and game.max_thought_tokens and game.vocabulary.think_ids:
             tokens = (*tokens, game.vocabulary.think_ids[0])
-        self._listed = tokens
-        if tokens is not None and not any(self._widest[token] for token in tokens):
+        if tokens is not None and not any(widest[token] for token in tokens):
             raise ValueError(
                 f"{type(game).__name__}.legal_tokens: expected at least one sayable token or <eos> after "
-                f"{game.vocabulary.decode(self.spoken)!r}, got {tokens!r}"
+                f"{game.vocabulary.decode(prefix)!r}, got {tokens!r}"
             )
+        self._listed, self._widest, self._ids, self._mask = tokens, widest, ids, None
 
 
 class Ahead:

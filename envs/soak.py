@@ -3,7 +3,7 @@
 Tokens are drawn uniformly from the legal ones, one in 200 from the whole vocabulary, so that forfeits come, too. An
 exception, a reward off its game's payoff type, or memory that grows ends it with an error that names the game.
 
-Run it by `python -m duologue.envs.soak --episodes 1000000`.
+Run it by `python -m duologue.envs.soak`; `--episodes 100000` for a short one, `--markdown` writes a page's section.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from .batched import BatchedGame
 from .batched_rules import NOBODY
+from .benchmark_page import machine, put_section, table
 from .engine import TOLERANCE
 from .game import LanguageGame, Payoff
 from .registry import make_game, registered_games
@@ -119,19 +121,61 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m duologue.envs.soak", description=soak_all.__doc__)
     parser.add_argument("--episodes", type=int, default=1_000_000, help="at least so many in all (1000000)")
     parser.add_argument("--seed", type=int, default=0, help="of deals and tokens (0)")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="page whose section of this is to be replaced")
     options = parser.parse_args(argv)
     if options.episodes < 1:
         parser.error(f"--episodes: expected at least 1, got {options.episodes}")
-    done = list[Soaked]()
+    done, peaks = list[Soaked](), list[int]()
     for one in soak_all(options.episodes, seed=options.seed):
         done.append(one)
+        peaks.append(peak_memory())
         print(
             f"{one.name:<36}{one.num_episodes:>10,} episodes{one.num_tokens:>12,} tokens"
             f"{one.num_forfeits:>9,} forfeits{one.seconds:>8.1f} s",
             flush=True,
         )
     total = sum(one.num_episodes for one in done)
-    print(f"{total:,} episodes, no error; at most {peak_memory() / 2**20:.0f} MiB")
+    print(f"{total:,} episodes, no error; at most {peaks[-1] / 2**20:.0f} MiB")
+    if options.markdown is not None:
+        put_section(options.markdown, HEADING, section(done, peaks[len(peaks) // 2 - 1], peaks[-1]))
+
+
+HEADING = "# The soak"
+
+SECTION = """\
+{heading}
+
+Measured by `python -m duologue.envs.soak --markdown docs/performance.md`, which writes this section:
+{versions}.
+
+Every registered game twice in the batched form, {at_once:,} episodes at a time, by tokens drawn from the legal ones and
+one in {careless:.0f} from the whole vocabulary. An exception, a reward off its game's payoff type, or a peak of memory
+that grows by more than {growth:.0f} MiB in the second half would have ended it.
+
+{table}
+"""
+
+
+def section(done: Sequence[Soaked], half_peak: int, peak: int) -> str:
+    """Return the page's section; the peaks are of memory, in bytes, after the first half and at the end."""
+    columns = ["games", "episodes", "tokens", "forfeits", "seconds", "peak after half, MiB", "peak, MiB"]
+    row = [
+        str(len({one.name for one in done})),
+        f"{sum(one.num_episodes for one in done):,}",
+        f"{sum(one.num_tokens for one in done):,}",
+        f"{sum(one.num_forfeits for one in done):,}",
+        f"{sum(one.seconds for one in done):.0f}",
+        f"{half_peak / 2**20:.0f}",
+        f"{peak / 2**20:.0f}",
+    ]
+    return SECTION.format(
+        heading=HEADING,
+        versions=machine(),
+        at_once=NUM_AT_ONCE,
+        careless=1 / ANY_TOKEN_SHARE,
+        growth=MAX_GROWTH / 2**20,
+        table=table(columns, [row]),
+    )
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ class TurnLevelEnv(BaseWrapper[str, Ids, Ids], Generic[DealT]):
     def step(self, action: ArrayLike | None) -> None:
         """Say one turn as `agent_selection`; None removes an agent that has ended.
 
-        If the rules or their judge raise, the episode stands as before the turn.
+        If the rules or their judge raise, all stands as before the turn, rewards not yet read by `last` among it.
 
         Raises:
             RuntimeError: before `reset` or after both agents have been removed.
@@ -84,11 +84,13 @@ class TurnLevelEnv(BaseWrapper[str, Ids, Ids], Generic[DealT]):
             return
         tokens, mode = self._tokens(action), self.env.render_mode
         before, said = episode._snapshot(), episode.open_turn.said()
+        books = self.env._books()
         self.env.render_mode = None  # the turn is shown once, not token by token
         try:
             self._say(episode, tokens)
         except Exception:
             episode._restore(before, said)
+            self.env._set_books(books)
             raise
         finally:
             self.env.render_mode = mode

@@ -103,15 +103,23 @@ class LanguageGameVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[An
     def step(self, actions: ArrayLike) -> tuple[Observation, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
         """Say one token in each episode; return the views at this player's next decisions, and its rewards until then.
 
-        With "SameStep", `infos["final_obs"]` holds the last observation of the episodes that ended.
+        With "SameStep", `infos["final_obs"]` holds the last observation of the episodes that ended. If the rules or
+        their judge raise at one of these tokens, or an action is no token, all stands as before the call; if they or
+        the opponent raise while it speaks or while episodes are dealt anew, only a reset of all episodes goes on.
+
+        Raises:
+            RuntimeError: before `reset`, after a failure of the opponent, or, with "Disabled", if an episode is over.
+            TypeError: the actions are no integers.
+            ValueError: they are of another shape, or hold what is no token id of the vocabulary.
         """
         if not self._ready:
             raise RuntimeError("step: expected a call after reset()")
         waiting = self._ended.copy()
         if waiting.any() and self.autoreset_mode is AutoresetMode.DISABLED:
             raise RuntimeError(f"step: expected a reset of the episodes that ended, {np.flatnonzero(waiting).tolist()}")
-        plays, self._ready = self._plays, False  # if the opponent or the judge fails, only reset helps
-        plays.step(actions)
+        plays = self._plays
+        plays.step(actions)  # if that fails, all stands as before
+        self._ready = False
         self._let_opponent_speak()
         returns = plays.returns[:, self.player].copy()
         rewards = returns - self._handed_out
@@ -133,7 +141,7 @@ class LanguageGameVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[An
         return tuple(self._plays.episode(k).transcript() for k in range(self.num_envs))
 
     def _seed(self, seed: Seeds, mask: NDArray[np.bool_]) -> None:
-        seeds = [seed + k for k in range(self.num_envs)] if isinstance(seed, int | np.integer) else seed
+        seeds = [int(seed) + k for k in range(self.num_envs)] if isinstance(seed, int | np.integer) else seed
         if seeds is None:
             return
         if len(seeds) != self.num_envs:
@@ -146,11 +154,11 @@ class LanguageGameVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[An
 
     def _deal(self, rows: NDArray[np.int64], options: Mapping[str, Any]) -> None:
         """Deal until this player is to speak in all of these episodes."""
-        self._ready, self._ended[rows], self._handed_out[rows] = False, False, 0.0
         for _ in range(MAX_REDEALS):
             sample = self.game.deals.sample
             deals = [options["deal"] if "deal" in options else sample(self._rngs[k]) for k in rows.tolist()]
-            self._plays.reset(rows, deals=deals)
+            self._plays.reset(rows, deals=deals)  # if that fails, no episode has changed
+            self._ready, self._ended[rows], self._handed_out[rows] = False, False, 0.0
             self._let_opponent_speak()
             rows = rows[self._plays.over[rows]]
             if not rows.size:

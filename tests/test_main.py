@@ -128,7 +128,7 @@ def test_wrong_input_is_named_without_a_traceback(
     ("command", "module"),
     [
         *((["train", name], MODULES.get(name, name)) for name in TRAINERS),
-        *(([name], name) for name in ("demo", "solve", "bench")),
+        *(([name], name) for name in ("demo", "solve", "bench", "compare")),
     ],
 )
 def test_train_and_demo_hand_over_to_the_baselines(
@@ -156,7 +156,8 @@ def test_help_is_an_overview(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     overview = capsys.readouterr().out
-    assert all(f"duologue {command}" in overview for command in ("games", "play", "solve", "train", "bench", "demo"))
+    commands = ("games", "play", "solve", "train", "bench", "demo", "compare")
+    assert all(f"duologue {command}" in overview for command in commands)
     assert main([]) == 0
     assert capsys.readouterr().out == overview
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ...envs.benchmark import Figure
+from ...envs.benchmark_page import machine, put_section
 from ..functional.diversity import BleuHistory
 from ..functional.joint_bleu import JointBleuHistory
 from .tables import markdown_table
@@ -134,6 +135,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--history-size", type=int, default=10_000, help="prompts in the history (default: 10000)")
     parser.add_argument("--batch-size", type=int, default=128, help="new prompts in a step (default: 128)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the numbers")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="page whose section of this is to be replaced")
     options = parser.parse_args(argv)
     comparisons = [
         one
@@ -146,8 +148,38 @@ def main(argv: Sequence[str] | None = None) -> None:
         from ..files import write_json
 
         write_json(options.json, {"figures": [one.figure for one in comparisons], "self_bleu": comparisons})
+    if options.markdown is not None:
+        put_section(options.markdown, HEADING, section(comparisons))
     if any(one.largest_difference > AGREEMENT for one in comparisons):
         raise SystemExit(f"SelfBLEU: expected NLTK's numbers within {AGREEMENT}, got differences as above")
+
+
+HEADING = "# Performance of SelfBLEU"
+
+SECTION = """\
+{heading}
+
+Measured by `python -m duologue.baselines.evaluate.benchmark --markdown docs/performance.md`, which writes this section:
+{versions}, NLTK {nltk}. Milliseconds of CPU time for one prompt of a batch; the goal is {goal:.0f} times.
+
+SelfBLEU of new prompts against a history, as a training step asks for it that rewards novelty: n = {orders}, smoothing
+method 1, one reference at a time or all jointly. Ours includes adding the batch to the history; NLTK is called with all
+n at a time, its fastest form.
+
+{table}
+"""
+
+
+def section(comparisons: Sequence[BleuComparison]) -> str:
+    """Return the page's section."""
+    return SECTION.format(
+        heading=HEADING,
+        versions=machine(),
+        nltk=importlib.import_module("nltk").__version__,
+        goal=GOAL,
+        orders=", ".join(map(str, ORDERS)),
+        table=comparison_table(comparisons),
+    )
 
 
 def _nltk_bleu(references: Sequence[Sequence[int]], sentence: Sequence[int]) -> list[float]:

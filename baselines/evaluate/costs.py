@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from typing import Generic, TypeVar
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Generic, TypeVar
 
+from ...envs import Dialogue, Ending, LanguageGame, Turn
 from ..rollout import PlayedEpisode
 
 ItemT = TypeVar("ItemT")
 AnswerT = TypeVar("AnswerT")
 RecordT = TypeVar("RecordT")
+GameT = TypeVar("GameT", bound=LanguageGame[Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class Costs:
     tokens: int = 0
     """Sampled by either player, thoughts and `<eos>` included."""
     judge_queries: int = 0
-    """Dialogues that a judge or a reward model read."""
+    """Dialogues that a judge or a reward model read; a game's own oracle is neither."""
     preference_queries: int = 0
     """Pairs that were compared."""
     seconds: float = 0.0
@@ -137,6 +140,62 @@ class CostMeter:
         return asdict(self.costs)
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Go on from a saved state; what the judges were asked since this meter was made comes on top."""
+        """Go on from a saved state, which takes the place of all that this meter has counted so far."""
         saved = Costs(*(type(getattr(Costs(), name))(state[name]) for name in Costs.__slots__))
-        self._counted = saved
+        asked = [sum(count() for count in counts) for counts in (self._judges, self._preferences)]
+        self._counted = replace(
+            saved,
+            judge_queries=saved.judge_queries - asked[0],
+            preference_queries=saved.preference_queries - asked[1],
+        )
+
+
+def metered_game(game: GameT, meter: CostMeter) -> GameT:
+    """Return the same rules, of the same class, whose play is counted, whoever plays and in whatever form.
+
+    An episode is counted when it ends, a turn's tokens when the rules pay for it. In a forfeited turn the rules do not
+    hear what was said, so that its tokens alone are missing. A turn that several episodes share is counted as often
+    as the rules are asked about it.
+
+    >>> import numpy as np
+    >>> from duologue.envs import RandomAgent, make_game
+    >>> from duologue.baselines.rollout import rollout
+    >>> meter = CostMeter()
+    >>> game = metered_game(make_game("matching_pennies-v0"), meter)
+    >>> played = rollout(game, [RandomAgent()] * 2, 5, np.random.default_rng(0))
+    >>> meter.costs.episodes, meter.costs.tokens
+    (5, 10)
+    """
+
+    def count(dialogue: Dialogue[Any]) -> None:
+        over = game.next_player(dialogue) is None
+        meter.add(Costs(episodes=int(over), tokens=num_sampled(dialogue.turns[-1])))
+
+    def rewards(dialogue: Dialogue[Any]) -> tuple[float, float]:
+        pair = game.rewards(dialogue)
+        count(dialogue)
+        return pair
+
+    def rewards_batch(dialogues: Sequence[Dialogue[Any]]) -> Sequence[tuple[float, float]]:
+        pairs = game.rewards_batch(dialogues)
+        for dialogue in dialogues:
+            count(dialogue)
+        return pairs
+
+    def forfeit_rewards(player: int) -> tuple[float, float]:
+        meter.add(Costs(episodes=1))
+        return game.forfeit_rewards(player)
+
+    counted = copy.copy(game)  # a wrapper would hide from learners that ask which kind of game it is, and what it has
+    vars(counted).update(rewards=rewards, rewards_batch=rewards_batch, forfeit_rewards=forfeit_rewards)
+    return counted
+
+
+def num_sampled(turn: Turn) -> int:
+    """Return how many tokens its speaker sampled: the turn's, its `<eos>`, and a thought with both its brackets.
+
+    >>> num_sampled(Turn((9, 9), thought=(7,)))
+    6
+    """
+    thought = len(turn.thought) + 2 if turn.thought else 0
+    return len(turn.tokens) + thought + int(turn.ending is Ending.END_OF_TURN)

@@ -69,7 +69,9 @@ COLUMNS = (
 
 DIVERSITY_TITLES: Mapping[str, str] = {
     "self_bleu_diversity": "1 - SelfBLEU",
+    "joint_self_bleu_diversity": "1 - SelfBLEU, joint",
     "embedding_diversity": "1 - cosine",
+    "vendi_score": "Vendi score",
     "distinct_rate": "distinct, %",
     "num_style_sets": "style sets",
 }

@@ -103,17 +103,21 @@ def rewards_to_go(rewards: Float[Tensor, "B T"], policy_token_mask: Bool[Tensor,
     return torch.where(policy_token_mask, rewards.flip(1).cumsum(1).flip(1), 0.0)
 
 
-def prompt_groups(tokens: Int[Tensor, "B T"], policy_token_mask: Bool[Tensor, "B T"]) -> Int[Tensor, " B"]:
-    """Return a number for each row, equal for rows with the same tokens before their first own token.
+def prompt_groups(
+    tokens: Int[Tensor, "B T"], policy_token_mask: Bool[Tensor, "B T"], players: Int[Tensor, " B"]
+) -> Int[Tensor, " B"]:
+    """Return a number for each row, equal for rows of one player with the same tokens before their first own token.
 
     That is all the player knew when it began to reply, so that a baseline made of such a group depends on none of its
-    members' own choices. A batch is one player's in one game: whoever joins batches of two roles keeps their numbers
-    apart. A row without own tokens is a group of its own.
+    members' own choices. Players are kept apart since they are paid for different things, and not every vocabulary
+    names the speaker: where both are told the same, their rows look alike. A row without own tokens is a group of its
+    own.
     """
     require_same_shape(tokens=tokens, policy_token_mask=policy_token_mask)
+    require_same_shape(players=players, episodes=tokens[:, 0])
     started = policy_token_mask.int().cumsum(1) > 0  # (B, T)
     silent = torch.where(started.any(1), 0, torch.arange(1, len(tokens) + 1, device=tokens.device))
-    keys = torch.cat([silent[:, None], started.long(), torch.where(started, 0, tokens.long())], dim=1)
+    keys = torch.cat([silent[:, None], started.long(), torch.where(started, 0, tokens.long()), players[:, None]], dim=1)
     groups: Tensor = torch.unique(keys, dim=0, return_inverse=True)[1]
     return groups
 

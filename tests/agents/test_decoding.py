@@ -16,9 +16,21 @@ from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM, DynamicCache
 
 from duologue.agents import CausalLMAgent, sampling
+from duologue.agents.decoding import OpenTurns
 from duologue.agents.micro import micro_model
 from duologue.baselines.rollout import rollout, trajectories
-from duologue.envs import Dialogue, Episode, FiniteDeals, LanguageGame, Payoff, Tokens, Utterance, View, WordVocabulary
+from duologue.envs import (
+    Dialogue,
+    Ending,
+    Episode,
+    FiniteDeals,
+    LanguageGame,
+    Payoff,
+    Tokens,
+    Utterance,
+    View,
+    WordVocabulary,
+)  # fmt: skip
 from duologue.envs.vocabulary import EOS, SPECIAL_TOKENS
 
 
@@ -71,13 +83,13 @@ class Model:
         self.agent = CausalLMAgent(
             micro_model(game.vocabulary, hidden_size=8, num_layers=1, num_heads=2), game.vocabulary
         )
-        select = DynamicCache.batch_select_indices
+        select = DynamicCache.reorder_cache
 
-        def counted(cache: DynamicCache, indices: torch.Tensor) -> None:
+        def counted(cache: DynamicCache, indices: torch.LongTensor) -> None:
             self.selections.append(len(indices))
             select(cache, indices)
 
-        monkeypatch.setattr(DynamicCache, "batch_select_indices", counted)
+        monkeypatch.setattr(DynamicCache, "reorder_cache", counted)
         self.agent.model.register_forward_pre_hook(self._record, with_kwargs=True)
 
     def _record(self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -114,6 +126,21 @@ def test_the_cache_is_rearranged_only_when_a_row_has_ended(monkeypatch: pytest.M
     assert len(set(lengths)) > 1
     going = [sum(length > step for length in lengths) for step in sorted(set(lengths))]
     assert model.selections == [count for count in going if count]
+
+
+def test_turns_of_a_batch_end_each_at_its_own_limit_or_eos() -> None:
+    """Three rows of other limits, the second narrowed to one word and `<eos>`; rows that go on keep their order."""
+    first = views_of(Chat(40), [4])[0]
+    words = [np.array([9]), np.array([EOS]), np.array([], dtype=np.int64)]
+    narrowed = replace(first, unrestricted=False, legal_tokens=lambda prefix: words[len(prefix)])
+    turns = OpenTurns([replace(first, max_turn_tokens=2), narrowed, replace(first, max_turn_tokens=3)])
+    assert [None if ids is None else ids.tolist() for ids in turns.legal or []] == [None, [9], None]
+    for tokens, going in (([8, 9, 10], [0, 1, 2]), ([11, EOS, 12], [2]), ([13], [])):
+        assert turns.say(np.array(tokens), -np.array(tokens) / 2).tolist() == going
+    said = turns.utterances()
+    assert [one.tokens for one in said] == [(8, 11), (9, EOS), (10, 12, 13)]
+    assert [one.ending for one in said] == [Ending.TOO_LONG, Ending.END_OF_TURN, Ending.TOO_LONG]
+    assert said[2].logprobs == (-5.0, -6.0, -6.5)
 
 
 def test_a_padded_batch_gives_each_row_its_own_positions(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,17 +5,24 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from duologue.__main__ import main as command_line
+from duologue.baselines import bench_entrants
 from duologue.baselines.bench import SUITES, BenchConfig, bench
 from duologue.baselines.bench_algorithms import ALGORITHMS, GeneratedLearner, load_algorithms, register_algorithm
-from duologue.baselines.bench_cell import BenchSettings, Cell, run_cell
+from duologue.baselines.bench_cell import BenchSettings, Cell, can_play, run_cell
+from duologue.baselines.bench_entrants import ADVGAME_TREE
+from duologue.baselines.bench_games import GAMES
 from duologue.baselines.bench_processes import run_all
-from duologue.baselines.bench_results import Results, config_hash, read_lines
-from duologue.baselines.two_player import Seat, Task
+from duologue.baselines.bench_results import Results, config_hash, package_code, read_lines
+from duologue.baselines.two_player import Seat, Task, TwoPlayerLearner
+from duologue.envs import LanguageGame, Payoff
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "add_your_algorithm.py"
 STILL = """
@@ -122,6 +129,137 @@ def test_results_of_a_changed_algorithm_are_refused(tmp_path: Path) -> None:
         bench(config(tmp_path / "out", **options))
 
 
+def test_results_of_another_option_of_an_algorithm_file_are_refused(tmp_path: Path) -> None:
+    """A file that registers the package's own PSRO with options of its own: the options stand in the file."""
+    file = tmp_path / "mine.py"
+    text = (
+        "from functools import partial\n"
+        "from duologue.baselines.bench_algorithms import register_algorithm\n"
+        "from duologue.baselines.bench_entrants import play_itself\n"
+        "register_algorithm('mine')(partial(play_itself, one_policy={}))\n"
+    )
+    options = {"algorithms": ("mine",), "games": ("rps",), "seeds": 1, "algorithm_file": (file,)}
+    file.write_text(text.format(True), encoding="utf-8")
+    bench(config(tmp_path / "out", **options))
+    del ALGORITHMS["mine"]  # another process
+    file.write_text(text.format(False), encoding="utf-8")
+    with pytest.raises(ValueError, match="line 1 was made by another mine: expected code"):
+        bench(config(tmp_path / "out", **options))
+    with pytest.raises(TypeError, match="algorithm: expected a function of its own, by `def`"):
+        register_algorithm("elsewhere")(partial(still))
+
+
+def test_change_of_an_entrants_option_is_another_version(tmp_path: Path) -> None:
+    """The hash in every line covers the files where options stand; a version of "code" that differs is refused."""
+    source = Path(bench_entrants.__file__)
+    copy = tmp_path / "baselines" / source.name
+    copy.parent.mkdir()
+    text = source.read_text(encoding="utf-8")
+    copy.write_text(text, encoding="utf-8")
+    before = package_code(tmp_path)
+    assert before == package_code(tmp_path)
+    copy.write_text(text.replace("PAYOFF_EPISODES = 32", "PAYOFF_EPISODES = 64"), encoding="utf-8")
+    assert package_code(tmp_path) != before
+    defaults = copy.with_name("players.py")  # those of the learners
+    defaults.write_text("RATE = 1\n", encoding="utf-8")
+    with_defaults = package_code(tmp_path)
+    defaults.write_text("RATE = 2\n", encoding="utf-8")
+    assert package_code(tmp_path) != with_defaults
+
+
+def test_clock_of_a_cell_holds_the_making_of_its_algorithm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PSRO and SPAG play before their first update; here making takes 100 s by a clock that else stands still."""
+    now = [0.0]
+
+    def slow(task: Task) -> TwoPlayerLearner:
+        now[0] += 100
+        return GeneratedLearner(task, still)
+
+    clock = SimpleNamespace(process_time=lambda: now[0], perf_counter=lambda: now[0])
+    for module in ("bench_cell", "evaluate.costs"):
+        monkeypatch.setattr(f"duologue.baselines.{module}.time", clock)
+    register_algorithm("slow")(slow)
+    result = run_cell(Cell("slow", "rps", 0), BenchSettings(num_updates=6, batch_size=4))
+    assert result.cpu_seconds == 100
+    assert result.costs.seconds == 100
+
+
+def zero_sum_alone(game: LanguageGame[Any]) -> bool:
+    """Play nothing else."""
+    return game.payoff is Payoff.ZERO_SUM
+
+
+def test_algorithm_is_left_out_of_games_it_cannot_play_and_has_no_rank(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It stands below the ranked ones, "-" in every column, and has a row of its own only where it played."""
+    register_algorithm("still")(still)
+    register_algorithm("choosy", plays=zero_sum_alone)(still)
+    options = {"algorithms": ("choosy,still",), "games": ("rps,referential",), "seeds": 1}
+    assert bench(config(tmp_path, **options)) == {}
+    assert "choosy cannot play referential: left out" in capsys.readouterr().out
+    assert Cell("choosy", "referential", 0) not in Results(tmp_path).cells
+    page = (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
+    assert "Without a rank, because they cannot play every game: choosy (referential)." in page
+    overall, by_game, rps, referential = page.split("\n## ")[1:5]
+    assert [names(part) for part in (overall, by_game)] == [["still", "choosy"]] * 2
+    assert set(row(overall, "choosy")) == {"-"}
+    played, not_played = row(by_game, "choosy")
+    assert played.startswith("0.")
+    assert not_played == "-"
+    assert row(rps, "choosy") == row(rps, "still")
+    assert set(row(referential, "choosy")) == {"-"}
+    with pytest.raises(ValueError, match="games: expected one that the algorithm can play, got choosy in bargaining"):
+        bench(config(tmp_path, algorithms=("choosy",), games=("bargaining",)))
+
+
+def names(part: str) -> list[str]:
+    """Return the first column of a page's table."""
+    lines = [line for line in part.splitlines() if line.startswith("|")]
+    return [line.split("|")[1].strip() for line in lines[2:]]
+
+
+def row(part: str, name: str) -> list[str]:
+    """Return the other columns of one row."""
+    line = next(line for line in part.splitlines() if line.startswith(f"| {name} "))
+    return [column.strip() for column in line.split("|")[2:-1]]
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "games"),
+    [
+        ("spag", {"red_team", "kuhn", "preference"}),
+        ("advgame", {"rps", "red_team", "preference", "referential"}),
+        ("league", set(GAMES)),
+    ],
+)
+def test_entrants_play_the_games_that_their_papers_allow(algorithm: str, games: set[str]) -> None:
+    """SPAG: somebody wins, and either may (player 0 wins all of rescaled rps). AdvGame: one prompt, one reply."""
+    assert {game for game in GAMES if can_play(algorithm, game)} == games
+
+
+def test_league_gives_its_main_agents_the_budget_and_exploiters_as_much_on_top() -> None:
+    """Six learners with 6 updates on batches of 8 each: 288 episodes, where self-play by PPO plays 48."""
+    settings = BenchSettings(num_updates=6, batch_size=8)
+    assert run_cell(Cell("league", "rps", 0), settings).costs.episodes == 6 * 6 * 8
+    assert run_cell(Cell("self_play", "rps", 0), settings).costs.episodes == 6 * 8
+
+
+@pytest.mark.parametrize(("algorithm", "episodes"), [("spag", 512 + 6 * 8), ("advgame", 6 * 8)])
+def test_spag_and_advgame_learn_from_one_batch_for_both_players(algorithm: str, episodes: int) -> None:
+    """SPAG's start plays 512 episodes for the supervised data besides; AdvGame's batch is the leaves of its trees."""
+    result = run_cell(Cell(algorithm, "red_team", 0), BenchSettings(num_updates=6, batch_size=8))
+    assert result.costs.episodes == episodes
+    assert result.curve[-1].last != result.curve[-1].average  # it has learned
+
+
+def test_advgame_needs_whole_trees() -> None:
+    """Two prompts with two replies each."""
+    assert ADVGAME_TREE.prompts_per_request * ADVGAME_TREE.replies_per_prompt == 4
+    with pytest.raises(ValueError, match="batch_size: expected whole groups of 4, at least one, got 6"):
+        run_cell(Cell("advgame", "rps", 0), BenchSettings(num_updates=6, batch_size=6))
+
+
 def test_failing_and_dying_cells_lose_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One raises, one takes its whole process with it; the third is in the leaderboard, and the exit status is 2."""
     for name, body in {"fails": "raise ValueError('no luck')", "dies": "import os; os._exit(3)", "stays": ""}.items():
@@ -176,7 +314,9 @@ def test_newcomer_needs_at_most_forty_lines_and_is_in_the_leaderboard(tmp_path: 
     options = {"algorithms": ("one_at_a_time,self_play",), "games": ("rps",), "seeds": 1, "algorithm_file": (EXAMPLE,)}
     assert bench(config(tmp_path, **options)) == {}
     rows = (tmp_path / "leaderboard.md").read_text(encoding="utf-8").splitlines()
-    assert sum(row.startswith("| one_at_a_time ") and " 0." in row for row in rows) == 2  # overall, and in its game
+    assert (
+        sum(row.startswith("| one_at_a_time ") and " 0." in row for row in rows) == 3
+    )  # overall, by game, and in its game
 
 
 def test_algorithm_that_keeps_another_budget_fails() -> None:

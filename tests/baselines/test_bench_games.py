@@ -1,5 +1,8 @@
 """What results are held against, and the form in which learners play."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
@@ -7,15 +10,16 @@ from duologue.agents import RandomAgent
 from duologue.baselines.bench_games import (
     GAMES,
     GameFacts,
-    MeteredGame,
+    ScaledGame,
     bench_game,
     best_social_return,
     game_facts,
     shortfall,
 )
-from duologue.baselines.evaluate.costs import CostMeter
+from duologue.baselines.evaluate.costs import CostMeter, metered_game, num_sampled, play_costs
 from duologue.baselines.rollout import rollout
-from duologue.envs import make_game
+from duologue.envs import Ending, Utterance, View, make_game
+from duologue.envs.game import Turn
 from duologue.envs.tree import GameTree, expected_returns, nash_conv, random_profile
 
 
@@ -50,17 +54,51 @@ def test_shortfall_is_in_payoff_ranges(payoff: str, expected: float) -> None:
 def test_metered_play_counts_episodes_and_tokens_and_scales_payoffs() -> None:
     """Against what the rollout itself holds; Kuhn poker's range is 4."""
     meter = CostMeter()
-    game = MeteredGame(make_game("kuhn_poker-v0"), payoff_range=4.0, meter=meter)
+    game = metered_game(ScaledGame(make_game("kuhn_poker-v0"), payoff_range=4.0), meter)
     played = rollout(game, [RandomAgent()] * 2, 50, np.random.default_rng(0))
     assert meter.costs.episodes == 50
-    assert meter.costs.tokens == sum(len(turn.tokens) for one in played for turn in one.dialogue.turns)
+    assert meter.costs == play_costs(played)
     assert {abs(one.episode.returns[0]) for one in played} == {0.25, 0.5}
 
 
-def test_metered_rules_are_the_same_rules() -> None:
+@dataclass
+class Forfeits:
+    """Says nothing that is a legal turn, in the first `num_forfeits` turns; then chance decides."""
+
+    num_forfeits: int
+
+    def speak(self, views: Sequence[View], rng: np.random.Generator) -> list[Utterance]:
+        """Forfeit while that is due."""
+        said = RandomAgent().speak(views, rng)
+        for k in range(min(self.num_forfeits, len(said))):
+            said[k] = Utterance((), None, Ending.UNREADABLE)
+        self.num_forfeits = 0
+        return said
+
+
+@pytest.mark.parametrize("player", [0, 1])
+def test_episodes_that_end_by_forfeit_cost_as_any_other(player: int) -> None:
+    """Seven of 50 are forfeited; a forfeited turn's tokens the rules do not hear, and here it has none."""
+    meter = CostMeter()
+    game = metered_game(ScaledGame(make_game("kuhn_poker-v0"), payoff_range=4.0), meter)
+    seats = [Forfeits(7) if seat == player else RandomAgent() for seat in (0, 1)]
+    played = rollout(game, seats, 50, np.random.default_rng(0))
+    assert sum(one.forfeited_by(player) for one in played) == 7
+    assert meter.costs.episodes == 50
+    assert meter.costs == play_costs(played)
+
+
+def test_sampled_tokens_are_those_of_thought_brackets_and_end() -> None:
+    """Two words and `<eos>`; cut off, no `<eos>`; a thought of one word between two brackets."""
+    assert num_sampled(Turn((5, 6))) == 3
+    assert num_sampled(Turn((5, 6), ending=Ending.TOO_LONG)) == 2
+    assert num_sampled(Turn((5, 6), thought=(7,))) == 6
+
+
+def test_scaled_rules_are_the_same_rules() -> None:
     """Same tree; NashConv and returns of any profile are a quarter."""
     plain = GameTree(make_game("kuhn_poker-v0"))
-    scaled = GameTree(MeteredGame(make_game("kuhn_poker-v0"), payoff_range=4.0, meter=CostMeter()))
+    scaled = GameTree(ScaledGame(make_game("kuhn_poker-v0"), payoff_range=4.0))
     profile = random_profile(plain, np.random.default_rng(1))
     assert nash_conv(scaled, profile) == pytest.approx(nash_conv(plain, profile) / 4)
     assert expected_returns(scaled, profile) == pytest.approx(expected_returns(plain, profile) / 4)
@@ -70,7 +108,7 @@ def test_forfeit_costs_its_share_too() -> None:
     """Else an illegal word would cost four times as much beside the payoffs."""
     plain = make_game("kuhn_poker-v0")
     first, second = plain.forfeit_rewards(0)
-    assert MeteredGame(plain, payoff_range=4.0, meter=CostMeter()).forfeit_rewards(0) == (first / 4, second / 4)
+    assert ScaledGame(plain, payoff_range=4.0).forfeit_rewards(0) == (first / 4, second / 4)
 
 
 def test_registered_games_are_known_and_others_named() -> None:

@@ -12,7 +12,7 @@ from duologue.baselines.bench_page import Block, Code, Heading, Paragraph, Pictu
 from duologue.baselines.bench_plots import FLOOR, curves_of, plot_game
 from duologue.baselines.bench_report import write_report
 from duologue.baselines.bench_results import Results
-from duologue.baselines.bench_standings import complete_algorithms, standings
+from duologue.baselines.bench_standings import complete_algorithms, partial_algorithms, standings
 from duologue.baselines.evaluate.costs import Costs
 
 FACTS = GameFacts("zero_sum", 1.0, 0.0, 0.0)
@@ -70,6 +70,19 @@ def test_algorithm_without_all_cells_is_not_ranked() -> None:
     assert standings({}) == []
 
 
+def test_algorithm_that_finished_all_that_it_can_play_is_told_from_one_with_cells_missing() -> None:
+    """The first cannot play Kuhn poker, the second lost a cell of it, the third lost one that it can play."""
+    cells = {cell: one for cell, one in grid().items() if cell != Cell("lucky", "rps", 2)}
+    cells |= {one.cell: one for one in (result("choosy", "rps", seed, 0.5) for seed in range(4))}
+
+    def can_play(algorithm: str, game: str) -> bool:
+        return algorithm != "choosy" or game == "rps"
+
+    assert partial_algorithms(cells, can_play) == {"choosy": ["kuhn"]}
+    del cells[Cell("choosy", "rps", 0)]
+    assert partial_algorithms(cells, can_play) == {}
+
+
 def test_curves_have_a_floor_and_a_row_for_each_seed() -> None:
     """A logarithmic axis has no 0."""
     curves = curves_of([result("a", "rps", seed, seed / 2) for seed in (0, 1)], "average")
@@ -91,6 +104,8 @@ def test_report_names_budget_versions_command_and_failures(tmp_path: Path) -> No
         "6 updates on batches of 8 episodes",
     ):
         assert part in page
+    for part in ("`SELF_PLAY_PPO`: learning rate 0.002", "`RESPONSE_PPO`: learning rate 0.01", "four exploiters"):
+        assert part in page  # what is not equal
     assert "| lucky in rps, seed 9 | ValueError: no luck |" in page
     assert "0.350 [" in page
     assert (tmp_path / "bench_rps.png").read_bytes().startswith(b"\x89PNG")

@@ -41,6 +41,8 @@ def test_figures_are_written_and_a_missed_goal_is_an_exit_code(
     """No model is a million times as fast as the bare loop, and none is slower than nothing."""
     options = "--only decode --vocabulary-size 40 --hidden-size 8 --num-layers 1 --batch-size 2 --prompt-tokens 3"
     argv = [*options.split(), "--reply-tokens", "4", "--num-repetitions", "1", "--json", str(tmp_path / "f.json")]
+    page = tmp_path / "page.md"
+    argv += ["--markdown", str(page)]
     for missed, goal, expected in (("DECODE_GOAL", 1e6, 1), ("ROLLOUT_GOAL", 1e6, 1), ("DECODE_GOAL", 0.0, 0)):
         for name in ("DECODE_GOAL", "ROLLOUT_GOAL"):
             monkeypatch.setattr(benchmark_rollouts, name, 0.0)
@@ -52,6 +54,9 @@ def test_figures_are_written_and_a_missed_goal_is_an_exit_code(
     printed = capsys.readouterr().out
     assert "bare, argmax" in printed
     assert "ours, a rollout" in printed
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("# Performance of rollouts\n\nMeasured by")
+    assert text.count("| `rollout_vs_bare_loop` |") == text.count("| bare, argmax |") == 1
 
 
 def test_without_trl_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,15 +13,17 @@ from numpy.typing import NDArray
 from duologue.baselines.constraint import ConstraintOptions
 from duologue.baselines.diversity_reward import DiversityReward, DiversityWeights
 from duologue.baselines.encoders import StaticWordEncoder, words_of
-from duologue.baselines.gpo import GPO, GPOStep, first_turns, main
+from duologue.baselines.gpo import GPO, GPOConfig, GPOStep, first_turns, main
+from duologue.baselines.gpo import make_gpo as build
 from duologue.baselines.ppo import PPOConfig, PPOLearner, PPOUpdate
 from duologue.baselines.rollout import Trajectories
 from duologue.baselines.run import read_metrics
+from duologue.baselines.shared_critic import SharedCritic
 from duologue.baselines.stage_clock import GPOSchedule
 from duologue.baselines.two_player import TwoPlayerLearner
-from duologue.envs import Tokens, make_game
+from duologue.envs import Dialogue, FiniteDeals, LanguageGame, Payoff, Tokens, Turn, make_game
 
-from .tiny_players import same, through_a_file, tiny_agent, weights
+from .tiny_players import BLUE, NO, RED, VOCABULARY, YES, same, through_a_file, tiny_agent, weights
 
 GAME = make_game("red_team-v0")
 ENCODER = StaticWordEncoder(words_of(GAME))
@@ -32,9 +34,9 @@ CONFIG = PPOConfig(learning_rate=1e-2, warmup_updates=1)
 class Watched(PPOLearner):
     """Remembers what it learned from."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, critic: SharedCritic | None = None) -> None:
         """Start from random weights."""
-        super().__init__(tiny_agent(GAME, seed=seed), CONFIG)
+        super().__init__(tiny_agent(GAME, seed=seed), CONFIG, critic=critic)
         self.batches: list[Trajectories] = []
 
     def update(self, batch: Trajectories, rng: np.random.Generator) -> PPOUpdate:
@@ -70,8 +72,17 @@ def make_gpo(*, seeds: tuple[int, int] = (1, 2), schedule: GPOSchedule = SCHEDUL
     return GPO(GAME, adversary, defender, WatchedReward(), schedule, encoder=ENCODER, seed=0), adversary, defender
 
 
+def make_with_one_critic(*seeds: int) -> tuple[GPO, Watched, Watched]:
+    """Return the same of two players whose one critic starts as the defender."""
+    critic = SharedCritic(tiny_agent(GAME, seed=seeds[1]).model)
+    adversary, defender = (Watched(seed, critic) for seed in seeds)
+    return GPO(GAME, adversary, defender, WatchedReward(), SCHEDULE, encoder=ENCODER, seed=0), adversary, defender
+
+
 def state_of(learner: PPOLearner) -> list[torch.Tensor]:
     """Return the policy's and the critic's weights."""
+    if learner.critic is not None:
+        return [*weights(learner.agent.model), *weights(learner.critic.parts)]
     assert learner.agent.value_head is not None
     return [*weights(learner.agent.model), *weights(learner.agent.value_head)]
 
@@ -170,17 +181,91 @@ def test_last_played_are_the_adversarys_episodes() -> None:
     assert first_turns(gpo.last_played) == reward.calls[0][1]
 
 
-def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(tmp_path: Path) -> None:
+class Interview(LanguageGame[str]):
+    """Player 1 lets player 0 speak, or says no and loses; player 0 then wins by saying red."""
+
+    vocabulary = VOCABULARY
+    payoff = Payoff.ZERO_SUM
+    deals = FiniteDeals({"": 1.0})
+    max_turns = 2
+    max_turn_tokens = 1
+
+    def next_player(self, dialogue: Dialogue[str]) -> int | None:
+        return None if len(dialogue.turns) == 2 or dialogue.turns == (Turn((NO,)),) else 1 - len(dialogue.turns)
+
+    def legal_tokens(self, dialogue: Dialogue[str], prefix: Tokens) -> Tokens:
+        return (RED, BLUE) if dialogue.turns else (YES, NO)
+
+    def rewards(self, dialogue: Dialogue[str]) -> tuple[float, float]:
+        won = float(dialogue.turns[-1].tokens != (BLUE,))
+        return won, -won
+
+
+def test_prompts_are_what_the_adversary_said_where_it_spoke() -> None:
+    """The defender begins and may end it at once: each prompt is of a row that is learned from, with its own score."""
+    encoder = StaticWordEncoder(words_of(Interview()))
+    reward = DiversityReward(encoder, DiversityWeights(embedding_weight=1.0))
+    first, second = (PPOLearner(tiny_agent(Interview(), seed=seed), CONFIG) for seed in (1, 2))
+    gpo = GPO(Interview(), first, second, reward, replace(SCHEDULE, static_share=0.0), encoder=encoder, seed=0)
+    silent = 0
+    for step in gpo:
+        said = [one.dialogue.turns[1].tokens for one in gpo.last_played if len(one.dialogue.turns) == 2]
+        silent += len(gpo.last_played) - len(said)
+        assert first_turns(gpo.last_played) == said
+        assert step.prompts.num_prompts == len(said)
+        if step.stage == "attack":
+            assert step.num_policy_tokens == len(said)
+    assert silent > 0
+    assert gpo.produced <= {(RED,), (BLUE,)}
+
+
+def test_a_batch_without_a_prompt_is_scored_0_and_the_defender_learns_from_it() -> None:
+    """A defender that always says no; there is nothing that could be novel."""
+
+    class Refused(Interview):
+        def legal_tokens(self, dialogue: Dialogue[str], prefix: Tokens) -> Tokens:
+            return (NO,)
+
+    reward = WatchedReward()
+    first, second = (PPOLearner(tiny_agent(Refused(), seed=seed), CONFIG) for seed in (1, 2))
+    schedule = replace(SCHEDULE, static_share=0.0, attack_steps=0)
+    gpo = GPO(Refused(), first, second, reward, schedule, encoder=ENCODER, seed=0)
+    assert [step.diversity_score for step in gpo] == [0.0] * 4
+    assert not gpo.produced
+
+
+@pytest.mark.parametrize("one_critic", [False, True])
+def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(one_critic: bool, tmp_path: Path) -> None:
     """Put down after the first attack and taken up by players that start from other weights: weights and metrics."""
-    whole, *players = make_gpo()
+
+    def make(*seeds: int) -> tuple[GPO, Watched, Watched]:
+        return make_with_one_critic(*seeds) if one_critic else make_gpo(seeds=(seeds[0], seeds[1]))
+
+    whole, *players = make(1, 2)
     steps = list(whole)
-    first, *_ = make_gpo()
+    first, *_ = make(1, 2)
     resumed = list(islice(first, 3))
-    second, *copies = make_gpo(seeds=(7, 8))
+    second, *copies = make(7, 8)
     second.load_state_dict(through_a_file(tmp_path, first))
     assert [*resumed, *second] == steps
     for ours, theirs in zip(players, copies, strict=True):
         assert same(state_of(ours), state_of(theirs))
+
+
+def test_one_critic_follows_both_players_and_neither_policy_does() -> None:
+    """It moves in every stage, on the rows of whoever learns; the other policy stays as it was."""
+    gpo, adversary, defender = make_with_one_critic(1, 2)
+    critic = adversary.critic
+    assert critic is not None
+    assert defender.critic is critic
+    before = [weights(part) for part in (critic.parts, adversary.agent.model, defender.agent.model)]
+    for step in gpo:
+        after = [weights(part) for part in (critic.parts, adversary.agent.model, defender.agent.model)]
+        stayed = [same(*pair) for pair in zip(before, after, strict=True)]
+        assert stayed == [False, step.stage == "defend", step.stage == "attack"]
+        before = after
+    assert {int(one) for batch in defender.batches for one in batch.players} == {1}
+    assert {int(one) for batch in adversary.batches for one in batch.players} == {0}
 
 
 def test_one_policy_plays_both_roles_and_learns_in_every_stage(tmp_path: Path) -> None:
@@ -257,3 +342,10 @@ def test_the_successors_are_options_of_the_command(tmp_path: Path) -> None:
     assert steps[-1]["price"] != 1
     written = [(tmp_path / "run" / name / "model.safetensors").read_bytes() for name in ("adversary", "defender")]
     assert written[0] == written[1]
+    with pytest.raises(ValueError, match="shared_critic: expected two policies, got --one-policy"):
+        GPOConfig(one_policy=True, shared_critic=True)
+    model = tmp_path / "model"
+    found = build(GPOConfig(defender=model, adversary=model, shared_critic=True))
+    assert isinstance(found.adversary, PPOLearner)
+    assert isinstance(found.defender, PPOLearner)
+    assert found.adversary.critic is found.defender.critic is not None

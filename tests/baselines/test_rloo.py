@@ -119,7 +119,7 @@ def test_groups_never_mix_prompts_or_roles() -> None:
     )
     for player in (0, 1):
         keys += [(player, prompt) for prompt in prompts_of(played, player)]
-    groups = prompt_groups(tokens, own).tolist()
+    groups = prompt_groups(tokens, own, torch.cat([batch.players for batch in batches])).tolist()
     assert len(set(groups)) == len(set(keys)) == len(set(zip(groups, keys, strict=True)))
     assert 2 < len(set(keys)) < len(keys)
 

@@ -1,6 +1,7 @@
 """Self-play: one policy or two, each opponent, role-conditioned advantages, and a resumed run."""
 
 import json
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -8,16 +9,35 @@ import numpy as np
 import pytest
 import torch
 
-from duologue.agents import CausalLMAgent
+from duologue.agents import CausalLMAgent, RandomAgent, ScriptedAgent
+from duologue.agents.sb3_policy import SB3Agent
 from duologue.baselines.grpo import GRPOConfig, GRPOLearner
 from duologue.baselines.opponents import OpponentChoice, OpponentOptions
+from duologue.baselines.players import LearnerName, LearnerOptions, ModelOptions
 from duologue.baselines.policy_gradient_learner import PlayerLearner
 from duologue.baselines.ppo import PPOConfig, PPOLearner, PPOUpdate
+from duologue.baselines.reinforce_pp import ReinforcePPConfig
 from duologue.baselines.rollout import Trajectories, joined, rollout, trajectories
-from duologue.baselines.self_play import SelfPlay, SelfPlayOptions
+from duologue.baselines.run import read_metrics
+from duologue.baselines.sb3 import SB3Config, SB3Learner
+from duologue.baselines.self_play import SelfPlay, SelfPlayConfig, SelfPlayOptions, make_self_play
 from duologue.baselines.self_play import main as self_play_main
+from duologue.baselines.shared_critic import SharedCritic
 from duologue.baselines.two_player import TwoPlayerLearner
-from duologue.envs import LanguageGame, make_game
+from duologue.envs import (
+    Dialogue,
+    FiniteDeals,
+    LanguageGame,
+    Payoff,
+    Speaker,
+    Tokens,
+    Utterance,
+    View,
+    WordVocabulary,
+    make_game,
+)
+from duologue.envs.games.bluff import CALL
+from duologue.envs.vocabulary import GAME
 
 from .tiny_players import Wages, bluff, same, through_a_file, tiny_agent, weights
 
@@ -27,9 +47,9 @@ CONFIG = PPOConfig(learning_rate=1e-2, warmup_updates=1)
 class Watched(PPOLearner):
     """Remembers what it learned from."""
 
-    def __init__(self, agent: CausalLMAgent) -> None:
+    def __init__(self, agent: CausalLMAgent, critic: SharedCritic | None = None) -> None:
         """Learn by PPO."""
-        super().__init__(agent, CONFIG)
+        super().__init__(agent, CONFIG, critic=critic)
         self.batches: list[Trajectories] = []
 
     def update(self, batch: Trajectories, rng: np.random.Generator) -> PPOUpdate:
@@ -182,6 +202,123 @@ def test_learners_that_compare_replies_get_groups() -> None:
             assert first.dialogue.turns[:player] == second.dialogue.turns[:player]
 
 
+class Unnamed(WordVocabulary):
+    """Opens every turn alike, as a chat template does from the side of whoever speaks."""
+
+    def open_turn(self, speaker: int, viewer: int) -> Tokens:
+        """Return the token of the game in place of the speaker's."""
+        return (GAME,)
+
+
+class OneSpeaks(LanguageGame[int]):
+    """Player 0 or player 1 says yes or no, told the same; the word pays the speaker, the seat pays player 0."""
+
+    vocabulary = Unnamed("yes no")
+    payoff = Payoff.ZERO_SUM
+    deals = FiniteDeals({0: 0.5, 1: 0.5})
+    max_turns = 1
+    max_turn_tokens = 1
+
+    def __init__(self, seat_pay: float = 0.0) -> None:
+        """Take what player 0 is paid by player 1 in any case."""
+        self.seat_pay = seat_pay
+
+    def next_player(self, dialogue: Dialogue[int]) -> int | None:
+        return None if dialogue.turns else dialogue.deal
+
+    def rewards(self, dialogue: Dialogue[int]) -> tuple[float, float]:
+        won = 1.0 if self.vocabulary.decode(dialogue.turns[0].tokens) == "yes" else -1.0
+        first = self.seat_pay + (won if dialogue.deal == 0 else -won)
+        return first, -first
+
+    def legal_tokens(self, dialogue: Dialogue[int], prefix: Tokens) -> Tokens:
+        return self.vocabulary.encode("yes no")
+
+
+@pytest.mark.parametrize("name", ["rloo", "grpo", "preference", "reinforce_pp"])
+def test_one_policy_is_never_compared_with_itself_in_the_other_seat(name: LearnerName) -> None:
+    """What a seat pays in any case changes no update, though both players are told the same before they speak."""
+    grouped = ReinforcePPConfig(subtract_group_mean=True)
+    options, after = LearnerOptions(learner=name, reinforce_pp=grouped), []
+    for seat_pay in (0.0, 8.0):
+        game = OneSpeaks(seat_pay)
+        learner = options.make(tiny_agent(game))
+        play = SelfPlay(game, [learner], SelfPlayOptions(num_updates=2, batch_size=32), seed=0, group_size=4)
+        start = weights(learner.agent.model)
+        list(play)
+        assert not same(start, weights(learner.agent.model))
+        after.append(weights(learner.agent.model))
+    torch.testing.assert_close(after[0], after[1], atol=1e-5, rtol=0)
+
+
+def shared(seed: int = 0) -> tuple[SelfPlay, SharedCritic, list[Watched]]:
+    """Return four updates of two policies with one critic, which starts as player 0's model."""
+    agents = [tiny_agent(bluff(), seed=2 * seed + player) for player in (0, 1)]
+    critic = SharedCritic(agents[0].model)
+    learners = [Watched(agent, critic=critic) for agent in agents]
+    return SelfPlay(bluff(), learners, SelfPlayOptions(num_updates=4, batch_size=8), seed=0), critic, learners
+
+
+def test_a_shared_critic_is_resumed_bit_for_bit(tmp_path: Path) -> None:
+    """Put down after two of four updates, taken up by players and a critic that start from other weights."""
+    whole, critic, learners = shared()
+    steps = list(whole)
+    first, *_ = shared()
+    resumed = list(islice(first, 2))
+    second, copy, copies = shared(seed=5)
+    assert not same(weights(critic.parts), weights(copy.parts))
+    second.load_state_dict(through_a_file(tmp_path, first))
+    assert [*resumed, *second] == steps
+    assert same(weights(critic.parts), weights(copy.parts))
+    for ours, theirs in zip(learners, copies, strict=True):
+        assert same(weights(ours.agent.model), weights(theirs.agent.model))
+
+
+class Recorded:
+    """Says what another agent says, and remembers which seats it spoke in."""
+
+    def __init__(self, agent: Speaker) -> None:
+        """Take the other agent."""
+        self.agent, self.players = agent, set[int]()
+
+    def speak(self, views: Sequence[View], rng: np.random.Generator) -> list[Utterance]:
+        """Remember whose views they are."""
+        self.players |= {view.player for view in views}
+        return self.agent.speak(views, rng)
+
+
+def test_a_fixed_opponent_sits_where_its_player_does_not_learn() -> None:
+    """At player 1 somebody else while player 0 learns; player 1 learns against player 0 as it is."""
+    for num_learners in (1, 2):
+        learners = [Watched(tiny_agent(bluff(), seed=player)) for player in range(num_learners)]
+        options, fixed = SelfPlayOptions(num_updates=2, batch_size=8), Recorded(ScriptedAgent(["call"]))
+        play = SelfPlay(bluff(), learners, options, seed=0, fixed=(None, fixed))
+        list(play)
+        assert fixed.players == {1}
+        bets = [one for one in play.last_played[0] if len(one.dialogue.turns) == 2]
+        assert {one.dialogue.turns[1].tokens for one in bets} == {CALL}
+        assert play.last_played[1] is not play.last_played[0]
+        assert play.seats == (learners[0].agent, learners[-1].agent)
+
+
+def test_a_policy_of_stable_baselines_sits_opposite_by_its_folder(tmp_path: Path) -> None:
+    """One that MaskablePPO was given, against PPO of a language model from the command line, and resumed."""
+    config = SB3Config(num_envs=4, tokens_per_env=8, minibatch_size=32, embedding_size=4, hidden_size=4)
+    sb3 = SB3Learner(bluff(), config, players=[1], seats=[RandomAgent(), RandomAgent()], seed=0)
+    sb3.update()
+    sb3.agent.save_pretrained(tmp_path / "sb3")
+    options = ["--game", "bluff-v0", "--num-updates", "2", "--batch-size", "8", "--hidden-size", "16"]
+    self_play_main([*options, "--out", str(tmp_path / "run"), "--opponent-1", str(tmp_path / "sb3")])
+    steps = read_metrics(tmp_path / "run")
+    assert len(steps) == 2
+    plain = make_self_play(bluff(), SelfPlayConfig(models=ModelOptions(hidden_size=16)))
+    assert plain.fixed == (None, None)
+    seated = make_self_play(bluff(), SelfPlayConfig(opponent_1=str(tmp_path / "sb3")))
+    assert isinstance(seated.fixed[1], SB3Agent)
+    with pytest.raises(ValueError, match="agent: expected random, echo or the folder of a checkpoint, got 'nobody'"):
+        make_self_play(bluff(), SelfPlayConfig(opponent_0="nobody"))
+
+
 def test_the_command_trains_resumes_and_measures(tmp_path: Path) -> None:
     """Micro models on bluff, against uniform past selves; NashConv at every second update; then from those folders."""
     out, again = tmp_path / "first", tmp_path / "second"
@@ -194,6 +331,9 @@ def test_the_command_trains_resumes_and_measures(tmp_path: Path) -> None:
     starts = [part for p in (0, 1) for part in (f"--player-{p}", str(out / f"player_{p}"))]
     self_play_main([*options, *starts, "--out", str(again), "--learner", "rloo"])
     assert (again / "player_1/model.safetensors").is_file()
+    critics = [one.critic for one in make_self_play(bluff(), SelfPlayConfig(shared_critic=True)).learners]  # type: ignore[attr-defined]
+    assert isinstance(critics[0], SharedCritic)
+    assert critics[0] is critics[1]
 
 
 def test_options_out_of_range_are_refused() -> None:
@@ -202,5 +342,9 @@ def test_options_out_of_range_are_refused() -> None:
         SelfPlayOptions(num_updates=0)
     with pytest.raises(ValueError, match="learners: expected one for both seats or one for each, got 3"):
         make(num_learners=3)
+    with pytest.raises(ValueError, match="shared_critic: expected two policies, got --one-policy"):
+        SelfPlayConfig(one_policy=True, shared_critic=True)
+    with pytest.raises(ValueError, match="shared_critic: expected the learner ppo, which asks a critic, got rloo"):
+        make_self_play(bluff(), SelfPlayConfig(shared_critic=True, learner=LearnerOptions(learner="rloo")))
     with pytest.raises(ValueError, match="batch_size: expected whole groups of 3, at least one, got 8"):
         SelfPlay(bluff(), make()[1], SelfPlayOptions(batch_size=8), seed=0, group_size=3)

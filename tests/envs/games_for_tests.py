@@ -139,3 +139,22 @@ class TooManyTurns(Whisper):
     """Goes on after `max_turns`."""
 
     max_turns = 2
+
+
+class Flaky(Whisper):
+    """Whisper whose rules fail while `failing` names them: "rewards" or "legal_tokens"."""
+
+    failing: str | None = None
+
+    def rewards(self, dialogue: Dialogue[str]) -> tuple[float, float]:
+        self._fail("rewards")
+        return super().rewards(dialogue)
+
+    def legal_tokens(self, dialogue: Dialogue[str], prefix: Tokens) -> Tokens | None:
+        if prefix:
+            self._fail("legal_tokens")
+        return super().legal_tokens(dialogue, prefix)
+
+    def _fail(self, what: str) -> None:
+        if self.failing == what:
+            raise ConnectionError(what)

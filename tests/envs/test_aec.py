@@ -14,7 +14,7 @@ from duologue.envs import AGENT_IDS, LanguageGameEnv, make
 from duologue.envs.games.bluff import BET, CALL, FOLD, Bluff
 from duologue.envs.vocabulary import BOS, EOS, GAME, PLAYER_0, PLAYER_1, THINK
 
-from .games_for_tests import BLUE, NO, RED, YES, Coordination, Whisper
+from .games_for_tests import BLUE, NO, RED, YES, Coordination, Flaky, Whisper
 
 ACE = 8
 
@@ -282,3 +282,24 @@ def test_episode_that_is_over_when_dealt_ends_at_once() -> None:
     env.reset(seed=0)
     assert all(env.terminations.values())
     assert [env.last()[1] for _ in env.agent_iter() if env.step(None) is None and env.agents] == [0.0]
+
+
+@pytest.mark.parametrize(("failing", "num_failures"), [("rewards", 3), ("legal_tokens", 1)])
+def test_failing_rules_leave_the_token_unsaid_and_no_reward_lost(failing: str, num_failures: int) -> None:
+    """Tried at every token of three turns: it can be said again, and pays what it pays where nothing fails."""
+    game, failures = Flaky(), 0
+    env, undisturbed = LanguageGameEnv(game), LanguageGameEnv(Whisper())
+    for one in (env, undisturbed):
+        one.reset(options={"deal": "red"})
+    for token in (RED, YES, EOS, EOS, RED, EOS):
+        before, game.failing = str((env.last(), env.rewards, env._cumulative_rewards, env.state())), failing
+        try:
+            env.step(token)
+        except ConnectionError:
+            failures += 1
+            assert str((env.last(), env.rewards, env._cumulative_rewards, env.state())) == before
+            game.failing = None
+            env.step(token)
+        undisturbed.step(token)
+        assert (env.rewards, env._cumulative_rewards) == (undisturbed.rewards, undisturbed._cumulative_rewards)
+    assert (failures, env.transcript()) == (num_failures, undisturbed.transcript())

@@ -20,14 +20,23 @@ from duologue.envs import (
     registered_games,
 )  # fmt: skip
 from duologue.envs.batched import BatchedGame
-from duologue.envs.batched_tables import GOLDEN, HashTable
 from duologue.envs.engine import speak_all
 from duologue.envs.games.bluff import BET, CALL, Bluff
 from duologue.envs.games.running_sum import RunningSum
 from duologue.envs.plays import draw_token, random_plays
 from duologue.envs.with_thoughts import WithThoughts
 
-from .games_for_tests import BLUE, RED, YES, Coordination, TooManyTurns, Whisper, WrongPayoff, example_options
+from .games_for_tests import (
+    BLUE,
+    RED,
+    YES,
+    Coordination,
+    Flaky,
+    TooManyTurns,
+    Whisper,
+    WrongPayoff,
+    example_options,
+)  # fmt: skip
 
 EOS = Whisper.vocabulary.eos_id
 
@@ -260,6 +269,25 @@ def test_failing_judge_leaves_everything_as_it_was(by_turns: bool) -> None:
     assert plays.rewards.tolist() == [[1.0, 0.5 * red], [-2.0, 0.0]]
 
 
+def test_rules_that_fail_inside_a_turn_leave_everything_as_it_was() -> None:
+    """In the narrowed third turn of two plays of three; the third would have forfeited at this token."""
+    game, tokens = Flaky(), [RED, BLUE, 0]
+    plays = BatchedGame(game, 3, autoreset=False)
+    plays.reset(deals=["red", "blue", "red"])
+    for _ in range(2):
+        plays.speak([[RED, EOS]] * 3, [2] * 3)
+    before: list[NDArray[Any]] = [plays.player.copy(), plays.views.copy(), plays.legal_masks()]
+    game.failing = "legal_tokens"
+    with pytest.raises(ConnectionError):
+        plays.step(tokens)
+    after: list[NDArray[Any]] = [plays.player, plays.views, plays.legal_masks()]
+    assert all(np.array_equal(old, new) for old, new in zip(before, after, strict=True))
+    game.failing = None
+    plays.step(tokens)
+    assert plays.over.tolist() == [False, False, True]
+    assert plays.legal_masks().sum(1).tolist() == [1, 1, 0]
+
+
 def test_some_episodes_speak_and_others_wait() -> None:
     """Named by number or by mask; the deals of some can be set."""
     plays = BatchedGame(Bluff(), 3, autoreset=False)
@@ -355,21 +383,17 @@ def test_misuse_is_named() -> None:
     with pytest.raises(TypeError, match="tokens: expected integers, got an array of float64"):
         plays.step([1.0, 2.0])
     with pytest.raises(ValueError, match="deals: expected 2, one for each episode, got 1"):
-        plays.reset(deals=["red"])
+        plays.reset(seed=1, deals=["red"])
+    with pytest.raises(ValueError, match="endings: expected 2, one for each episode, got 1"):
+        plays.speak([[RED, EOS]] * 2, [2, 2], endings=[Ending.UNREADABLE])  # not for both
+    with pytest.raises(TypeError, match="lengths: expected integers, got an array of float64"):
+        plays.speak([[RED, EOS]] * 2, [2.5, 2.5])
+    plays.reset()
+    others = BatchedGame(Whisper(), 2, seed=0, autoreset=False)
+    others.reset()
+    assert [plays.dialogue(k) for k in range(2)] == [others.dialogue(k) for k in range(2)]  # the stream of seed 0
     plays.step([RED, 0])
     with pytest.raises(ValueError, match=r"episodes: expected none that is over, got \[1\]"):
         plays.speak([[RED, EOS]], [2], [1])
     with pytest.raises(ValueError, match=r"episodes: expected no turn half said by step\(\), got some in \[0\]"):
         plays.speak([[RED, EOS]], [2], [0])
-
-
-def test_full_hash_tables_find_what_they_hold() -> None:
-    """A thousand keys that all want the first places, added in two parts, one of them twice."""
-    table, keys = HashTable(), np.arange(1, 1001, dtype=np.uint64)
-    inverse = pow(int(GOLDEN), -1, 2**64)  # so that the table's own multiplication gives small numbers
-    keys = np.array([int(key) * inverse % 2**64 for key in keys], dtype=np.uint64)
-    table.add(keys[:600], np.arange(600))
-    table.add(keys[500:], np.arange(500, 1000) + 7)
-    expected = np.where(np.arange(1000) < 600, np.arange(1000), np.arange(1000) + 7)
-    assert np.array_equal(table.find(keys), expected)
-    assert table.find(np.array([12345], dtype=np.uint64)).tolist() == [-1]

@@ -1,16 +1,22 @@
 """The benchmark measures what it says and writes what `make bench` promises."""
 
 import json
+import random
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from duologue.envs import LanguageGameEnv, benchmark, benchmark_batched, benchmark_openspiel, make
+from duologue.envs import LanguageGameEnv, Tokens, benchmark, benchmark_batched, benchmark_turns, make
 from duologue.envs.benchmark import actions_per_second, main, record_episodes
 from duologue.envs.benchmark_batched import Scaling
 from duologue.envs.benchmark_games import BareEnv, Chat
 from duologue.envs.benchmark_page import HEADING, replace_section
+from duologue.envs.benchmark_textarena import compare_on_kuhn_poker, textarena_line
+from duologue.envs.benchmark_turns import TurnRates, compare_turns, recorded_games
+from duologue.envs.games.kuhn_poker import KuhnPoker
 
 from .games_for_tests import Whisper
 
@@ -44,7 +50,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark, "TURN_TOKENS", (4,))
     monkeypatch.setattr(benchmark, "NUM_AT_ONCE", 64)
     monkeypatch.setattr(benchmark_batched, "REPETITIONS", 1)
-    monkeypatch.setattr(benchmark_openspiel, "REPETITIONS", 1)
+    monkeypatch.setattr(benchmark_turns, "REPETITIONS", 1)
     monkeypatch.setattr(benchmark_batched, "SCALES", {name: (50, 100) for name in benchmark_batched.SCALES})
 
 
@@ -64,8 +70,59 @@ def test_main_prints_tables_and_writes_figures_and_a_section(
     assert text.startswith(f"{HEADING}\n\nMeasured by")
     assert text.endswith("# Another\n\nkept\n")
     assert "old numbers" not in text
+    assert re.search(
+        r"OpenSpiel's C\+\+ game the batched form is \S+ times as fast if observations are looked at", text
+    )
+    assert re.search(r"^and \S+ times as fast if nothing is", text, re.MULTILINE)
     assert {file.name for file in tmp_path.iterdir()} == {"bench.json", "performance.md", "images"}
     assert (tmp_path / "images" / "env_scaling.png").stat().st_size > 1_000
+
+
+def test_recorded_games_are_played_to_their_end_in_both_libraries() -> None:
+    """A rate is positive only where every game was over at the end, which each side asserts; 64 games are shared."""
+    games = recorded_games(KuhnPoker(), 64)
+    assert {len(tokens) for tokens in games} == {2, 3}
+    seen = list[tuple[int, bool]]()
+
+    def rival(games: Sequence[Tokens], look: bool) -> float:
+        seen.append((len(games), look))
+        return 10.0 if look else 20.0
+
+    rates = compare_turns(KuhnPoker(), 100, rival)
+    assert set(seen) == {(64, True), (64, False)}
+    assert rates.ratio == pytest.approx(rates.ours / 10)
+    assert rates.ratio_unseen == pytest.approx(rates.ratio / 2)
+
+
+def test_both_ratios_of_a_rival_are_figures_and_words() -> None:
+    """6.5 times with observations looked at, 0.94 with nothing: both are reported, the second misses its goal."""
+    rates = TurnRates(ours=94.0, theirs=94 / 6.5, theirs_unseen=100.0)
+    figures = benchmark.rival_figures("rival", rates)
+    assert [(figure.name, figure.value, figure.goal) for figure in figures] == [
+        ("batched_turns_vs_rival_observed", 6.5, 5.0),
+        ("batched_turns_vs_rival_unobserved", 0.94, 5.0),
+    ]
+    assert "ours is 6.5 and 0.94 times as fast" in textarena_line(rates)
+
+
+def test_without_textarena_the_row_says_why_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is an optional extra."""
+    monkeypatch.setitem(sys.modules, "textarena", None)
+    assert compare_on_kuhn_poker(10) is None
+    assert benchmark.rival_figures("textarena", None) == []
+    assert "not installed" in textarena_line(None)
+    assert "pip install" in textarena_line(None)
+
+
+def test_textarena_plays_the_recorded_games(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With TextArena's own assertion that each is over; Python's generator is put back."""
+    pytest.importorskip("textarena", reason="TextArena is an optional extra")
+    monkeypatch.setattr(benchmark_turns, "REPETITIONS", 1)
+    state = random.getstate()
+    rates = compare_on_kuhn_poker(64)
+    assert random.getstate() == state
+    assert rates is not None
+    assert min(rates.ours, rates.theirs, rates.theirs_unseen) > 0
 
 
 def test_section_is_replaced_or_put_last() -> None:

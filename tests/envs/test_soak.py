@@ -4,6 +4,7 @@ import hashlib
 import multiprocessing
 import threading
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -141,3 +142,20 @@ def test_command_prints_a_line_for_each_game(
     assert "episodes, no error; at most" in total
     with pytest.raises(SystemExit):
         soak.main(["--episodes", "0"])
+
+
+def test_section_tells_what_was_played_and_what_memory_it_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Peaks of 50 MiB after the first half and 60 at the end; the page's other sections stay."""
+    monkeypatch.setattr(soak, "registered_games", lambda: ("bluff-v0", "tic_tac_toe-v0"))
+    readings = iter([40, 50, 50, 55, 60, 60])  # each half reads it once more than it has games
+    monkeypatch.setattr(soak, "peak_memory", lambda: next(readings) * 2**20)
+    page = tmp_path / "page.md"
+    page.write_text("# Another\n\nkept\n\n# The soak\n\nold\n", encoding="utf-8")
+    soak.main(["--episodes", "40", "--markdown", str(page)])
+    text = page.read_text(encoding="utf-8")
+    row = [cell.strip() for cell in text.splitlines()[-1].split("|")[1:-1]]
+    assert (row[0], row[5:]) == ("2", ["50", "60"])
+    assert int(row[1]) >= 40
+    assert text.startswith("# Another\n\nkept\n\n# The soak\n\nMeasured by")
+    assert "old" not in text
+    assert [path.name for path in tmp_path.iterdir()] == ["page.md"]

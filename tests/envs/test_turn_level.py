@@ -8,7 +8,6 @@ import pytest
 
 from duologue.envs import (
     AGENT_IDS,
-    Dialogue,
     Episode,
     LanguageGame,
     LanguageGameEnv,
@@ -22,7 +21,7 @@ from duologue.envs.games.bluff import BET, CALL, FOLD, Bluff
 from duologue.envs.games.running_sum import RunningSum
 from duologue.envs.with_thoughts import WithThoughts
 
-from .games_for_tests import BLUE, RED, YES, Coordination, Whisper, example_options
+from .games_for_tests import BLUE, RED, YES, Coordination, Flaky, Whisper, example_options
 
 with warnings.catch_warnings():
     # PettingZoo's tests import a game of its own by a name that it has itself declared deprecated.
@@ -155,29 +154,25 @@ def test_use_out_of_order_is_refused() -> None:
         env.step(env.pad(FOLD))
 
 
-class Failing(Whisper):
-    """Its judge is down."""
-
-    down = True
-
-    def rewards(self, dialogue: Dialogue[str]) -> tuple[float, float]:
-        if self.down:
-            raise ConnectionError("no judge")
-        return super().rewards(dialogue)
-
-
-def test_failing_judge_leaves_the_turn_unsaid() -> None:
-    """So that the same turn can be said again."""
-    game = Failing()
-    env = TurnLevelEnv(game)
-    env.reset(seed=0)
-    action, before = env.pad([BLUE, YES, EOS]), env.transcript()
-    with pytest.raises(ConnectionError):
-        env.step(action)
-    assert env.transcript() == before
-    game.down = False
-    env.step(action)
-    assert env.dialogue.turns[0].tokens == (BLUE, YES)
+@pytest.mark.parametrize(("failing", "turn"), [("rewards", 0), ("rewards", 1), ("rewards", 2), ("legal_tokens", 2)])
+def test_failing_rules_leave_the_turn_unsaid_and_no_reward_lost(failing: str, turn: int) -> None:
+    """So that the same turn can be said again: what earlier turns paid is still there for `last` to read."""
+    game, words = Flaky(), [[BLUE, YES, EOS], [RED, EOS], [RED, EOS]]
+    env, undisturbed = TurnLevelEnv(game), TurnLevelEnv(Whisper())
+    for one in (env, undisturbed):
+        one.reset(options={"deal": "red"})
+    for k, tokens in enumerate(words):
+        game.failing = failing if k == turn else None
+        if game.failing:
+            before = books(env), env.transcript()
+            with pytest.raises(ConnectionError, match=failing):
+                env.step(env.pad(tokens))
+            assert (books(env), env.transcript()) == before
+            game.failing = None
+        env.step(env.pad(tokens))
+        undisturbed.step(env.pad(tokens))
+        assert books(env) == books(undisturbed)
+    assert env.transcript() == undisturbed.transcript()
 
 
 def test_human_sees_each_turn_once(capsys: pytest.CaptureFixture[str]) -> None:

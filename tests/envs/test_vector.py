@@ -14,7 +14,7 @@ from duologue.envs import LanguageGame, SinglePlayerEnv, Speaker, Utterance, Vie
 from duologue.envs.games.bluff import BET, CALL, FOLD, Bluff
 from duologue.envs.vector import LanguageGameVectorEnv
 
-from .games_for_tests import Coordination, Whisper
+from .games_for_tests import BLUE, RED, Coordination, Flaky, Whisper
 
 GAMES: list[LanguageGame[Any]] = [
     Bluff(), Whisper(), Coordination(), make_game("tic_tac_toe-v0"), make_game("leduc_poker-v0"),
@@ -157,6 +157,46 @@ def test_failing_opponent_leaves_no_half_played_episodes() -> None:
         envs.step(np.full(3, BET[0]))
     envs.reset()
     assert envs.step(np.full(3, FOLD[0]))[2].all()
+
+
+@pytest.mark.parametrize("bad", [[BET[0]], [-1, 1, 1], [99, 1, 1], [1.0, 1.0, 1.0]])
+def test_bad_actions_lose_nothing(bad: Any) -> None:
+    """They are named, and the episodes go on as if they had not come."""
+    envs = LanguageGameVectorEnv(Bluff(), 3, opponent=ScriptedAgent(["call"]))
+    observations, _ = envs.reset(seed=0, options={"deal": "ace"})
+    with pytest.raises((ValueError, TypeError), match="tokens: expected"):
+        envs.step(bad)
+    with pytest.raises(TypeError, match="unhashable"):
+        envs.reset(options={"deal": ["ace"]})
+    assert data_equivalence(envs._observe(), observations, exact=True)
+    assert envs.step(np.full(3, BET[0]))[1].tolist() == [2.0, 2.0, 2.0]
+
+
+def test_seeds_may_come_from_numpy() -> None:
+    """As those of a sweep do."""
+    envs = LanguageGameVectorEnv(Bluff(), 3)
+    seed: Any = np.int64(4)
+    assert data_equivalence(envs.reset(seed=seed), envs.reset(seed=4), exact=True)
+
+
+@pytest.mark.parametrize(("failing", "earned_again"), [("rewards", 6.0), ("legal_tokens", 3.0)])
+def test_rules_that_fail_at_an_action_lose_nothing(failing: str, earned_again: float) -> None:
+    """The same actions can be said again; only a failure while the opponent speaks needs a reset."""
+    game, failures, earned = Flaky(), 0, np.zeros(2)
+    eos = game.vocabulary.eos_id
+    envs = LanguageGameVectorEnv(game, 2, opponent=ScriptedAgent(["blue"]))
+    envs.reset(seed=0, options={"deal": "red"})
+    for actions in ([RED, BLUE], [eos, eos], [RED, BLUE], [eos, eos]):
+        seen, game.failing = envs._observe(), failing
+        try:
+            envs.step(actions)
+        except ConnectionError:
+            failures += 1
+            assert data_equivalence(envs._observe(), seen, exact=True)
+            game.failing = None
+            earned += envs.step(actions)[1]
+    assert (failures, envs._ended.tolist()) == (2, [True, True])
+    assert earned.tolist() == [earned_again] * 2  # turns 1 and 2, and turn 3; or turn 3 alone
 
 
 @pytest.mark.parametrize(

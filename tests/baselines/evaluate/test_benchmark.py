@@ -25,8 +25,11 @@ def test_both_variants_are_faster_than_nltk_by_the_goal_and_agree() -> None:
 
 def test_the_command_prints_a_table_and_writes_the_ratios(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One line and one figure for each variant and length."""
-    main(["--history-size", "60", "--batch-size", "8", "--json", str(tmp_path / "bleu.json")])
-    printed = capsys.readouterr().out
+    page, options = tmp_path / "page.md", "--history-size 60 --batch-size 8"
+    main([*options.split(), "--json", str(tmp_path / "bleu.json"), "--markdown", str(page)])
+    printed, text = capsys.readouterr().out, page.read_text(encoding="utf-8")
+    assert text.startswith("# Performance of SelfBLEU\n\nMeasured by")
+    assert text.count("| pairwise") == text.count("| joint") == 2
     assert printed.count("| pairwise") == printed.count("| joint") == 2
     written = json.loads((tmp_path / "bleu.json").read_text(encoding="utf-8"))
     names = [figure["name"] for figure in written["figures"]]

@@ -1,16 +1,19 @@
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 
 from duologue.agents import EchoAgent, RandomAgent
-from duologue.baselines.evaluate.costs import CostMeter, Costs, QueryCounter, play_costs
+from duologue.baselines.evaluate.costs import CostMeter, Costs, QueryCounter, metered_game, play_costs
 from duologue.baselines.rollout import rollout
 from duologue.baselines.setup import preamble_of
+from duologue.envs import Episode, LanguageGame
 from duologue.envs.games.matrix import MatrixGame
 from duologue.envs.games.red_team.game import RedTeam
 from duologue.envs.games.red_team.verdicts import Exchange, Outcome, Verdict
+from duologue.envs.with_thoughts import with_thoughts
 
 from ..tiny_players import bluff
 
@@ -82,11 +85,48 @@ def test_only_the_learners_own_time_is_counted(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_resumed_run_goes_on_counting() -> None:
-    """The saved costs, judges' included, and then what comes on top."""
+    """The saved costs, judges' included, take the place of all so far; then what comes on top."""
     meter, resumed = CostMeter(), CostMeter()
     meter.judge(echo)(["1", "2"])
     meter.add(Costs(episodes=3, tokens=9, seconds=1.5))
+    judge = resumed.judge(echo)
+    judge(["asked while the run was made again"])
     resumed.load_state_dict(meter.state_dict())
     assert resumed.costs == meter.costs
-    resumed.judge(echo)(["3"])
-    assert resumed.costs == Costs(episodes=3, tokens=9, judge_queries=3, seconds=1.5)
+    judge(["3"])
+    resumed.judge(echo)(["4", "5"])
+    assert resumed.costs == Costs(episodes=3, tokens=9, judge_queries=5, seconds=1.5)
+
+
+@pytest.mark.parametrize(
+    "game",
+    [MatrixGame([[1, -1], [-1, 1]], num_rounds=3), RedTeam(num_rounds=2), with_thoughts(RedTeam(), 3), bluff()],
+    ids=["matrix", "red_team", "thoughts", "bluff"],
+)
+def test_rules_that_are_metered_count_what_was_played(game: LanguageGame[Any]) -> None:
+    """The same episodes as without a meter, and the costs of `play_costs`, which reads what agents said."""
+    meter = CostMeter()
+    counted = metered_game(game, meter)
+    assert type(counted) is type(game)
+    played, plain = (rollout(one, [RandomAgent()] * 2, 20, np.random.default_rng(0)) for one in (counted, game))
+    assert [one.dialogue for one in played] == [one.dialogue for one in plain]
+    assert [one.episode.returns for one in played] == [one.episode.returns for one in plain]
+    assert meter.costs == play_costs(played)
+
+
+def test_an_episode_that_is_forfeited_is_counted() -> None:
+    """Of bluff, in which "call" is no opening; its token is not heard, so that none is counted."""
+    meter = CostMeter()
+    episode = Episode(metered_game(bluff(), meter), "ace")
+    episode.push(episode.game.vocabulary.encode("call")[0])
+    assert episode.forfeited_by == 0
+    assert meter.costs == Costs(episodes=1)
+
+
+def test_token_by_token_play_is_counted_as_well() -> None:
+    """As Stable-Baselines3 plays: "bet" and "fold" are two tokens of one episode."""
+    meter = CostMeter()
+    episode = Episode(metered_game(bluff(), meter), "ace")
+    for token in episode.game.vocabulary.encode("bet fold"):
+        episode.push(token)
+    assert meter.costs == Costs(episodes=1, tokens=2)

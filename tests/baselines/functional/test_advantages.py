@@ -125,12 +125,14 @@ def test_rewards_to_go_are_the_returns_of_gae_at_lambda_1(seed: int) -> None:
 
 
 def test_prompt_groups_by_hand() -> None:
-    """Tokens before the first own one count, later ones and padding do not; a silent row stands alone."""
-    tokens = torch.tensor([[5, 6, 7, 0], [5, 6, 8, 9], [5, 7, 7, 0], [5, 6, 0, 0], [5, 6, 0, 0], [5, 6, 6, 7]])
-    own = torch.tensor([[0, 0, 1, 0], [0, 0, 1, 1], [0, 0, 1, 0], [0] * 4, [0] * 4, [0, 1, 0, 1]]).bool()
-    groups = prompt_groups(tokens, own).tolist()
+    """Tokens before the first own one count, later ones and padding do not; silent rows and players stand alone."""
+    tokens = torch.tensor(
+        [[5, 6, 7, 0], [5, 6, 8, 9], [5, 7, 7, 0], [5, 6, 0, 0], [5, 6, 0, 0], [5, 6, 6, 7], [5, 6, 8, 9]]
+    )
+    own = torch.tensor([[0, 0, 1, 0], [0, 0, 1, 1], [0, 0, 1, 0], [0] * 4, [0] * 4, [0, 1, 0, 1], [0, 0, 1, 1]]).bool()
+    groups = prompt_groups(tokens, own, torch.tensor([0, 0, 0, 0, 0, 0, 1])).tolist()
     assert groups[0] == groups[1]
-    assert len(set(groups)) == 5
+    assert len(set(groups)) == 6
 
 
 @given(seed=st.integers(0, 2**32 - 1))

@@ -1,0 +1,233 @@
+"""Who takes part in a comparison: finished runs, single models, and agents by name.
+
+| NAME= | who plays |
+| --- | --- |
+| `random`, `echo` | the agent, in both seats |
+| the folder of a model or of an SB3 policy | that one, in both seats |
+| the folder of a finished run | its newest players, `player_0` and `player_1`, `adversary` and `defender`, or `model` |
+| the same with `:average` behind it | the mixtures of its `pool`, weighted as `meta_game.json` says, else evenly |
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from ..agents.loading import load_agent
+from ..agents.population import Population, Seat
+from ..envs import LanguageGame, Speaker
+from ..envs.game import PLAYERS
+from .evaluate.costs import Costs
+from .files import to_json
+from .metered import COSTS_FILE
+from .run import CONFIG_FILE, FINISHED_FILE
+from .setup import GameOptions
+
+Folders: TypeAlias = tuple[tuple[Path, ...], tuple[Path, ...]]
+"""The model folders of player 0's members and of player 1's."""
+
+AVERAGE = ":average"
+SEAT_FOLDERS = (("player_0", "player_1"), ("adversary", "defender"), ("model", "model"))
+"""Where runs leave their players, the first that is there."""
+RULES = ("game_option", "max_prompt_tokens", "max_reply_tokens")
+"""Options of a game by which its rules differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entrant:
+    """One that takes part."""
+
+    name: str
+    seats: tuple[Seat, Seat]
+    """Who plays as player 0 and as player 1."""
+    starts: tuple[Path | None, Path | None] = (None, None)
+    """The model folders that these two were trained from; None: unknown, or not one model."""
+    pool: Folders | None = None
+    """All members that its run kept, oldest first."""
+    costs: Costs | None = None
+    """Of the run."""
+    note: str = ""
+    """What a reader must know of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a command line says of an entrant, looked up but not loaded."""
+
+    name: str
+    spec: str
+    run: Path | None = None
+    """The run's folder."""
+    folders: Folders | None = None
+    """Who sits at each place; None: an agent by name."""
+    weights: tuple[tuple[float, ...], tuple[float, ...]] = ((1.0,), (1.0,))
+    """Of these."""
+    average: bool = False
+    """Whether they are a mixture."""
+
+    @classmethod
+    def parse(cls, text: str) -> Source:
+        """Read NAME=WHAT.
+
+        Raises:
+            ValueError: there is no such folder, or not what should be in it; the message has the name.
+        """
+        name, equals, spec = text.partition("=")
+        if not (name and equals and spec):
+            raise ValueError(f"entrant: expected NAME=FOLDER or NAME=AGENT, got {text!r}")
+        average = spec.endswith(AVERAGE) and not Path(spec).is_dir()
+        folder = Path(spec.removesuffix(AVERAGE) if average else spec)
+        try:
+            if not folder.is_dir():
+                if average:
+                    raise ValueError(f"expected the folder of a run before {AVERAGE}, got {str(folder)!r}")
+                return cls(name, spec)
+            if not _is_run(folder):
+                if average:
+                    raise ValueError(f"{folder}: expected a run with a pool, got a single model")
+                return cls(name, spec, folders=((folder,), (folder,)))
+            return cls._of_run(name, spec, folder, average=average)
+        except ValueError as error:
+            raise ValueError(f"entrant {name}: {error}") from None
+
+    @classmethod
+    def _of_run(cls, name: str, spec: str, run: Path, *, average: bool) -> Source:
+        if not (run / FINISHED_FILE).is_file():
+            raise ValueError(f"{run}: expected a finished run, got one that has not come to its end")
+        if average:
+            folders, weights = mixture_folders(run)
+            return cls(name, spec, run, folders, weights, average=True)
+        for first, second in SEAT_FOLDERS:
+            if (run / first).is_dir() and (run / second).is_dir():
+                return cls(name, spec, run, ((run / first,), (run / second,)))
+        wanted = "; ".join(" and ".join(dict.fromkeys(pair)) for pair in SEAT_FOLDERS)
+        raise ValueError(f"{run}: expected one of these folders in a run: {wanted}, got {_names(run)}")
+
+    @property
+    def model_folders(self) -> tuple[Path, ...]:
+        """All folders, in one of which a tokenizer may lie."""
+        return () if self.folders is None else (*self.folders[0], *self.folders[1])
+
+    def load(self, game: LanguageGame[Any], options: GameOptions, start: Source | None = None) -> Entrant:
+        """Return the entrant.
+
+        Args:
+            game: the rules.
+            options: what these are made by; the run's must be the same game.
+            start: what its models were trained from; None: what the run says.
+
+        Raises:
+            ValueError: the run is one on another game, or a model is of another vocabulary.
+        """
+        try:
+            config = {} if self.run is None else _read(self.run / CONFIG_FILE)
+            note = _check_rules(config, options)
+            loaded: dict[Path, Speaker] = {}
+            for folder in self.model_folders:
+                if folder not in loaded:
+                    loaded[folder] = load_agent(str(folder), game.vocabulary)
+            seats = self._seats(game, loaded)
+        except ValueError as error:
+            raise ValueError(f"entrant {self.name}: {error}") from error
+        starts = _starts(config, self.run) if start is None else _single(start)
+        pool = None if self.run is None else pool_folders(self.run)
+        return Entrant(self.name, seats, (None, None) if self.average else starts, pool, _costs(self.run), note)
+
+    def _seats(self, game: LanguageGame[Any], loaded: Mapping[Path, Speaker]) -> tuple[Seat, Seat]:
+        if self.folders is None:
+            agent = load_agent(self.spec, game.vocabulary)
+            return agent, agent
+        members = [tuple(loaded[folder] for folder in folders) for folders in self.folders]
+        if not self.average:
+            return members[0][0], members[1][0]
+        return Population(members[0], self.weights[0]), Population(members[1], self.weights[1])
+
+
+def pool_folders(run: Path) -> Folders | None:
+    """Return the members that a run kept of each player, oldest first; one policy in both seats has one pool."""
+    found = [sorted(path for path in _inside(run / "pool" / f"player_{k}") if path.name.isdigit()) for k in PLAYERS]
+    first, second = (tuple(folders) for folders in found)
+    if not first:
+        return None
+    return first, second or first
+
+
+def mixture_folders(run: Path) -> tuple[Folders, tuple[tuple[float, ...], tuple[float, ...]]]:
+    """Return the members of a run's mixtures that have weight, and what they weigh.
+
+    Raises:
+        ValueError: the run kept no members.
+    """
+    pool = pool_folders(run)
+    if pool is None:
+        raise ValueError(f"{run}: expected members in the folder pool/player_0, got {_names(run / 'pool')}")
+    if not (run / "meta_game.json").is_file():
+        return pool, ((1.0,) * len(pool[0]), (1.0,) * len(pool[1]))
+    meta_game = _read(run / "meta_game.json")
+    kept: list[dict[Path, float]] = []
+    for player in PLAYERS:
+        weighed = zip(meta_game["members"][player], meta_game["weights"][player], strict=True)
+        place = run / "pool" / f"player_{player}"
+        kept.append({place / f"{iteration:06d}": float(weight) for iteration, weight in weighed if weight > 0})
+    return (tuple(kept[0]), tuple(kept[1])), (tuple(kept[0].values()), tuple(kept[1].values()))
+
+
+def _check_rules(config: Mapping[str, Any], options: GameOptions) -> str:
+    """Return what differs between the rules of a run and those asked for; another game is an error."""
+    trained = config.get("config", {}).get("options", {})
+    if trained.get("game", options.game) != options.game:
+        raise ValueError(f"expected a run on {options.game}, got one on {trained['game']}")
+    asked = {name: to_json(getattr(options, name), name) for name in RULES}
+    differing = [name for name in RULES if name in trained and trained[name] != asked[name]]
+    return "; ".join(f"trained with {name} {trained[name]}, plays here with {asked[name]}" for name in differing)
+
+
+def _starts(config: Mapping[str, Any], run: Path | None) -> tuple[Path | None, Path | None]:
+    """Return the models that a run's players were trained from, as far as it says and they are still there."""
+    if run is None or not config:
+        return None, None
+    options = config["config"]
+    models, one_policy = options.get("models") or {}, bool(options.get("one_policy"))
+    given: list[Any]
+    if config["name"] in ("gpo", "advgame"):
+        given = [options.get("adversary") or run / "base/model", options.get("defender") or run / "sft/model"]
+        given[0] = given[1] if one_policy else given[0]
+    else:
+        given = [models.get(f"player_{player}") for player in PLAYERS]
+        if config["name"] == "self_play":
+            given = [folder or run / "pool" / f"player_{k}" / "000000" for k, folder in enumerate(given)]
+        given[1] = given[0] if one_policy or config["name"] == "spag" else given[1]
+    first, second = (Path(one) if one is not None and Path(one).is_dir() else None for one in given)
+    return first, second
+
+
+def _single(start: Source) -> tuple[Path, Path]:
+    if start.folders is None or start.average:
+        raise ValueError(f"start {start.name}: expected the folder of a model or of a run, got {start.spec!r}")
+    return start.folders[0][0], start.folders[1][0]
+
+
+def _costs(run: Path | None) -> Costs | None:
+    return None if run is None or not (run / COSTS_FILE).is_file() else Costs(**_read(run / COSTS_FILE))
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / CONFIG_FILE).is_file() and {"name", "config"} <= set(_read(folder / CONFIG_FILE))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: expected a JSON object, got {type(found).__name__}")
+    return found
+
+
+def _inside(folder: Path) -> Sequence[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in _inside(folder))[:8]

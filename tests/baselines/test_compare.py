@@ -1,0 +1,241 @@
+"""The comparison command: known answers in rock-paper-scissors and Kuhn poker, runs, and what it refuses."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from duologue.__main__ import main as command
+from duologue.agents import CausalLMAgent, FunctionAgent, RandomAgent, TabularAgent, utter
+from duologue.agents.policies import pure_policy_of
+from duologue.agents.population import Population
+from duologue.baselines.compare import Measures, compare, main, small_tree
+from duologue.baselines.compare_entrants import Entrant, Source, mixture_folders
+from duologue.baselines.players import ModelOptions
+from duologue.baselines.self_play import main as self_play_main
+from duologue.baselines.setup import GameOptions
+from duologue.envs import Speaker, make_game
+from duologue.envs.games.matrix import MatrixGame
+from duologue.envs.tree import GameTree
+
+from .tiny_players import tiny_agent
+
+WORDS = "rock paper scissors"
+RPS = MatrixGame([[0, -1, 1], [1, 0, -1], [-1, 1, 0]], words_0=WORDS, words_1=WORDS)
+QUICK = ["--num-matches", "20", "--kl-episodes", "16"]
+
+
+def sayer(word: str) -> Speaker:
+    """Return whoever always says the word."""
+    return FunctionAgent(lambda view, rng: utter(view, RPS.vocabulary.encode(word)))
+
+
+def pure(word: str) -> Entrant:
+    """Return the same as a table in both seats, which states its probabilities."""
+    tree = GameTree(RPS)
+    first, second = (TabularAgent(tree, player, pure_policy_of(tree, player, sayer(word))) for player in (0, 1))
+    return Entrant(word, (first, second))
+
+
+def written(folder: Path) -> dict[str, Any]:
+    """Return the numbers that a comparison wrote."""
+    found: dict[str, Any] = json.loads((folder / "compare.json").read_text(encoding="utf-8"))
+    return found
+
+
+def make_run(folder: Path, game: str = "bluff-v0", **files: object) -> Path:
+    """Write a finished run without players."""
+    folder.mkdir(parents=True)
+    config = {"name": "psro", "config": {"options": {"game": game, "game_option": []}}}
+    for name, content in {"config": config, **files}.items():
+        (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+    (folder / "finished").touch()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run of self-play on bluff with three members of each pool: two updates of 4 episodes for each player."""
+    folder = tmp_path_factory.mktemp("runs") / "self_play"
+    sizes = ["--num-updates", "2", "--batch-size", "4", "--hidden-size", "16"]
+    opponents = ["--opponent.choice", "uniform", "--opponent.snapshot-every", "1"]
+    self_play_main(["--game", "bluff-v0", *sizes, *opponents, "--out", str(folder)])
+    return folder
+
+
+def test_pure_rock_paper_scissors_is_a_cycle_of_equals() -> None:
+    """Each beats one and loses to one: equal ratings, alpha-rank 1/3, and both players gain 1 by the best response."""
+    found = compare("rps", RPS, [pure(word) for word in WORDS.split()], Measures(num_matches=4), seed=0)
+    elo, low, high = found.ranking.ratings.on_elo_scale()
+    assert elo == pytest.approx(elo[0])
+    assert (low < elo).all()
+    assert (elo < high).all()
+    assert found.ranking.alpha_rank == pytest.approx([1 / 3] * 3)
+    assert [one.nash_conv for one in found.distances.values() if one is not None] == pytest.approx([2, 2, 2])
+    page = found.markdown()
+    assert "Cycles, > for wins against: rock > scissors > paper > rock." in page
+    assert "Cyclic share of the advantages: 100.0%" in page
+    assert "| rock     |          2.0000 |" in page
+    assert "lower bound" not in page
+
+
+def test_where_no_tree_is_listed_responders_give_what_is_named_a_lower_bound() -> None:
+    """Of rock the exact NashConv is 2; responders find paper. The budget stands beside it, and nothing says exact."""
+    rock = Entrant("rock", (sayer("rock"), sayer("rock")))
+    other = Entrant("mixed", (Population.even([sayer(word) for word in WORDS.split()]),) * 2)
+    measures = Measures(num_matches=2, max_nodes=0, response_updates=12, response_batch_size=32, response_episodes=64)
+    found = compare("rps", RPS, [rock, other], measures, seed=0, responder=ModelOptions(hidden_size=16))
+    distance = found.distances["rock"]
+    assert distance is not None
+    assert distance.nash_conv is None
+    assert distance.lower_bound is not None
+    assert 1 < distance.lower_bound.lower_bound.value <= 2
+    page = found.markdown()
+    assert "12 updates on 32 episodes each, scored on 64 fresh episodes" in page
+    assert "NashConv, lower bound" in page
+    assert "exact |" not in page
+
+
+def test_without_a_budget_lower_bounds_are_left_out() -> None:
+    """Scripted entrants state no probabilities, tree or none."""
+    entrants = [Entrant(word, (sayer(word), sayer(word))) for word in ("rock", "paper")]
+    found = compare("rps", RPS, entrants, Measures(num_matches=2, response_updates=0), seed=0)
+    assert set(found.distances.values()) == {None}
+    assert "Distance" not in found.markdown()
+
+
+def test_uniform_kuhn_poker_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """NashConv 11/12 (OpenSpiel, exploitability_test.py); the same seed writes the same bytes, another does not."""
+    random = ["--entrant", "a=random", "--entrant", "b=random", "--num-matches", "20"]
+    for name, seed in (("first", "3"), ("again", "3"), ("other", "4")):
+        out = ["--seed", seed, "--out", str(tmp_path / name)]
+        assert command(["compare", "--game", "kuhn_poker-v0", *random, *out]) == 0
+    found = written(tmp_path / "first")
+    assert [one["nash_conv"] for one in found["distances"].values()] == pytest.approx([11 / 12] * 2)
+    same = [(tmp_path / name / "compare.json").read_bytes() for name in ("first", "again", "other")]
+    assert same[0] == same[1]
+    assert same[0] != same[2]
+    assert (tmp_path / "first/compare.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "first/compare.md").read_text(encoding="utf-8") in capsys.readouterr().out
+
+
+def test_a_run_brings_its_start_pool_and_costs(trained: Path, tmp_path: Path) -> None:
+    """Both players' KL, regret of three members a pool, and 2 * 2 * 4 episodes; its mixture has no start of its own."""
+    entrants = ["--entrant", f"newest={trained}", "--entrant", f"mixture={trained}:average"]
+    main(["--game", "bluff-v0", *entrants, *QUICK, "--out", str(tmp_path)])
+    found = written(tmp_path)
+    assert [one["value"] is not None for one in found["kl_to_start_nats"]["newest"]] == [True, True]
+    assert found["kl_to_start_nats"]["mixture"] == [None, None]
+    assert found["pool_regrets"]["newest"]["num_members"] == 3
+    assert found["pool_regrets"]["newest"]["exact"]
+    assert found["costs"]["newest"]["episodes"] == 16
+    page = (tmp_path / "compare.md").read_text(encoding="utf-8")
+    titles = ["Head to head", "Ratings", "Distance from equilibrium", "KL to the start"]
+    titles += ["External regret of pools", "Costs of training"]
+    assert [line[3:] for line in page.splitlines() if line.startswith("## ")] == titles
+
+
+def test_regret_by_play_is_close_to_that_of_the_tree(trained: Path, tmp_path: Path) -> None:
+    """The members alone offer less in hindsight than all strategies: no more than the exact one, up to noise."""
+    entrants = ["--entrant", f"newest={trained}", "--entrant", "random=random"]
+    budget = [*QUICK, "--response-updates", "0", "--regret-episodes", "200"]
+    for name, more in (("exact", []), ("played", ["--max-nodes", "0"])):
+        main(["--game", "bluff-v0", *entrants, *budget, *more, "--out", str(tmp_path / name)])
+    exact, played = (written(tmp_path / name)["pool_regrets"]["newest"] for name in ("exact", "played"))
+    assert (exact["exact"], played["exact"]) == (True, False)
+    assert (np.array(played["per_play"]) < np.array(exact["per_play"]) + 0.1).all()
+
+
+def test_who_has_not_moved_is_at_distance_0_from_its_start(trained: Path, tmp_path: Path) -> None:
+    """The start that is given takes the place of the run's: here the players themselves."""
+    entrants = ["--entrant", f"newest={trained}", "--entrant", "random=random", "--start", f"newest={trained}"]
+    main(["--game", "bluff-v0", *entrants, *QUICK, "--out", str(tmp_path)])
+    assert written(tmp_path)["kl_to_start_nats"]["newest"] == [{"value": 0.0, "low": 0.0, "high": 0.0}] * 2
+
+
+def test_one_model_sits_in_both_seats_and_gpo_calls_its_players_otherwise(tmp_path: Path) -> None:
+    """A model's folder; and a run whose players are an adversary and a defender."""
+    game = make_game("bluff-v0")
+    run = make_run(tmp_path / "run")
+    for seed, folder in enumerate((tmp_path / "model", run / "adversary", run / "defender")):
+        tiny_agent(game, seed=seed).save_pretrained(folder)
+    options = GameOptions(game="bluff-v0")
+    single = Source.parse(f"one={tmp_path / 'model'}").load(game, options)
+    assert single.seats[0] is single.seats[1]
+    assert isinstance(single.seats[0], CausalLMAgent)
+    source = Source.parse(f"two={run}")
+    assert source.folders == ((run / "adversary",), (run / "defender",))
+    assert source.load(game, options).costs is None
+    assert isinstance(Source.parse("r=random").load(game, options).seats[1], RandomAgent)
+
+
+def test_mixtures_have_the_weights_of_the_meta_game(tmp_path: Path) -> None:
+    """Members without weight need not be loaded; without a meta-game all are alike."""
+    weighed = {"members": [[0, 6], [0, 6]], "weights": [[0.25, 0.75], [0.0, 1.0]]}
+    runs = [make_run(tmp_path / "psro", meta_game=weighed), make_run(tmp_path / "fictitious_play")]
+    for run in runs:
+        for member in ("player_0/000000", "player_0/000006", "player_1/000000", "player_1/000006"):
+            (run / "pool" / member).mkdir(parents=True)
+    (first, second), weights = mixture_folders(runs[0])
+    assert [path.name for path in first] == ["000000", "000006"]
+    assert [path.name for path in second] == ["000006"]
+    assert weights == ((0.25, 0.75), (1.0,))
+    assert mixture_folders(runs[1])[1] == ((1.0, 1.0), (1.0, 1.0))
+
+
+def test_a_game_too_large_or_without_a_list_of_deals_has_no_tree() -> None:
+    """Kuhn poker has 6 deals of 9 nodes each, and the root."""
+    kuhn = make_game("kuhn_poker-v0")
+    tree = small_tree(kuhn, 1000)
+    assert tree is not None
+    assert small_tree(kuhn, tree.num_nodes - 1) is None
+    assert small_tree(kuhn, 0) is None
+
+
+@pytest.mark.parametrize(
+    ("entrants", "message"),
+    [
+        (["a=random"], r"expected two or more with names of their own, got \['a'\]"),
+        (["a=random", "a=echo"], r"expected two or more with names of their own, got \['a', 'a'\]"),
+        (["a=random", "random"], "expected NAME=FOLDER or NAME=AGENT, got 'random'"),
+        (["a=random", "b=nowhere"], "entrant b: agent: expected random, echo or the folder .*, got 'nowhere'"),
+        (["a=random", "b=nowhere:average"], "entrant b: expected the folder of a run before :average, got 'nowhere'"),
+        (["a=random", "b=other_game"], "entrant b: expected a run on bluff-v0, got one on kuhn_poker-v0"),
+        (["a=random", "b=empty"], r"entrant b: empty: expected one of these folders .*, got \['config.json', 'fin"),
+        (["a=random", "b=empty:average"], "entrant b: empty: expected members in the folder pool/player_0, got"),
+        (["a=random", "b=stopped"], "entrant b: stopped: expected a finished run, got one"),
+        (["a=random", "b=larger"], "entrant b: model .*: expected a game of its vocabulary, .* tokens, got 13"),
+    ],
+)
+def test_what_cannot_be_compared_is_named(
+    entrants: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The entrant, what was expected, what came."""
+    monkeypatch.chdir(tmp_path)
+    make_run(Path("empty"))
+    (make_run(Path("stopped")) / "finished").unlink()
+    tiny_agent(make_game("kuhn_poker-v0")).save_pretrained(make_run(Path("other_game"), "kuhn_poker-v0") / "model")
+    tiny_agent(make_game("red_team-v0")).save_pretrained(Path("larger"))
+    with pytest.raises(ValueError, match=message):
+        main(["--game", "bluff-v0", *(part for one in entrants for part in ("--entrant", one)), *QUICK])
+
+
+def test_a_start_must_be_one_of_an_entrant_and_numbers_in_range() -> None:
+    """The errors name them."""
+    with pytest.raises(ValueError, match="start: expected names of entrants, a, b, got c"):
+        main(["--game", "bluff-v0", "--entrant", "a=random", "--entrant", "b=random", "--start", "c=random"])
+    with pytest.raises(ValueError, match="start a: expected the folder of a model or of a run, got 'random'"):
+        main(["--game", "bluff-v0", "--entrant", "a=random", "--entrant", "b=random", "--start", "a=random"])
+    with pytest.raises(ValueError, match="num_matches: expected at least 2, got 1"):
+        Measures(num_matches=1)
+
+
+def test_other_rules_than_those_of_training_are_noted(tmp_path: Path) -> None:
+    """Same game, another option: they may meet, and the page says so."""
+    game, run = make_game("tiny_red_team-v0", intent="hidden"), make_run(tmp_path / "run", "tiny_red_team-v0")
+    tiny_agent(game).save_pretrained(run / "model")
+    options = GameOptions(game="tiny_red_team-v0", game_option=("intent=hidden",))
+    note = Source.parse(f"a={run}").load(game, options).note
+    assert note == "trained with game_option [], plays here with ['intent=hidden']"

@@ -53,10 +53,12 @@ class BatchedGame(Generic[DealT]):
             seed: of all deals; the first B are those of `deal_episodes` with a generator of this seed.
             autoreset: whether a finished episode is dealt anew in place, at once; if not, it waits for `reset`.
         """
+        if isinstance(num_episodes, bool) or not isinstance(num_episodes, int | np.integer):
+            raise TypeError(f"num_episodes: expected an integer, got {num_episodes!r}")
         if num_episodes < 1:
             raise ValueError(f"num_episodes: expected at least 1, got {num_episodes}")
-        self.game, self.num_episodes, self.autoreset = game, num_episodes, autoreset
-        size = num_episodes
+        self.game, self.num_episodes, self.autoreset = game, int(num_episodes), autoreset
+        size = self.num_episodes
         self.lengths = np.zeros((size, 2), dtype=np.int64)
         """How many tokens each view has; (B, 2)."""
         self.player = np.full(size, NOBODY, dtype=np.int64)
@@ -214,6 +216,8 @@ class BatchedGame(Generic[DealT]):
         if endings is not None:
             if len(endings) != len(rows):
                 raise ValueError(f"endings: expected {len(rows)}, one for each episode, got {len(endings)}")
+            if not all(isinstance(ending, Ending) for ending in endings):
+                raise TypeError(f"endings: expected values of Ending, got {endings!r}")
             forfeits[:] = [ENDINGS.index(ending) if ending.forfeits else 0 for ending in endings]
         after = self._book.after(self._number[rows], said, ends, forfeits)
         self._advance(rows, after, self._roots_after(after))

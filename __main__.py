@@ -40,6 +40,7 @@ TRAINERS = {
     "meta": "meta-learning over a distribution of games, and adaptation to a held-out one (eq. 10)",
 }
 """What `duologue train` knows: the module in `duologue.baselines`, and what it trains."""
+RESUMES = "A run that was stopped or killed goes on by the same command, and ends as if nothing had happened."
 MODULES = {"text": "text_training"}
 """The module of a trainer that bears another name."""
 
@@ -195,7 +196,7 @@ def _required_options(factory: Callable[..., object]) -> list[str]:
 def _train(arguments: Sequence[str]) -> int:
     known = "\n".join(f"  {name:<17}{what}" for name, what in TRAINERS.items())
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(f"usage: duologue train ALGORITHM [options]; --help after it lists the options\n\n{known}")
+        print(f"usage: duologue train ALGORITHM [options]; --help after it lists the options\n\n{known}\n\n{RESUMES}")
         return 0 if arguments else 2
     if arguments[0] not in TRAINERS:
         names = ", ".join(TRAINERS)
@@ -207,6 +208,12 @@ def _train(arguments: Sequence[str]) -> int:
 def _run(module: str, arguments: Sequence[str]) -> int:
     try:
         importlib.import_module(f"duologue.baselines.{module}").main(list(arguments))
+    except KeyboardInterrupt:
+        print(
+            "\nduologue: stopped; a run goes on by the same command",
+            file=sys.stderr,
+        )
+        return 130
     except (ValueError, TypeError, OSError, FloatingPointError) as error:
         if "DUOLOGUE_TRACEBACK" in os.environ:
             raise

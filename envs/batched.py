@@ -12,6 +12,7 @@ from typing import Generic
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
+from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
 from .batched_records import Record
@@ -153,10 +154,10 @@ class BatchedGame(Generic[DealT]):
         rows = self._rows(episodes)
         if deals is not None and len(deals) != len(rows):
             raise ValueError(f"deals: expected {len(rows)}, one for each episode, got {len(deals)}")
-        if seed is not None:
-            self._rng = np.random.default_rng(seed)
         self._forget()
-        roots = self._draw_roots(len(rows)) if deals is None else [self._book.root(deal) for deal in deals]
+        rng = self._rng if seed is None else np.random.default_rng(seed)
+        roots = self._draw_roots(len(rows), rng) if deals is None else [self._book.root(deal) for deal in deals]
+        self._rng = rng
         self.rewards[rows], self.finished[rows] = 0.0, False
         self._deal(rows, np.asarray(roots, dtype=np.int64))
 
@@ -263,7 +264,7 @@ class BatchedGame(Generic[DealT]):
         """Return what takes the place of the episodes that are then over, if they are dealt anew."""
         if not self.autoreset:
             return np.zeros(0, dtype=np.int64)
-        return self._draw_roots(int(np.count_nonzero(self._book.player.rows[after] == NOBODY)))
+        return self._draw_roots(int(np.count_nonzero(self._book.player.rows[after] == NOBODY)), self._rng)
 
     def _advance(self, rows: Numbers, after: Numbers, roots: Numbers) -> None:
         """Write what a finished turn tells the players, pay for it, and open the next one."""
@@ -316,11 +317,20 @@ class BatchedGame(Generic[DealT]):
             self._number, self._place = self._book.keep(self._number, self._place)
             self._roots[:] = UNKNOWN
 
-    def _draw_roots(self, num_deals: int) -> Numbers:
+    def _draw_roots(self, num_deals: int, rng: Generator) -> Numbers:
+        """Return the roots of fresh deals; if the rules raise, the generator stands as before."""
+        state = rng.bit_generator.state
+        try:
+            return self._drawn_roots(num_deals, rng)
+        except Exception:
+            rng.bit_generator.state = state
+            raise
+
+    def _drawn_roots(self, num_deals: int, rng: Generator) -> Numbers:
         if not self._deals:
-            deals = [self.game.deals.sample(self._rng) for _ in range(num_deals)]
+            deals = [self.game.deals.sample(rng) for _ in range(num_deals)]
             return np.array([self._book.root(deal) for deal in deals], dtype=np.int64)
-        drawn = np.searchsorted(self._cumulative, self._rng.random(num_deals), side="right")
+        drawn = np.searchsorted(self._cumulative, rng.random(num_deals), side="right")
         drawn = np.minimum(drawn, len(self._deals) - 1)
         for deal in np.unique(drawn[self._roots[drawn] == UNKNOWN]).tolist():
             self._roots[deal] = self._book.root(self._deals[deal])

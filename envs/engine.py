@@ -63,19 +63,21 @@ class Episode(Generic[DealT]):
         """
         player = self.player
         assert player is not None
-        if not self.open_turn.push(token):
+        turn = self.open_turn
+        if not turn.push(token):
             self.views[player, self.lengths[player]] = token
             self.lengths[player] += 1
             return False
         saved = self._snapshot()
         try:
-            if self.open_turn.closed_by is Ending.TOO_LONG:
+            if turn.closed_by is Ending.TOO_LONG:
                 self._write(player, (token,))
             self._finish()
             if not self.settled:
                 self.settle(self.game.rewards(self.dialogue))
         except Exception:
-            self._restore(saved, self.open_turn.said())
+            turn.reopen()
+            self._restore(saved, turn)
             raise
         return True
 
@@ -189,12 +191,11 @@ class Episode(Generic[DealT]):
         messages = tuple(told[:] for told in self._messages)
         return {**kept, **lists, "views": self.views.copy(), "_messages": messages}
 
-    def _restore(self, saved: dict[str, object], said: Tokens) -> None:
+    def _restore(self, saved: dict[str, object], turn: OpenTurn) -> None:
+        """Go back to a snapshot and its open turn, without asking the rules, which may be what has failed."""
         for name, value in saved.items():
             setattr(self, name, value)
-        self.open_turn = OpenTurn(self.game, self.dialogue)
-        for token in said:
-            self.open_turn.push(token)
+        self.open_turn = turn
 
     def _pay(self, rewards: tuple[float, float]) -> None:
         first, second = float(rewards[0]), float(rewards[1])
@@ -240,12 +241,12 @@ def speak_all(episodes: Sequence[Episode[DealT]], utterances: Sequence[Utterance
 
     If anything raises, every episode stands as it did before the call.
     """
-    saved = [(episode, episode._snapshot(), episode.open_turn.said()) for episode in episodes]
+    saved = [(episode, episode._snapshot(), episode.open_turn.copy()) for episode in episodes]
     try:
         _speak_and_settle(episodes, utterances)
     except Exception:
-        for episode, snapshot, said in saved:
-            episode._restore(snapshot, said)
+        for episode, snapshot, turn in saved:
+            episode._restore(snapshot, turn)
         raise
 
 

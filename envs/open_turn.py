@@ -144,6 +144,20 @@ class OpenTurn:
         self.spoken.append(token)
         return False
 
+    def copy(self) -> OpenTurn:
+        """Return a turn that goes on by itself."""
+        twin = OpenTurn.__new__(OpenTurn)
+        for name in OpenTurn.__slots__:
+            setattr(twin, name, getattr(self, name))
+        twin.spoken, twin.thought = self.spoken[:], None if self.thought is None else self.thought[:]
+        return twin
+
+    def reopen(self) -> None:
+        """Take back the token that closed the turn."""
+        if self.closed_by is Ending.TOO_LONG:
+            self.spoken.pop()
+        self.closed_by = None
+
     def turn(self, player: int) -> Turn:
         """Return the finished turn."""
         assert self.closed_by is not None

@@ -83,13 +83,13 @@ class TurnLevelEnv(BaseWrapper[str, Ids, Ids], Generic[DealT]):
             self.env.step(action)  # type: ignore[arg-type]
             return
         tokens, mode = self._tokens(action), self.env.render_mode
-        before, said = episode._snapshot(), episode.open_turn.said()
+        before, turn = episode._snapshot(), episode.open_turn.copy()
         books = self.env._books()
         self.env.render_mode = None  # the turn is shown once, not token by token
         try:
             self._say(episode, tokens)
         except Exception:
-            episode._restore(before, said)
+            episode._restore(before, turn)
             self.env._set_books(books)
             raise
         finally:

@@ -189,3 +189,18 @@ def test_games_needs_no_torch() -> None:
     code = "import sys; from duologue.__main__ import main; main(['games']); print('torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines()[-1] == "False"
+
+
+def test_a_stopped_command_says_how_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line and the status of a program that was interrupted, 128 + SIGINT."""
+
+    def stopped(argv: list[str]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "duologue.baselines.psro", types.SimpleNamespace(main=stopped))  # type: ignore[arg-type]
+    assert main(["train", "psro"]) == 130
+    assert capsys.readouterr().err == "\nduologue: stopped; a run goes on by the same command\n"
+    assert main(["train", "--help"]) == 0
+    assert "goes on by the same command" in capsys.readouterr().out

@@ -154,8 +154,8 @@ def metered_game(game: GameT, meter: CostMeter) -> GameT:
     """Return the same rules, of the same class, whose play is counted, whoever plays and in whatever form.
 
     An episode is counted when it ends, a turn's tokens when the rules pay for it. In a forfeited turn the rules do not
-    hear what was said, so that its tokens alone are missing. A turn that several episodes share is counted as often
-    as the rules are asked about it.
+    hear what was said, so that its tokens alone are missing. An opening that several episodes share is counted as often
+    as the rules are asked about it: its tokens once, an episode that is forfeited in it once more.
 
     >>> import numpy as np
     >>> from duologue.envs import RandomAgent, make_game

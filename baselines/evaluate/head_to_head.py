@@ -1,7 +1,7 @@
 """Entrants against each other in both seatings: mean returns, wins, ties and losses, each with an interval.
 
-A match is one deal played twice, the second time with the seats exchanged, so that neither the luck of the deal nor a
-seat that always wins favours anybody. Matches of a pair are independent; intervals rest on them.
+A match is one deal played twice, the second time with the seats exchanged and luck of its own, so that neither the deal
+nor a seat that always wins favours anybody. Matches of a pair are independent; intervals rest on them.
 """
 
 from __future__ import annotations
@@ -132,7 +132,9 @@ def head_to_head(
     for i in range(size):
         for j in range(i, size):
             straight = play_returns(game, (seats[i][0], seats[j][1]), num_matches, seed, batch_size=batch_size)
-            swapped = play_returns(game, (seats[j][0], seats[i][1]), num_matches, seed, batch_size=batch_size)
+            swapped = play_returns(
+                game, (seats[j][0], seats[i][1]), num_matches, seed, stream=int(i != j), batch_size=batch_size
+            )
             of_i, of_j = straight[:, 0] + swapped[:, 1], straight[:, 1] + swapped[:, 0]
             seat_returns[:, i, j] = straight[:, 0].mean(), swapped[:, 1].mean()
             seat_returns[:, j, i] = swapped[:, 0].mean(), straight[:, 1].mean()
@@ -173,16 +175,27 @@ def seat_matrix(
 
 
 def play_returns(
-    game: LanguageGame[Any], seats: Sequence[Seat], num_episodes: int, seed: int, *, batch_size: int = 256
+    game: LanguageGame[Any],
+    seats: Sequence[Seat],
+    num_episodes: int,
+    seed: int,
+    *,
+    stream: int = 0,
+    batch_size: int = 256,
 ) -> Floats:
-    """Return both players' returns of `num_episodes` episodes, whose deals depend on `seed` only; (num_episodes, 2)."""
+    """Return both players' returns of `num_episodes` episodes; (num_episodes, 2).
+
+    Deals depend on `seed` only, what is said on `stream` as well.
+    """
     if num_episodes < 1:
         raise ValueError(f"num_episodes: expected at least 1, got {num_episodes}")
     episodes = deal_episodes(game, np.random.default_rng(seed), num_episodes)
     returns: list[list[float]] = []
     for start in range(0, num_episodes, batch_size):
         batch: list[Episode[Any]] = episodes[start : start + batch_size]
-        play_out(batch, seats, np.random.default_rng([seed, 1 + start]))  # [seed, 0] would be the deals' own stream
+        play_out(
+            batch, seats, np.random.default_rng([seed, 1 + start, stream])
+        )  # [seed, 0] would be the deals' own stream
         returns += [one.returns for one in batch]
     return np.array(returns)
 

@@ -142,7 +142,7 @@ class TooManyTurns(Whisper):
 
 
 class Flaky(Whisper):
-    """Whisper whose rules fail while `failing` names them: "rewards" or "legal_tokens"."""
+    """Whisper whose rules fail while `failing` names them: "rewards", "legal_tokens" or "all", deals' openings too."""
 
     failing: str | None = None
 
@@ -156,5 +156,5 @@ class Flaky(Whisper):
         return super().legal_tokens(dialogue, prefix)
 
     def _fail(self, what: str) -> None:
-        if self.failing == what:
+        if self.failing in (what, "all"):
             raise ConnectionError(what)

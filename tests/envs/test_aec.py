@@ -284,7 +284,7 @@ def test_episode_that_is_over_when_dealt_ends_at_once() -> None:
     assert [env.last()[1] for _ in env.agent_iter() if env.step(None) is None and env.agents] == [0.0]
 
 
-@pytest.mark.parametrize(("failing", "num_failures"), [("rewards", 3), ("legal_tokens", 1)])
+@pytest.mark.parametrize(("failing", "num_failures"), [("rewards", 3), ("legal_tokens", 1), ("all", 4)])
 def test_failing_rules_leave_the_token_unsaid_and_no_reward_lost(failing: str, num_failures: int) -> None:
     """Tried at every token of three turns: it can be said again, and pays what it pays where nothing fails."""
     game, failures = Flaky(), 0

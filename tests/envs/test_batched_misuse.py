@@ -1,12 +1,13 @@
 """What `BatchedGame` says to a wrong call, and that it loses nothing by it."""
 
+import numpy as np
 import pytest
 
-from duologue.envs import Ending
+from duologue.envs import Dialogue, Ending, SampledDeals
 from duologue.envs.batched import BatchedGame
 from duologue.envs.games.bluff import Bluff
 
-from .games_for_tests import RED, Whisper
+from .games_for_tests import RED, Coordination, Whisper
 
 EOS = Whisper.vocabulary.eos_id
 
@@ -40,3 +41,55 @@ def test_misuse_is_named() -> None:
         plays.speak([[RED, EOS]], [2], [1])
     with pytest.raises(ValueError, match=r"episodes: expected no turn half said by step\(\), got some in \[0\]"):
         plays.speak([[RED, EOS]], [2], [0])
+
+
+def hand(rng: np.random.Generator) -> int:
+    """Return one of so many deals that none comes twice."""
+    return int(rng.integers(1 << 62))
+
+
+class Unreliable(Coordination):
+    """Fails to say who opens an episode while `failing`."""
+
+    deals = SampledDeals(hand)
+    failing = False
+
+    def __init__(self) -> None:
+        """Draw no coin."""
+
+    def next_player(self, dialogue: Dialogue[int]) -> int | None:
+        if self.failing and not dialogue.turns:
+            raise ConnectionError("next_player")
+        return super().next_player(dialogue)
+
+
+def test_rules_that_fail_on_a_fresh_deal_do_not_use_it_up() -> None:
+    """Else the same call, made again, would deal other hands than play that nothing disturbed."""
+    game = Unreliable()
+    plays, undisturbed = BatchedGame(game, 8, seed=0), BatchedGame(Unreliable(), 8, seed=0)
+    failures = 0
+    for _ in range(12):
+        tokens = plays.legal_masks().argmax(1)
+        game.failing = True
+        try:
+            plays.step(tokens)
+        except ConnectionError:
+            failures += 1
+            game.failing = False
+            plays.step(tokens)
+        undisturbed.step(tokens)
+        assert [plays.dialogue(k) for k in range(8)] == [undisturbed.dialogue(k) for k in range(8)]
+    assert failures > 1
+
+
+def test_a_reset_that_fails_leaves_the_stream_of_deals() -> None:
+    """The seed that it was given counts for nothing."""
+    game = Unreliable()
+    plays, undisturbed = BatchedGame(game, 8, seed=0), BatchedGame(Unreliable(), 8, seed=0)
+    game.failing = True
+    with pytest.raises(ConnectionError):
+        plays.reset(seed=1)
+    game.failing = False
+    plays.reset()
+    undisturbed.reset()
+    assert [plays.dialogue(k) for k in range(8)] == [undisturbed.dialogue(k) for k in range(8)]

@@ -136,3 +136,11 @@ def test_what_is_said_does_not_depend_on_the_deals_that_were_drawn() -> None:
     for seed in range(4):
         returns = play_returns(tree.game, seats, 256, seed)[:, 0]
         assert abs(returns.mean() - exact) < 4 * returns.std() / 16
+
+
+def test_the_second_seating_of_a_match_has_luck_of_its_own() -> None:
+    """Two fair coins in matching pennies: a quarter of matches won, half tied, within 5 standard errors of 400."""
+    result = head_to_head(make_game("matching_pennies-v0"), {name: (RandomAgent(),) * 2 for name in "ab"}, 400, seed=0)
+    assert abs(result.ties[0, 1] - 200) < 5 * 10
+    assert abs(result.wins[0, 1] - 100) < 5 * 8.7
+    assert result.returns[0, 0] == 0

@@ -72,7 +72,10 @@ class Results:
             differing = [name for name in {**there, **versions} if there.get(name) != versions.get(name)]
             if differing:
                 each = "; ".join(f"{name}: expected {versions.get(name)}, got {there.get(name)}" for name in differing)
-                raise ValueError(f"{self.path}: line {number} was made by another version, give another --out: {each}")
+                raise ValueError(
+                    f"{self.path}: line {number} was made by another version or with other options (config), "
+                    f"give another --out: {each}"
+                )
             name = line["cell"]["algorithm"]
             if name in ALGORITHMS and ALGORITHMS[name].code != line["code"]:
                 raise ValueError(

@@ -149,8 +149,10 @@ class PSRO:
         """
         check_groups(options.batch_size, group_size)
         if options.meta_solver == "nash" and game.payoff != Payoff.ZERO_SUM:
+            others = ", ".join(name for name in META_SOLVERS if name != "nash")
             raise ValueError(
-                f"meta_solver: 'nash' needs a zero-sum game, got {type(game).__name__}; the others take any game"
+                f"meta_solver: 'nash' needs a zero-sum game, got {type(game).__name__}; any game takes {others} "
+                f"(--meta-solver prd)"
             )
         self.game, self.options, self.iteration, self.group_size = game, options, 0, group_size
         self.rng, self._seed, self._make_player = np.random.default_rng(seed), seed, make_player

@@ -32,8 +32,8 @@ Measured by `python -m duologue.envs.benchmark --markdown docs/performance.md`, 
 {figures}
 
 `observed`: the other library is asked for what a player sees; `unobserved`: its turns are said, and nothing is looked
-at. So against OpenSpiel's C++ game the batched form is {spiel.ratio:.2g} times as fast if observations are looked at,
-and {spiel.ratio_unseen:.2g} times as fast if nothing is; the goal is 5 for either. Ours keeps views and rewards, and is
+at. So against OpenSpiel's C++ game the batched form is {spiel.ratio:.1f} times as fast if observations are looked at,
+and {spiel.ratio_unseen:.1f} times as fast if nothing is; the goal is 5 for either. Ours keeps views and rewards, and is
 asked for masks, in both.
 
 ## One token in the AEC form

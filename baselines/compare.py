@@ -22,18 +22,18 @@ from tqdm import tqdm
 
 from ..agents.language_model import CausalLMAgent
 from ..agents.loading import load_agent
-from ..envs import LanguageGame
+from ..envs import LanguageGame, Speaker
 from ..envs.enumeration import TreeTooLarge
 from ..envs.game import PLAYERS
 from ..envs.tree import GameTree, nash_conv
-from .compare_entrants import Entrant, Folders, Source
+from .compare_entrants import Entrant, Folders, Source, meetings
 from .compare_report import Comparison, Distance, PoolRegret, write_comparison
 from .evaluate.exploitability import ResponseBudget, nash_conv_lower_bound
-from .evaluate.head_to_head import head_to_head, seat_matrix
-from .evaluate.intervals import Estimate
+from .evaluate.head_to_head import head_to_head, play_returns, seat_matrix
+from .evaluate.intervals import Estimate, mean_interval
 from .evaluate.kl import kl_to_start
 from .evaluate.ranking import rank
-from .evaluate.regret import population_regret, profile_regret
+from .evaluate.regret import profile_regret
 from .measured import seat_profile
 from .players import RESPONSE_PPO, LearnerOptions, ModelOptions
 from .policy_gradient_learner import PlayerLearner
@@ -41,8 +41,8 @@ from .rollout import rollout
 from .setup import GameOptions, use_threads
 from .two_player import derived_seed
 
-MIN_REGRET_MEMBERS = 3
-"""Pools of fewer members have no regret to speak of."""
+MIN_REGRET_PLAYS = 3
+"""Pools whose members met less often have no regret to speak of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +61,9 @@ class Measures:
     """Fresh episodes on which the chosen responder is scored; a quarter of that choose it."""
     kl_episodes: int = 512
     """Episodes of an entrant with itself on which its KL to the start is measured; 0: leave it out."""
-    regret_episodes: int = 32
-    """Episodes of each pair of a pool's members, where regret is not exact; 0: leave that out."""
+    regret_episodes: int = 128
+    """Fresh episodes of each meeting on which the best fixed member of a pool is scored, where regret is not exact; a
+    quarter of that chooses it; 0: leave that out."""
 
     def __post_init__(self) -> None:
         """Check the numbers.
@@ -71,9 +72,13 @@ class Measures:
             ValueError: one is too small.
         """
         least = {"num_matches": 2, "response_batch_size": 1, "response_episodes": 4}
+        or_none = {"kl_episodes": 2, "regret_episodes": 4}  # an interval takes two, and a quarter of them is one
         for name in self.__dataclass_fields__:
-            if getattr(self, name) < least.get(name, 0):
-                raise ValueError(f"{name}: expected at least {least.get(name, 0)}, got {getattr(self, name)}")
+            number = getattr(self, name)
+            if name in or_none and number and number < or_none[name]:
+                raise ValueError(f"{name}: expected 0 or at least {or_none[name]}, got {number}")
+            if number < least.get(name, 0):
+                raise ValueError(f"{name}: expected at least {least.get(name, 0)}, got {number}")
 
     @property
     def budget(self) -> ResponseBudget:
@@ -147,22 +152,38 @@ class Comparing:
 
     def regret(self, pool: Folders | None) -> PoolRegret | None:
         """Return both players' external regret, had the members of their pools met in order; None: left out."""
-        if pool is None or len(pool[0]) != len(pool[1]) or len(pool[0]) < MIN_REGRET_MEMBERS:
-            return None
-        if self.tree is None and not self.measures.regret_episodes:
+        met = [] if pool is None else meetings(pool)
+        if pool is None or len(met) < MIN_REGRET_PLAYS or (self.tree is None and not self.measures.regret_episodes):
             return None
         loaded = {folder: load_agent(str(folder), self.game.vocabulary) for folder in (*pool[0], *pool[1])}
         first, second = ([loaded[folder] for folder in folders] for folders in pool)
         if self.tree is not None:
-            profiles = [seat_profile(self.tree, pair) for pair in zip(first, second, strict=True)]
-            regrets = profile_regret(self.tree, profiles)
-        else:
-            rows, columns = ({str(k): one for k, one in enumerate(members)} for members in (first, second))
-            num_episodes, seed = self.measures.regret_episodes, derived_seed(self.seed, 3)
-            payoffs = seat_matrix(self.game, rows, columns, num_episodes, seed).returns
-            regrets = population_regret(payoffs, np.eye(len(first)), np.eye(len(first)))
-        per_play = (regrets[:, -1] / len(first)).tolist()
-        return PoolRegret(len(first), (per_play[0], per_play[1]), exact=self.tree is not None)
+            profiles = [seat_profile(self.tree, (first[i], second[j])) for i, j in met]
+            per_play = (profile_regret(self.tree, profiles)[:, -1] / len(met)).tolist()
+            return PoolRegret(len(met), (per_play[0], per_play[1]), None)
+        gains = self.gains_by_play(first, second, met)
+        return PoolRegret(len(met), (gains[0].value, gains[1].value), (gains[0].half_width, gains[1].half_width))
+
+    def gains_by_play(
+        self, first: Sequence[Speaker], second: Sequence[Speaker], met: Sequence[tuple[int, int]]
+    ) -> tuple[Estimate, Estimate]:
+        """Return what the best fixed member of each pool would have gained for a play, with its 95 % interval.
+
+        It is chosen on some episodes and scored on others: the largest of several noisy means is too high.
+        """
+        rows, columns = ({str(k): one for k, one in enumerate(members)} for members in (first, second))
+        num_episodes, seeds = self.measures.regret_episodes, (derived_seed(self.seed, 3), derived_seed(self.seed, 5))
+        payoffs = seat_matrix(self.game, rows, columns, num_episodes // 4, seeds[0]).returns
+        row = int(payoffs[0][:, [j for _, j in met]].sum(axis=1).argmax())
+        column = int(payoffs[1][[i for i, _ in met]].sum(axis=0).argmax())
+        needed = {pair for i, j in met for pair in ((i, j), (row, j), (i, column))}
+        paid = {
+            (i, j): play_returns(self.game, (first[i], second[j]), num_episodes, seeds[1]) for i, j in sorted(needed)
+        }
+        # All meetings are on the same deals: an episode's mean over them is what is independent.
+        gains_0 = np.mean([paid[row, j][:, 0] - paid[i, j][:, 0] for i, j in met], axis=0)
+        gains_1 = np.mean([paid[i, column][:, 1] - paid[i, j][:, 1] for i, j in met], axis=0)
+        return mean_interval(gains_0.tolist()), mean_interval(gains_1.tolist())
 
     def _responder(self, player: int, seed: int) -> PlayerLearner:
         return LearnerOptions(ppo=RESPONSE_PPO).make(self.responder.make(self.game, player, seed))
@@ -196,7 +217,9 @@ def compare(
     with tqdm(total=1 + 3 * len(names), unit="measure", dynamic_ncols=True, disable=None) as bar:
         bar.set_description("tree and head-to-head")
         comparing = Comparing(game, measures, ModelOptions() if responder is None else responder, seed=seed)
-        met = head_to_head(game, {one.name: one.seats for one in entrants}, measures.num_matches, seed)
+        # A run of the same seed deals by the seed itself: what it was trained on is not what it is compared on.
+        seats = {one.name: one.seats for one in entrants}
+        met = head_to_head(game, seats, measures.num_matches, derived_seed(seed, 4))
         bar.update()
         distances, moved, regrets = {}, {}, {}
         for one in entrants:
@@ -238,7 +261,11 @@ def run_comparison(config: CompareConfig) -> Comparison:
 
 
 def _starts(texts: Sequence[str], names: Sequence[str]) -> Mapping[str, Source]:
-    starts = {one.name: one for one in map(Source.parse, texts)}
+    sources = list(map(Source.parse, texts))
+    starts = {one.name: one for one in sources}
+    for name in starts:
+        if sum(one.name == name for one in sources) > 1:
+            raise ValueError(f"start {name}: expected one, got {', '.join(s.spec for s in sources if s.name == name)}")
     unknown = [name for name in starts if name not in names]
     if unknown:
         raise ValueError(f"start: expected names of entrants, {', '.join(names)}, got {', '.join(unknown)}")

@@ -6,16 +6,21 @@
 | the folder of a model or of an SB3 policy | that one, in both seats |
 | the folder of a finished run | its newest players, `player_0` and `player_1`, `adversary` and `defender`, or `model` |
 | the same with `:average` behind it | the mixtures of its `pool`, weighted as `meta_game.json` says, else evenly |
+
+A pool is what the run still met at its end: the newest members, as many as it kept. That of a league is its main
+agents; it has no average of its own.
 """
 
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from ..agents.language_model import CausalLMAgent
 from ..agents.loading import load_agent
 from ..agents.population import Population, Seat
 from ..envs import LanguageGame, Speaker
@@ -32,8 +37,8 @@ Folders: TypeAlias = tuple[tuple[Path, ...], tuple[Path, ...]]
 AVERAGE = ":average"
 SEAT_FOLDERS = (("player_0", "player_1"), ("adversary", "defender"), ("model", "model"))
 """Where runs leave their players, the first that is there."""
-RULES = ("game_option", "max_prompt_tokens", "max_reply_tokens")
-"""Options of a game by which its rules differ."""
+RULES = tuple(option.name for option in fields(GameOptions) if option.name not in ("game", "tokenizer"))
+"""Options of a game by which its rules differ; a model that has another tokenizer is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,7 @@ class Entrant:
     starts: tuple[Path | None, Path | None] = (None, None)
     """The model folders that these two were trained from; None: unknown, or not one model."""
     pool: Folders | None = None
-    """All members that its run kept, oldest first."""
+    """The members that its run kept, oldest first."""
     costs: Costs | None = None
     """Of the run."""
     note: str = ""
@@ -120,7 +125,8 @@ class Source:
             start: what its models were trained from; None: what the run says.
 
         Raises:
-            ValueError: the run is one on another game, or a model is of another vocabulary.
+            ValueError: the run is one on another game, a model is of another vocabulary, or there is a start but no
+                language models that may have had one.
         """
         try:
             config = {} if self.run is None else _read(self.run / CONFIG_FILE)
@@ -132,7 +138,7 @@ class Source:
             seats = self._seats(game, loaded)
         except ValueError as error:
             raise ValueError(f"entrant {self.name}: {error}") from error
-        starts = _starts(config, self.run) if start is None else _single(start)
+        starts = _starts(config, self.run) if start is None else _given_starts(start, self.spec, seats)
         pool = None if self.run is None else pool_folders(self.run)
         return Entrant(self.name, seats, (None, None) if self.average else starts, pool, _costs(self.run), note)
 
@@ -147,24 +153,44 @@ class Source:
 
 
 def pool_folders(run: Path) -> Folders | None:
-    """Return the members that a run kept of each player, oldest first; one policy in both seats has one pool."""
-    found = [sorted(path for path in _inside(run / "pool" / f"player_{k}") if path.name.isdigit()) for k in PLAYERS]
-    first, second = (tuple(folders) for folders in found)
+    """Return the members that a run kept of each player, oldest first; one policy in both seats has one pool.
+
+    What a pool dropped still lies in its folder and is left out; of a league's players, the main agents count.
+    """
+    config = _read(run / CONFIG_FILE)
+    role, capacity = "main" if config["name"] == "league" else "", _opponents(config).get("capacity", 0)
+    found: list[tuple[Path, ...]] = []
+    for player in PLAYERS:
+        members = [path for path in _inside(run / "pool" / f"player_{player}" / role) if path.name.isdigit()]
+        found.append(tuple(sorted(members, key=lambda path: int(path.name))[-capacity:]))
+    first, second = found
     if not first:
         return None
     return first, second or first
+
+
+def meetings(pool: Folders) -> list[tuple[int, int]]:
+    """Return which members of both players met in order: at each time that either pool got one, the newest of both."""
+    times = [[int(folder.name) for folder in folders] for folders in pool]
+    first = max(times[0][0], times[1][0])
+    both = sorted(time for time in {*times[0], *times[1]} if time >= first)
+    return [(bisect_right(times[0], time) - 1, bisect_right(times[1], time) - 1) for time in both]
 
 
 def mixture_folders(run: Path) -> tuple[Folders, tuple[tuple[float, ...], tuple[float, ...]]]:
     """Return the members of a run's mixtures that have weight, and what they weigh.
 
     Raises:
-        ValueError: the run kept no members.
+        ValueError: the run kept no members, or none but the start.
     """
     pool = pool_folders(run)
     if pool is None:
         raise ValueError(f"{run}: expected members in the folder pool/player_0, got {_names(run / 'pool')}")
     if not (run / "meta_game.json").is_file():
+        if all(int(folder.name) == 0 for folder in (*pool[0], *pool[1])):
+            choice = _opponents(_read(run / CONFIG_FILE)).get("choice")
+            why = "" if choice is None else f" by --opponent.choice {choice}"
+            raise ValueError(f"{run}: expected a pool of snapshots of its training, got the untrained start alone{why}")
         return pool, ((1.0,) * len(pool[0]), (1.0,) * len(pool[1]))
     meta_game = _read(run / "meta_game.json")
     kept: list[dict[Path, float]] = []
@@ -181,8 +207,17 @@ def _check_rules(config: Mapping[str, Any], options: GameOptions) -> str:
     if trained.get("game", options.game) != options.game:
         raise ValueError(f"expected a run on {options.game}, got one on {trained['game']}")
     asked = {name: to_json(getattr(options, name), name) for name in RULES}
-    differing = [name for name in RULES if name in trained and trained[name] != asked[name]]
+    judged = any(given.get("judge") is not None for given in (trained, asked))
+    names = [name for name in RULES if name in trained and (judged or name not in ("judge_kind", "judge_template"))]
+    differing = [name for name in names if not _same(trained[name], asked[name])]
     return "; ".join(f"trained with {name} {trained[name]}, plays here with {asked[name]}" for name in differing)
+
+
+def _same(trained: object, asked: object) -> bool:
+    """Return whether two options agree; one file may be written in several ways."""
+    if isinstance(trained, str) and isinstance(asked, str):
+        return Path(trained).resolve() == Path(asked).resolve()
+    return trained == asked
 
 
 def _starts(config: Mapping[str, Any], run: Path | None) -> tuple[Path | None, Path | None]:
@@ -197,17 +232,27 @@ def _starts(config: Mapping[str, Any], run: Path | None) -> tuple[Path | None, P
         given[0] = given[1] if one_policy else given[0]
     else:
         given = [models.get(f"player_{player}") for player in PLAYERS]
-        if config["name"] == "self_play":
-            given = [folder or run / "pool" / f"player_{k}" / "000000" for k, folder in enumerate(given)]
+        kept = {"self_play": "pool/player_{}/000000", "league": "pool/player_{}/main/000000", "spag": "start/model"}
+        if config["name"] in kept:
+            given = [folder or run / kept[config["name"]].format(k) for k, folder in enumerate(given)]
         given[1] = given[0] if one_policy or config["name"] == "spag" else given[1]
     first, second = (Path(one) if one is not None and Path(one).is_dir() else None for one in given)
     return first, second
 
 
-def _single(start: Source) -> tuple[Path, Path]:
+def _given_starts(start: Source, spec: str, seats: tuple[Seat, Seat]) -> tuple[Path, Path]:
+    """Return the models that a command line names; an error where they would not be used."""
     if start.folders is None or start.average:
         raise ValueError(f"start {start.name}: expected the folder of a model or of a run, got {start.spec!r}")
+    if not all(isinstance(seat, CausalLMAgent) for seat in seats):
+        raise ValueError(f"start {start.name}: expected an entrant of one language model in each seat, got {spec!r}")
     return start.folders[0][0], start.folders[1][0]
+
+
+def _opponents(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return how a run chose opponents, as far as that is an option of it."""
+    options: Mapping[str, Any] = config["config"].get("play", {}).get("opponents", {})
+    return options
 
 
 def _costs(run: Path | None) -> Costs | None:

@@ -34,12 +34,12 @@ class Distance:
 class PoolRegret:
     """What each player would have gained for a play by the best fixed strategy, had the pools' members met in order."""
 
-    num_members: int
-    """Of each pool; as many plays."""
+    num_plays: int
+    """At each time that a pool got a member, the newest of both met."""
     per_play: tuple[float, float]
     """Player 0's and player 1's."""
-    exact: bool
-    """Whether the fixed strategy may be any, on the whole tree; else it is one of the members, by play."""
+    half_widths: tuple[float, float] | None
+    """Of 95 % intervals where the fixed strategy is one of the members, by play; None: it may be any, exactly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +134,17 @@ class Comparison:
 
     def _regrets(self) -> list[str]:
         rows = [
-            [name, str(one.num_members), *(f"{regret + 0.0:.4f}" for regret in one.per_play)]
-            for name, one in self.regrets.items()
-            if one is not None
+            [name, str(one.num_plays), *_regret_cells(one)] for name, one in self.regrets.items() if one is not None
         ]
-        exact = all(one.exact for one in self.regrets.values() if one is not None)
-        best = "any strategy, exact on the whole tree" if exact else "one of the members, estimated by play"
-        text = f"A play, had the members of a run's pools met in order; the best fixed choice in hindsight is {best}."
-        return _section("External regret of pools", text, ["entrant", "members", "player 0", "player 1"], rows)
+        exact = all(one.half_widths is None for one in self.regrets.values() if one is not None)
+        best = "any strategy, exact on the whole tree"
+        if not exact:
+            best = (
+                "the member of the pool that was best on other episodes, with half the width of a 95 % interval: a "
+                "lower bound on average, as other strategies may gain more"
+            )
+        text = f"A play, had the members of a run's pools met in order; the fixed choice in hindsight is {best}."
+        return _section("External regret of pools", text, ["entrant", "plays", "player 0", "player 1"], rows)
 
     def _costs(self) -> list[str]:
         header = ["entrant", "episodes", "tokens", "judge queries", "preference queries", "seconds"]
@@ -184,6 +187,12 @@ def _distance_json(one: Distance) -> dict[str, Any]:
         "gains": [gain._asdict() for gain in bound.gains],
         "chosen": [response.chosen for response in bound.responses],
     }
+
+
+def _regret_cells(one: PoolRegret) -> list[str]:
+    if one.half_widths is None:
+        return [f"{regret + 0.0:.4f}" for regret in one.per_play]
+    return [f"{regret:.3f} ± {half:.3f}" for regret, half in zip(one.per_play, one.half_widths, strict=True)]
 
 
 def _interval(one: Estimate) -> str:

@@ -11,11 +11,15 @@ from duologue.__main__ import main as command
 from duologue.agents import CausalLMAgent, FunctionAgent, RandomAgent, TabularAgent, utter
 from duologue.agents.policies import pure_policy_of
 from duologue.agents.population import Population
-from duologue.baselines.compare import Measures, compare, main, small_tree
-from duologue.baselines.compare_entrants import Entrant, Source, mixture_folders
+from duologue.baselines.compare import Comparing, Measures, compare, main, small_tree
+from duologue.baselines.compare_entrants import Entrant, Source, meetings, mixture_folders, pool_folders
+from duologue.baselines.evaluate.head_to_head import head_to_head
+from duologue.baselines.evaluate.intervals import mean_interval
+from duologue.baselines.league import main as league_main
 from duologue.baselines.players import ModelOptions
 from duologue.baselines.self_play import main as self_play_main
 from duologue.baselines.setup import GameOptions
+from duologue.baselines.two_player import derived_seed
 from duologue.envs import Speaker, make_game
 from duologue.envs.games.matrix import MatrixGame
 from duologue.envs.tree import GameTree
@@ -45,12 +49,11 @@ def written(folder: Path) -> dict[str, Any]:
     return found
 
 
-def make_run(folder: Path, game: str = "bluff-v0", **files: object) -> Path:
+def make_run(folder: Path, game: str = "bluff-v0", *, name: str = "psro", **options: object) -> Path:
     """Write a finished run without players."""
-    folder.mkdir(parents=True)
-    config = {"name": "psro", "config": {"options": {"game": game, "game_option": []}}}
-    for name, content in {"config": config, **files}.items():
-        (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {"name": name, "config": {"options": {"game": game, "game_option": []}, **options}}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     (folder / "finished").touch()
     return folder
 
@@ -128,8 +131,8 @@ def test_a_run_brings_its_start_pool_and_costs(trained: Path, tmp_path: Path) ->
     found = written(tmp_path)
     assert [one["value"] is not None for one in found["kl_to_start_nats"]["newest"]] == [True, True]
     assert found["kl_to_start_nats"]["mixture"] == [None, None]
-    assert found["pool_regrets"]["newest"]["num_members"] == 3
-    assert found["pool_regrets"]["newest"]["exact"]
+    assert found["pool_regrets"]["newest"]["num_plays"] == 3
+    assert found["pool_regrets"]["newest"]["half_widths"] is None
     assert found["costs"]["newest"]["episodes"] == 16
     page = (tmp_path / "compare.md").read_text(encoding="utf-8")
     titles = ["Head to head", "Ratings", "Distance from equilibrium", "KL to the start"]
@@ -144,8 +147,11 @@ def test_regret_by_play_is_close_to_that_of_the_tree(trained: Path, tmp_path: Pa
     for name, more in (("exact", []), ("played", ["--max-nodes", "0"])):
         main(["--game", "bluff-v0", *entrants, *budget, *more, "--out", str(tmp_path / name)])
     exact, played = (written(tmp_path / name)["pool_regrets"]["newest"] for name in ("exact", "played"))
-    assert (exact["exact"], played["exact"]) == (True, False)
-    assert (np.array(played["per_play"]) < np.array(exact["per_play"]) + 0.1).all()
+    assert exact["half_widths"] is None
+    assert (np.array(played["per_play"]) <= np.array(exact["per_play"]) + played["half_widths"]).all()
+    assert max(played["half_widths"]) > 0
+    page = (tmp_path / "played/compare.md").read_text(encoding="utf-8")
+    assert "best on other episodes, with half the width of a 95 % interval: a lower bound on average" in page
 
 
 def test_who_has_not_moved_is_at_distance_0_from_its_start(trained: Path, tmp_path: Path) -> None:
@@ -174,7 +180,8 @@ def test_one_model_sits_in_both_seats_and_gpo_calls_its_players_otherwise(tmp_pa
 def test_mixtures_have_the_weights_of_the_meta_game(tmp_path: Path) -> None:
     """Members without weight need not be loaded; without a meta-game all are alike."""
     weighed = {"members": [[0, 6], [0, 6]], "weights": [[0.25, 0.75], [0.0, 1.0]]}
-    runs = [make_run(tmp_path / "psro", meta_game=weighed), make_run(tmp_path / "fictitious_play")]
+    runs = [make_run(tmp_path / "psro"), make_run(tmp_path / "fictitious_play", name="fictitious_play")]
+    (runs[0] / "meta_game.json").write_text(json.dumps(weighed), encoding="utf-8")
     for run in runs:
         for member in ("player_0/000000", "player_0/000006", "player_1/000000", "player_1/000006"):
             (run / "pool" / member).mkdir(parents=True)
@@ -222,6 +229,94 @@ def test_what_cannot_be_compared_is_named(
         main(["--game", "bluff-v0", *(part for one in entrants for part in ("--entrant", one)), *QUICK])
 
 
+def test_regret_by_play_of_known_members() -> None:
+    """Rock, paper and scissors meet rock and earn 0, 1 and -1: always paper gains 1 a play; rock has no choice."""
+    comparing = Comparing(RPS, Measures(max_nodes=0, regret_episodes=8), ModelOptions(), seed=0)
+    gains = comparing.gains_by_play([sayer(word) for word in WORDS.split()], [sayer("rock")], [(0, 0), (1, 0), (2, 0)])
+    assert gains == ((1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+
+
+def test_equal_members_have_no_regret_by_play_beyond_its_interval() -> None:
+    """Any word at random is worth 0, whoever turns the die: chosen by the episodes that score it, it would gain 0.1."""
+
+    def roller(turned: int) -> Speaker:
+        words = RPS.vocabulary.encode(WORDS)
+        return FunctionAgent(lambda view, rng: utter(view, (words[(int(rng.integers(3)) + turned) % 3],)))
+
+    members, measures = [roller(turned) for turned in range(3)], Measures(max_nodes=0, regret_episodes=16)
+    values = [
+        gain.value
+        for seed in range(20)
+        for gain in Comparing(RPS, measures, ModelOptions(), seed=seed).gains_by_play(
+            members, members, [(0, 0), (1, 1)]
+        )
+    ]
+    assert 0 < abs(mean_interval(values).value) < mean_interval(values).half_width
+
+
+def test_matches_are_not_dealt_as_the_first_batch_of_a_run_of_the_same_seed() -> None:
+    """A run of seed 0 deals by that seed itself; what it was trained on is not what it is compared on."""
+    kuhn, seats = make_game("kuhn_poker-v0"), (RandomAgent(), RandomAgent())
+    measures = Measures(num_matches=20, max_nodes=0, response_updates=0)
+    found = compare("kuhn", kuhn, [Entrant("a", seats), Entrant("b", seats)], measures, seed=0).head_to_head
+    its, raw = (head_to_head(kuhn, {"a": seats, "b": seats}, 20, seed) for seed in (derived_seed(0, 4), 0))
+    assert (found.seat_returns == its.seat_returns).all()
+    assert (found.seat_returns != raw.seat_returns).any()
+
+
+def test_a_pool_is_what_the_run_still_held(tmp_path: Path) -> None:
+    """With a capacity of 2 the oldest of three snapshots was dropped; its folder is the start, and still there."""
+    opponents = {"choice": "uniform", "capacity": 2}
+    run = make_run(tmp_path, "bluff-v0", name="self_play", play={"opponents": opponents})
+    for member in ("000000", "000005", "000010"):
+        for player in ("player_0", "player_1"):
+            (run / "pool" / player / member).mkdir(parents=True)
+    pool = pool_folders(run)
+    assert pool is not None
+    assert [[path.name for path in folders] for folders in pool] == [["000005", "000010"]] * 2
+    assert mixture_folders(run)[0] == pool
+    assert Source.parse(f"a={run}:average").folders == pool
+
+
+def test_a_pool_of_nothing_but_the_start_is_no_average(tmp_path: Path) -> None:
+    """So it is where the opponent stays the start, or training ends before the first snapshot."""
+    run = make_run(tmp_path, "bluff-v0", name="self_play", play={"opponents": {"choice": "fixed", "capacity": 16}})
+    for player in ("player_0", "player_1"):
+        (run / "pool" / player / "000000").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"entrant a: .*got the untrained start alone by --opponent.choice fixed"):
+        Source.parse(f"a={run}:average")
+
+
+def test_a_league_is_averaged_and_regretted_over_its_main_agents(tmp_path: Path) -> None:
+    """After two updates each side's main agent lies there beside exploiters; its first is the start."""
+    run = tmp_path / "league"
+    sizes = ["--num-updates", "3", "--batch-size", "4", "--hidden-size", "16", "--snapshot-every", "1"]
+    league_main(["--game", "bluff-v0", *sizes, "--out", str(run)])
+    entrants = ["--entrant", f"newest={run}", "--entrant", f"mixture={run}:average"]
+    main(["--game", "bluff-v0", *entrants, *QUICK, "--out", str(tmp_path / "out")])
+    found = written(tmp_path / "out")
+    pool = pool_folders(run)
+    assert pool is not None
+    assert all(path.parent == run / "pool" / f"player_{k}" / "main" for k in (0, 1) for path in pool[k])
+    assert found["pool_regrets"]["newest"]["num_plays"] == len(meetings(pool)) >= 3
+    assert None not in found["kl_to_start_nats"]["newest"]
+
+
+def test_pools_that_grew_at_different_times_meet_in_order(tmp_path: Path) -> None:
+    """Player 0 was frozen after 0, 2 and 5 updates, player 1 after 0 and 3: at each of these times the newest meet."""
+    first, second = ([tmp_path / f"{time:06d}" for time in times] for times in ((0, 2, 5), (0, 3)))
+    assert meetings((tuple(first), tuple(second))) == [(0, 0), (1, 0), (1, 1), (2, 1)]
+
+
+def test_spag_starts_from_what_it_cloned(tmp_path: Path) -> None:
+    """One policy in both seats: the model of its folder `start`, unless it was given another."""
+    game, run = make_game("bluff-v0"), make_run(tmp_path / "run", name="spag", models={"player_0": None})
+    for folder in ("player_0", "player_1", "start/model"):
+        tiny_agent(game).save_pretrained(run / folder)
+    starts = Source.parse(f"a={run}").load(game, GameOptions(game="bluff-v0")).starts
+    assert starts == (run / "start/model", run / "start/model")
+
+
 def test_a_start_must_be_one_of_an_entrant_and_numbers_in_range() -> None:
     """The errors name them."""
     with pytest.raises(ValueError, match="start: expected names of entrants, a, b, got c"):
@@ -230,6 +325,22 @@ def test_a_start_must_be_one_of_an_entrant_and_numbers_in_range() -> None:
         main(["--game", "bluff-v0", "--entrant", "a=random", "--entrant", "b=random", "--start", "a=random"])
     with pytest.raises(ValueError, match="num_matches: expected at least 2, got 1"):
         Measures(num_matches=1)
+    with pytest.raises(ValueError, match="kl_episodes: expected 0 or at least 2, got 1"):
+        Measures(kl_episodes=1)
+    with pytest.raises(ValueError, match="regret_episodes: expected 0 or at least 4, got 3"):
+        Measures(regret_episodes=3)
+
+
+def test_a_start_that_would_not_be_used_is_refused(trained: Path) -> None:
+    """For a mixture, an agent by name, or where a second one would take its place."""
+    game = ["--game", "bluff-v0", "--entrant", f"mixture={trained}:average", "--entrant", "random=random", *QUICK]
+    for name, spec in (("mixture", f"{trained}:average"), ("random", "random")):
+        message = f"start {name}: expected an entrant of one language model in each seat, got '{spec}'"
+        with pytest.raises(ValueError, match=message):
+            main([*game, "--start", f"{name}={trained}"])
+    message = f"start random: expected one, got {trained}, {trained / 'player_0'}"
+    with pytest.raises(ValueError, match=message):
+        main([*game, "--start", f"random={trained}", "--start", f"random={trained / 'player_0'}"])
 
 
 def test_other_rules_than_those_of_training_are_noted(tmp_path: Path) -> None:
@@ -239,3 +350,25 @@ def test_other_rules_than_those_of_training_are_noted(tmp_path: Path) -> None:
     options = GameOptions(game="tiny_red_team-v0", game_option=("intent=hidden",))
     note = Source.parse(f"a={run}").load(game, options).note
     assert note == "trained with game_option [], plays here with ['intent=hidden']"
+
+
+def test_another_judge_and_other_requests_are_noted_and_no_kind_of_judge_where_there_is_none(tmp_path: Path) -> None:
+    """Who paid in training is not who pays here; one file may be written in two ways."""
+    game = make_game("tiny_red_team-v0")
+    trained = {"judge": "runs/judge", "judge_kind": "reward_model", "requests": "seeds.csv"}
+    run = make_run(tmp_path / "run", options={"game": "tiny_red_team-v0", **trained})
+    tiny_agent(game).save_pretrained(run / "model")
+    source = Source.parse(f"a={run}")
+    same = GameOptions(
+        game="tiny_red_team-v0",
+        judge=Path("runs/judge").resolve(),
+        judge_kind="reward_model",
+        requests=Path("seeds.csv"),
+    )
+    assert source.load(game, same).note == ""
+    other = "trained with requests seeds.csv, plays here with None; trained with judge runs/judge, plays here with None"
+    kind = "; trained with judge_kind reward_model, plays here with classifier"
+    assert source.load(game, GameOptions(game="tiny_red_team-v0")).note == other + kind
+    oracle = make_run(tmp_path / "oracle", options={"game": "tiny_red_team-v0", "judge": None, "judge_kind": "x"})
+    tiny_agent(game).save_pretrained(oracle / "model")
+    assert Source.parse(f"a={oracle}").load(game, GameOptions(game="tiny_red_team-v0")).note == ""

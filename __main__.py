@@ -97,7 +97,7 @@ def play(
 ) -> Episode[Any]:
     """Play one episode, `human` in the seat `player` against the agent named `opponent`."""
     game, rng = make_game(name, **options), np.random.default_rng(seed)
-    seats = {player: human, 1 - player: load_agent(opponent, game.vocabulary)}
+    seats = {player: human, 1 - player: load_agent(opponent, game.vocabulary, game=name)}
     episode = Episode(game, game.deals.sample(rng))
     while episode.player is not None:
         speak_all([episode], seats[episode.player].speak([episode.view()], rng))

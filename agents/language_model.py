@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -18,12 +18,12 @@ from transformers.utils import logging as transformers_logging
 
 from ..envs import Observation, Utterance, View, Vocabulary
 from .decoding import Decoder, OpenTurns
+from .folders import SAMPLING_FILE, WORDS_FILE, models_in, read_json, reading_tensors, require_words, words_of
 from .legal_mask import LegalMask
 from .sampling import draw
 
 DType = Literal["float32", "bfloat16", "float16"]
 VALUE_HEAD_FILE = "value_head.safetensors"
-SAMPLING_FILE = "sampling.json"
 IMPOSSIBLE = -1e4
 """A log-probability, in nats, whose probability is 0 in any precision."""
 OBSERVATIONS_AT_ONCE = 256
@@ -96,14 +96,16 @@ class CausalLMAgent:
             dtype: the precision of the weights; the value head's stays float32.
 
         Raises:
-            ValueError: there is no such folder, its weights are pickled, or the dtype is unknown.
+            ValueError: there is no such folder, its weights are pickled or damaged, the game has other words than
+                those it was saved with, or the dtype is unknown.
         """
         folder = Path(folder)
         _require_model_folder(folder)
         _require_safe_weights(folder)
         if dtype not in get_args(DType):
             raise ValueError(f"dtype: expected one of {', '.join(get_args(DType))}, got {dtype!r}")
-        with without_bars():
+        sampling = _sampling_of(folder, vocabulary)
+        with without_bars(), reading_tensors(folder):
             model = AutoModelForCausalLM.from_pretrained(
                 folder,
                 local_files_only=True,
@@ -111,21 +113,17 @@ class CausalLMAgent:
                 use_safetensors=True,
                 dtype=getattr(torch, dtype),
             )
-        head, sampling = None, {}
+        head = None
         if (folder / VALUE_HEAD_FILE).is_file():
             head = nn.Linear(model.config.hidden_size, 1)
-            head.load_state_dict(load_file(folder / VALUE_HEAD_FILE))
+            with reading_tensors(folder / VALUE_HEAD_FILE):
+                head.load_state_dict(load_file(folder / VALUE_HEAD_FILE))
             head.to(device)
-        if (folder / SAMPLING_FILE).is_file():
-            sampling = json.loads((folder / SAMPLING_FILE).read_text(encoding="utf-8"))
         nn.Module.to(model, torch.device(device))  # transformers' own `to` is not typed
-        size = sampling.pop("vocabulary_size", vocabulary.size)
-        if size != vocabulary.size:
-            raise ValueError(f"model {folder}: expected a game of its vocabulary, {size} tokens, got {vocabulary.size}")
         return cls(model.eval(), vocabulary, value_head=head, **sampling)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the model, the value head and the temperature; `transformers` alone can load the folder."""
+        """Write model, value head, temperature and the game's words; `transformers` alone can load the folder."""
         folder = Path(folder)
         with without_bars():
             self.model.save_pretrained(folder)
@@ -134,6 +132,10 @@ class CausalLMAgent:
         (folder / SAMPLING_FILE).write_text(
             json.dumps({"temperature": self.temperature, "vocabulary_size": self.vocabulary.size}), encoding="utf-8"
         )
+        (folder / WORDS_FILE).unlink(missing_ok=True)
+        words = words_of(self.vocabulary)
+        if words is not None:
+            (folder / WORDS_FILE).write_text(json.dumps({"words": words}), encoding="utf-8")
 
     @torch.inference_mode()
     def speak(self, views: Sequence[View], rng: np.random.Generator) -> list[Utterance]:
@@ -250,13 +252,20 @@ class CausalLMAgent:
 
 def _require_model_folder(folder: Path) -> None:
     if not (folder / "config.json").is_file():
-        raise ValueError(f"model folder: expected a folder with a config.json, got {folder}")
-    if "model_type" not in json.loads((folder / "config.json").read_text(encoding="utf-8")):
-        models = sorted(
-            str(path.parent) for path in folder.glob("*/config.json") if (path.parent / SAMPLING_FILE).is_file()
-        )
-        hint = f"; it holds {', '.join(models)}" if models else ""
-        raise ValueError(f"model folder: expected the folder of a model, got {folder}, another kind{hint}")
+        raise ValueError(f"model folder: expected a folder with a config.json, got {folder}{models_in(folder)}")
+    if "model_type" not in read_json(folder / "config.json"):
+        raise ValueError(f"model folder: expected the folder of a model, got {folder}, another kind{models_in(folder)}")
+
+
+def _sampling_of(folder: Path, vocabulary: Vocabulary) -> dict[str, Any]:
+    """Return how a saved model is sampled from, once the game is seen to have its vocabulary."""
+    sampling = read_json(folder / SAMPLING_FILE) if (folder / SAMPLING_FILE).is_file() else {}
+    size = sampling.pop("vocabulary_size", vocabulary.size)
+    if size != vocabulary.size:
+        raise ValueError(f"model {folder}: expected a game of its vocabulary, {size} tokens, got {vocabulary.size}")
+    if (folder / WORDS_FILE).is_file():
+        require_words(f"model {folder}", read_json(folder / WORDS_FILE).get("words"), vocabulary)
+    return sampling
 
 
 def _require_safe_weights(folder: Path) -> None:

@@ -6,30 +6,40 @@ from pathlib import Path
 
 from ..envs import Vocabulary
 from .agent import RandomAgent, Speaker
+from .folders import SB3_CONFIG_FILE
 from .scripted import EchoAgent
 
 AGENT_SPECS = ("random", "echo")
 """The agents that have a name; everything else is a folder."""
-SB3_CONFIG_FILE = "sb3_policy.json"
-"""In whose folder a policy of Stable-Baselines3 lies."""
 
 
-def load_agent(spec: str, vocabulary: Vocabulary) -> Speaker:
+def load_agent(spec: str, vocabulary: Vocabulary, *, game: str | None = None) -> Speaker:
     """Return the agent that `spec` names: one of `AGENT_SPECS` or the folder of a language model or of an SB3 policy.
 
+    Args:
+        spec: a name or a folder.
+        vocabulary: the tokens of the game.
+        game: its name, if a policy that is known to be of another game is to be refused: two games may share words.
+
     Raises:
-        ValueError: neither; the message lists what is known.
+        ValueError: neither, and the message lists what is known; or it was trained in another game.
     """
     if spec == "random":
         return RandomAgent()
     if spec == "echo":
         return EchoAgent()
     if not Path(spec).is_dir():
-        raise ValueError(f"agent: expected {', '.join(AGENT_SPECS)} or the folder of a checkpoint, got {spec!r}")
+        raise ValueError(
+            f"agent: expected {', '.join(AGENT_SPECS)} or the folder of a checkpoint, got {spec!r}: there is no such "
+            "folder"
+        )
     if (Path(spec) / SB3_CONFIG_FILE).is_file():
         from .sb3_policy import SB3Agent  # brings torch and Stable-Baselines3
 
-        return SB3Agent.from_pretrained(spec, vocabulary)
+        agent = SB3Agent.from_pretrained(spec, vocabulary)
+        if game is not None and agent.game not in (None, game):
+            raise ValueError(f"policy {spec}: expected one of {game}, got {agent!r}")
+        return agent
     from .language_model import CausalLMAgent  # brings torch, which the other agents do without
 
     return CausalLMAgent.from_pretrained(spec, vocabulary)

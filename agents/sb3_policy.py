@@ -17,8 +17,8 @@ from stable_baselines3.common.policies import ActorCriticPolicy, MultiInputActor
 from torch import Tensor, nn
 
 from ..envs import Ending, Observation, Utterance, View, Vocabulary
+from .folders import SB3_CONFIG_FILE, models_in, read_json, reading_tensors, require_words, words_of
 from .language_model import evaluating
-from .loading import SB3_CONFIG_FILE
 from .sampling import draw
 from .sb3_features import TokenFeatures
 
@@ -34,8 +34,16 @@ class SB3Agent:
     policy is held, not copied: while it learns, so does the agent (`snapshot` stays as it is).
     """
 
-    def __init__(self, policy: SB3Policy, vocabulary: Vocabulary) -> None:
+    def __init__(
+        self, policy: SB3Policy, vocabulary: Vocabulary, *, game: str | None = None, players: Sequence[int] = ()
+    ) -> None:
         """Take the policy of a trained model: `SB3Agent(model.policy, game.vocabulary)`.
+
+        Args:
+            policy: of PPO, A2C or MaskablePPO.
+            vocabulary: the tokens of the game.
+            game: the name of the game that it was trained in, which is saved and shown.
+            players: the seats that it was trained in, likewise.
 
         Raises:
             ValueError: the policy was made for another vocabulary, or for other observations.
@@ -48,28 +56,37 @@ class SB3Agent:
         if size != vocabulary.size:
             raise ValueError(f"policy: expected one for a vocabulary of {vocabulary.size} tokens, got one for {size}")
         self.policy, self.vocabulary = policy, vocabulary
+        self.game, self.players = game, tuple(players)
+
+    def __repr__(self) -> str:
+        """Return where it was trained, as far as that is known."""
+        return f"SB3Agent({_origin(self.game, self.players) or type(self.policy).__name__})"
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, vocabulary: Vocabulary) -> SB3Agent:
         """Load a folder written by `save_pretrained`; nothing in it is run.
 
         Raises:
-            ValueError: it is no such folder.
+            ValueError: it is no such folder, it is damaged, or the game has other words than those it was saved with.
         """
         folder = Path(folder)
         if not (folder / SB3_CONFIG_FILE).is_file():
             raise ValueError(
-                f"SB3 policy: expected a folder with a {SB3_CONFIG_FILE}, got {folder}; a zip of Stable-Baselines3 "
-                "is a pickle, which can run anything when it is read: load it with its own class, as in "
-                "MaskablePPO.load(...), and give its policy to SB3Agent"
+                f"SB3 policy: expected a folder with a {SB3_CONFIG_FILE}, got {folder}{models_in(folder)}; a zip of "
+                "Stable-Baselines3 is a pickle, which can run anything when it is read: load it with its own class, as "
+                "in MaskablePPO.load(...), and give its policy to SB3Agent"
             )
-        config = json.loads((folder / SB3_CONFIG_FILE).read_text(encoding="utf-8"))
+        config = read_json(folder / SB3_CONFIG_FILE)
+        game, players = config.pop("game", None), config.pop("players", [])
+        what = f"policy {folder} ({_origin(game, players)})" if game else f"policy {folder}"
+        require_words(what, config.pop("words", None), vocabulary)
         policy = _build(**config)
-        load_model(policy, folder / WEIGHTS_FILE)
-        return cls(policy.eval(), vocabulary)
+        with reading_tensors(folder / WEIGHTS_FILE):
+            load_model(policy, folder / WEIGHTS_FILE)
+        return cls(policy.eval(), vocabulary, game=game, players=players)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the policy's weights and sizes.
+        """Write the policy's weights and sizes, the game's words, and where it was trained.
 
         Raises:
             ValueError: a policy that is not made as `duologue train sb3` makes them, which could not be loaded.
@@ -90,6 +107,9 @@ class SB3Agent:
             "max_view_tokens": self.max_view_tokens,
             "embedding_size": extractor.embedding.embedding_dim,
             "net_arch": policy.net_arch,
+            "words": words_of(self.vocabulary),
+            "game": self.game,
+            "players": self.players,
         }
         folder.mkdir(parents=True, exist_ok=True)
         save_model(policy, str(folder / WEIGHTS_FILE))
@@ -100,7 +120,8 @@ class SB3Agent:
         with torch.random.fork_rng(devices=[]):  # first weights, which are replaced, are drawn from torch's generator
             policy = type(self.policy)(**self.policy._get_constructor_parameters())
         policy.load_state_dict(self.policy.state_dict())
-        return SB3Agent(policy.to(self.policy.device).eval().requires_grad_(False), self.vocabulary)
+        frozen = policy.to(self.policy.device).eval().requires_grad_(False)
+        return SB3Agent(frozen, self.vocabulary, game=self.game, players=self.players)
 
     def speak(self, views: Sequence[View], rng: np.random.Generator) -> list[Utterance]:
         """Sample one turn for each view, in one batch; a row leaves it once its turn has ended."""
@@ -167,6 +188,12 @@ def _build(
             features_extractor_class=TokenFeatures,
             features_extractor_kwargs={"embedding_size": embedding_size},
         )
+
+
+def _origin(game: str | None, players: Sequence[int]) -> str:
+    """Return "player 1 of bluff-v0"; empty if the game is not known."""
+    seats = " and ".join(map(str, players))
+    return f"player {seats} of {game}" if game and seats else game or ""
 
 
 def _ending(view: View, tokens: Sequence[int]) -> Ending:

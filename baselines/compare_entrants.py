@@ -13,13 +13,13 @@ agents; it has no average of its own.
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from ..agents.folders import read_json
 from ..agents.language_model import CausalLMAgent
 from ..agents.loading import load_agent
 from ..agents.population import Population, Seat
@@ -129,18 +129,19 @@ class Source:
                 language models that may have had one.
         """
         try:
-            config = {} if self.run is None else _read(self.run / CONFIG_FILE)
+            config = {} if self.run is None else read_json(self.run / CONFIG_FILE)
             note = _check_rules(config, options)
             loaded: dict[Path, Speaker] = {}
             for folder in self.model_folders:
                 if folder not in loaded:
-                    loaded[folder] = load_agent(str(folder), game.vocabulary)
-            seats = self._seats(game, loaded)
+                    loaded[folder] = load_agent(str(folder), game.vocabulary, game=options.game)
+            seats, costs = self._seats(game, loaded), _costs(self.run)
         except ValueError as error:
             raise ValueError(f"entrant {self.name}: {error}") from error
+        note = "; ".join(filter(None, (note, *(_elsewhere(seats[player], player) for player in PLAYERS))))
         starts = _starts(config, self.run) if start is None else _given_starts(start, self.spec, seats)
         pool = None if self.run is None else pool_folders(self.run)
-        return Entrant(self.name, seats, (None, None) if self.average else starts, pool, _costs(self.run), note)
+        return Entrant(self.name, seats, (None, None) if self.average else starts, pool, costs, note)
 
     def _seats(self, game: LanguageGame[Any], loaded: Mapping[Path, Speaker]) -> tuple[Seat, Seat]:
         if self.folders is None:
@@ -157,7 +158,7 @@ def pool_folders(run: Path) -> Folders | None:
 
     What a pool dropped still lies in its folder and is left out; of a league's players, the main agents count.
     """
-    config = _read(run / CONFIG_FILE)
+    config = read_json(run / CONFIG_FILE)
     role, capacity = "main" if config["name"] == "league" else "", _opponents(config).get("capacity", 0)
     found: list[tuple[Path, ...]] = []
     for player in PLAYERS:
@@ -188,11 +189,11 @@ def mixture_folders(run: Path) -> tuple[Folders, tuple[tuple[float, ...], tuple[
         raise ValueError(f"{run}: expected members in the folder pool/player_0, got {_names(run / 'pool')}")
     if not (run / "meta_game.json").is_file():
         if all(int(folder.name) == 0 for folder in (*pool[0], *pool[1])):
-            choice = _opponents(_read(run / CONFIG_FILE)).get("choice")
+            choice = _opponents(read_json(run / CONFIG_FILE)).get("choice")
             why = "" if choice is None else f" by --opponent.choice {choice}"
             raise ValueError(f"{run}: expected a pool of snapshots of its training, got the untrained start alone{why}")
         return pool, ((1.0,) * len(pool[0]), (1.0,) * len(pool[1]))
-    meta_game = _read(run / "meta_game.json")
+    meta_game = read_json(run / "meta_game.json")
     kept: list[dict[Path, float]] = []
     for player in PLAYERS:
         weighed = zip(meta_game["members"][player], meta_game["weights"][player], strict=True)
@@ -255,19 +256,25 @@ def _opponents(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return options
 
 
+def _elsewhere(seat: Seat, player: int) -> str:
+    """Return what is to be said of a policy in a seat that it was not trained in."""
+    trained: Sequence[int] = getattr(seat, "players", ())  # a Stable-Baselines3 policy says so
+    if not trained or player in trained:
+        return ""
+    return f"sits at player {player}, trained as player {' and '.join(map(str, trained))} only"
+
+
 def _costs(run: Path | None) -> Costs | None:
-    return None if run is None or not (run / COSTS_FILE).is_file() else Costs(**_read(run / COSTS_FILE))
+    if run is None or not (run / COSTS_FILE).is_file():
+        return None
+    found, none = read_json(run / COSTS_FILE), Costs()
+    if not all(hasattr(none, name) and isinstance(value, int | float) for name, value in found.items()):
+        raise ValueError(f"{run / COSTS_FILE}: expected numbers of {', '.join(none.__slots__)}, got {found}")
+    return Costs(**found)
 
 
 def _is_run(folder: Path) -> bool:
-    return (folder / CONFIG_FILE).is_file() and {"name", "config"} <= set(_read(folder / CONFIG_FILE))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(found, dict):
-        raise ValueError(f"{path}: expected a JSON object, got {type(found).__name__}")
-    return found
+    return (folder / CONFIG_FILE).is_file() and {"name", "config"} <= set(read_json(folder / CONFIG_FILE))
 
 
 def _inside(folder: Path) -> Sequence[Path]:

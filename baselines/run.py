@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import torch
 
 from .. import __version__
+from ..agents.folders import parse_json, read_json
 from . import files
 from .files import Json, to_json
 from .state import Checkpointable, StateValue, read_state, rng_state, set_rng_state, write_state
@@ -89,13 +90,14 @@ class Run:
             name: what is run, such as "gpo".
 
         Raises:
-            ValueError: the folder holds something else, or a run with other options; they are named.
+            ValueError: the folder holds something else, or a run with other options; they are named. Or a seed is < 0.
         """
         folder = Path(folder)
         asked = {"name": name, "config": to_json(config, "config")}
+        _require_seeds(asked)
         begun = any((folder / name).exists() for name in (METRICS_FILE, STATE_FOLDER, FINISHED_FILE))
         if (folder / CONFIG_FILE).is_file() and begun:
-            _require_same(json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")), asked, folder)
+            _require_same(read_json(folder / CONFIG_FILE), asked, folder)
         else:
             if not (folder / CONFIG_FILE).is_file():  # one that failed before its first step may be asked otherwise
                 _require_empty(folder)
@@ -213,12 +215,16 @@ class Run:
 
 
 def read_metrics(folder: str | Path) -> list[dict[str, Json]]:
-    """Return the records of a run, oldest first; a last line that a kill cut off is left out."""
+    """Return the records of a run, oldest first; a last line that a kill cut off is left out.
+
+    Raises:
+        ValueError: a line is no record; the message names file and line.
+    """
     path = Path(folder) / METRICS_FILE
     if not path.is_file():
         return []
     lines = path.read_bytes().split(b"\n")[:-1]  # what follows the last line break was cut off
-    return [json.loads(line) for line in lines]
+    return [parse_json(line, str(path), first_line=number) for number, line in enumerate(lines, 1)]
 
 
 def _iteration(record: Mapping[str, Json]) -> int:
@@ -260,6 +266,14 @@ def _options(values: Mapping[str, Json], prefix: str = "") -> Iterator[tuple[str
             yield prefix + name, value
 
 
+def _require_seeds(asked: Mapping[str, Json]) -> None:
+    """Raise ValueError that names a seed below 0, before anything is written: generators take none."""
+    for option, value in _options(asked):
+        name = option.rpartition(".")[-1]
+        if name == "seed" and isinstance(value, int) and value < 0:
+            raise ValueError(f"{name}: expected an integer >= 0, got {value}")
+
+
 def _require_empty(folder: Path) -> None:
     names = (
         sorted(path.name for path in folder.iterdir() if not path.name.startswith(".writing."))
@@ -274,7 +288,7 @@ def _record_versions(path: Path) -> None:
     """Write what this process runs on; a resumed run keeps what it began with, and lists the rest behind."""
     now = _versions()
     if path.is_file():
-        first = json.loads(path.read_text(encoding="utf-8"))
+        first = read_json(path)
         now = first | {"resumed": [*first.get("resumed", []), now]}
     files.write_json(path, now)
 

@@ -124,6 +124,7 @@ class SB3Learner:
         players: Sequence[int],
         seats: Sequence[Seat],
         seed: int,
+        name: str | None = None,
     ) -> None:
         """Make a fresh policy.
 
@@ -133,13 +134,14 @@ class SB3Learner:
             players: the seats that it learns; with both, half of the episodes are played in each.
             seats: who plays 0 and 1 opposite; the one of a seat that nobody is opposite to is not asked.
             seed: decides first weights, deals, tokens and minibatches.
+            name: the game's, which is saved with the policy.
         """
         rows = [players[row % len(players)] for row in range(config.num_envs)]
         self.env = DialogueVecEnv(game, rows, seats, np.random.default_rng(seed))
         self._generators = _GlobalGenerators(seed)
         with self._generators.in_use():
             self.model = _make_model(self.env, config)
-        self.agent = SB3Agent(self.model.policy, game.vocabulary)
+        self.agent = SB3Agent(self.model.policy, game.vocabulary, game=name, players=players)
         self.num_updates = 0
 
     def update(self) -> SB3Update:
@@ -298,9 +300,14 @@ def train_sb3(config: TrainSB3Config) -> Path:
     with Run.open(config.out, config, name="sb3") as run:
         if not run.finished:
             game = config.options.build()
-            opponent = load_agent(config.opponent, game.vocabulary)
+            opponent = load_agent(config.opponent, game.vocabulary, game=config.options.game)
             learner = SB3Learner(
-                game, config.learning, players=[config.player], seats=[opponent, opponent], seed=config.seed
+                game,
+                config.learning,
+                players=[config.player],
+                seats=[opponent, opponent],
+                seed=config.seed,
+                name=config.options.game,
             )
             training = SB3Training(learner, config.num_updates)
             for _ in recorded(training, run, num_steps=config.num_updates, save_every=config.save_every):

@@ -170,6 +170,7 @@ def train_sb3_self_play(config: TrainSB3SelfPlayConfig) -> list[Path]:
                 pass
             write_costs(run, meter)
             for name, one in zip(names, learner.learners, strict=True):
+                one.agent.game = config.options.game
                 run.write_folder(name, one.agent.save_pretrained)
             run.finish()
     return [config.out / name for name in names]

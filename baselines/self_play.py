@@ -247,7 +247,7 @@ def make_self_play(game: LanguageGame[Any], config: SelfPlayConfig) -> SelfPlay:
     critic = SharedCritic(agents[0].model) if config.shared_critic else None
 
     def load(spec: str | None) -> Seat | None:
-        return None if spec is None else load_agent(spec, game.vocabulary)
+        return None if spec is None else load_agent(spec, game.vocabulary, game=config.options.game)
 
     learners = [config.learner.make(one, num_planned=config.play.num_updates, critic=critic) for one in agents]
     return SelfPlay(

@@ -14,6 +14,7 @@ import safetensors.torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..agents.folders import read_json, reading_tensors
 from .files import Json, remove, replacing
 
 STRUCTURE_FILE, TENSORS_FILE, ARRAYS_FILE = "state.json", "tensors.safetensors", "arrays.safetensors"
@@ -75,14 +76,20 @@ def write_state(folder: Path, state: Mapping[str, StateValue]) -> None:
 
 
 def read_state(folder: Path) -> dict[str, Any] | None:
-    """Return the newest state in `folder`, or None where there is none."""
+    """Return the newest state in `folder`, or None where there is none.
+
+    Raises:
+        ValueError: a file of it is damaged; the message names it.
+    """
     states = _states(folder)
     if not states:
         return None
     newest = states[-1]
-    tensors = safetensors.torch.load_file(newest / TENSORS_FILE)
-    arrays = safetensors.numpy.load_file(newest / ARRAYS_FILE)
-    state = _decode(json.loads((newest / STRUCTURE_FILE).read_text(encoding="utf-8")), tensors, arrays)
+    with reading_tensors(newest / TENSORS_FILE):
+        tensors = safetensors.torch.load_file(newest / TENSORS_FILE)
+    with reading_tensors(newest / ARRAYS_FILE):
+        arrays = safetensors.numpy.load_file(newest / ARRAYS_FILE)
+    state = _decode(read_json(newest / STRUCTURE_FILE), tensors, arrays)
     assert isinstance(state, dict)
     return state
 

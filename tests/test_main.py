@@ -199,7 +199,7 @@ def test_a_stopped_command_says_how_it_goes_on(
     def stopped(argv: list[str]) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(sys.modules, "duologue.baselines.psro", types.SimpleNamespace(main=stopped))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "duologue.baselines.psro", types.SimpleNamespace(main=stopped))
     assert main(["train", "psro"]) == 130
     assert capsys.readouterr().err == "\nduologue: stopped; a run goes on by the same command\n"
     assert main(["train", "--help"]) == 0

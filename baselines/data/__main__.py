@@ -87,7 +87,7 @@ def _export(options: argparse.Namespace) -> str:
     if options.episodes < 1:
         raise ValueError(f"--episodes: expected at least 1, got {options.episodes}")
     game = make_game(options.game, **dict(parse_option(text) for text in options.option))
-    agents = [load_agent(spec, game.vocabulary) for spec in (options.agent0, options.agent1)]
+    agents = [load_agent(spec, game.vocabulary, game=options.game) for spec in (options.agent0, options.agent1)]
     rng, returns, num_forfeits = np.random.default_rng(options.seed), np.zeros(2), 0
 
     def episodes() -> Iterator[Episode]:

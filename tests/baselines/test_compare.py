@@ -17,6 +17,7 @@ from duologue.baselines.evaluate.head_to_head import head_to_head
 from duologue.baselines.evaluate.intervals import mean_interval
 from duologue.baselines.league import main as league_main
 from duologue.baselines.players import ModelOptions
+from duologue.baselines.sb3 import main as sb3_main
 from duologue.baselines.self_play import main as self_play_main
 from duologue.baselines.setup import GameOptions
 from duologue.baselines.two_player import derived_seed
@@ -372,3 +373,25 @@ def test_another_judge_and_other_requests_are_noted_and_no_kind_of_judge_where_t
     oracle = make_run(tmp_path / "oracle", options={"game": "tiny_red_team-v0", "judge": None, "judge_kind": "x"})
     tiny_agent(game).save_pretrained(oracle / "model")
     assert Source.parse(f"a={oracle}").load(game, GameOptions(game="tiny_red_team-v0")).note == ""
+
+
+@pytest.mark.parametrize("text", ['{"episodes": "many"}', '{"money": 1}', "[1]", "{bad"])
+def test_damaged_costs_are_named(text: str, tmp_path: Path) -> None:
+    """By their file and by the entrant's name, before anything is played."""
+    run = make_run(tmp_path / "run")
+    for folder in ("adversary", "defender"):
+        tiny_agent(make_game("bluff-v0")).save_pretrained(run / folder)
+    (run / "costs.json").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"entrant a: .*costs\.json.*: expected"):
+        Source.parse(f"a={run}").load(make_game("bluff-v0"), GameOptions(game="bluff-v0"))
+
+
+def test_a_policy_in_a_seat_that_it_was_not_trained_in_is_noted(tmp_path: Path) -> None:
+    """It is measured in both all the same; and refused in another game, whose words may be the same."""
+    small = ["--num-envs", "4", "--tokens-per-env", "4", "--minibatch-size", "8", "--num-updates", "1"]
+    sb3_main(["--game", "secret_code-v0", "--player", "1", *small, "--out", str(tmp_path)])
+    game, text = make_game("secret_code-v0"), f"a={tmp_path / 'model'}"
+    entrant = Source.parse(text).load(game, GameOptions(game="secret_code-v0"))
+    assert entrant.note == "sits at player 0, trained as player 1 only"
+    with pytest.raises(ValueError, match=r"expected one of tiny_referential-v0, got .*secret_code-v0"):
+        Source.parse(text).load(make_game("tiny_referential-v0"), GameOptions(game="tiny_referential-v0"))

@@ -1,5 +1,6 @@
 """Policies of Stable-Baselines3: what they read, how they speak, and that they learn against a given opponent."""
 
+import json
 import random
 from functools import cache
 from pathlib import Path
@@ -23,12 +24,13 @@ from duologue.baselines.sb3 import SB3Config, SB3Learner, SB3Training, TrainSB3C
 from duologue.baselines.sb3_env import DialogueVecEnv
 from duologue.baselines.setup import GameOptions
 from duologue.baselines.state import read_state, write_state
-from duologue.envs import Observation, SinglePlayerEnv, make_game
+from duologue.envs import Observation, SinglePlayerEnv, WordVocabulary, make_game
 from duologue.envs.games.bluff import BET, CALL, FOLD, Bluff
 from duologue.envs.tree import GameTree, best_response, expected_returns, uniform_profile
 
 SMALL = {"num_envs": 8, "tokens_per_env": 8, "minibatch_size": 32, "embedding_size": 8, "hidden_size": 16}
 KUHN = make_game("kuhn_poker-v0")
+_MASKED: Any = "maskable_ppo"
 
 
 def learner(algorithm: Any = "maskable_ppo", *, game: Any = KUHN, opponent: Any = None, seed: int = 0) -> SB3Learner:
@@ -295,16 +297,66 @@ def test_a_run_leaves_a_policy_that_is_an_agent_by_its_folder(tmp_path: Path) ->
 
 
 def test_a_saved_policy_comes_back_as_it_was(tmp_path: Path) -> None:
-    """Weights as safetensors; another vocabulary is refused, and so is a zip, which is a pickle."""
+    """Weights as safetensors; a vocabulary of another size is refused, and so is a zip, which is a pickle."""
     one, observations = trained("maskable_ppo"), kuhn_tree().observations(0)
     one.agent.save_pretrained(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["policy.safetensors", "sb3_policy.json"]
     back = SB3Agent.from_pretrained(tmp_path, KUHN.vocabulary)
     assert np.array_equal(back.token_probabilities(observations), one.agent.token_probabilities(observations))
     with pytest.raises(ValueError, match="policy: expected one for a vocabulary of 13 tokens, got one for 15"):
-        load_agent(str(tmp_path), Bluff().vocabulary)
+        SB3Agent(back.policy, Bluff().vocabulary)
     with pytest.raises(ValueError, match=r"a zip of Stable-Baselines3 is a pickle"):
         SB3Agent.from_pretrained(tmp_path / "model.zip", KUHN.vocabulary)
+
+
+def test_a_saved_policy_is_refused_by_a_game_with_other_words(tmp_path: Path) -> None:
+    """Rock-paper-scissors in other words has as many tokens, and other meanings; the message says where it is from."""
+    game, words = make_game("rock_paper_scissors-v0"), WordVocabulary("rock paper lizard")
+    config = SB3Config(algorithm=_MASKED, **SMALL)
+    policy = SB3Learner(game, config, players=[1], seats=[RandomAgent()] * 2, seed=0, name="rps").agent
+    policy.save_pretrained(tmp_path)
+    back = load_agent(str(tmp_path), game.vocabulary)
+    assert repr(back) == repr(policy.snapshot()) == "SB3Agent(player 1 of rps)"
+    message = r"player 1 of rps\): expected a game with its words, got .* word 2 is 'scissors' there, 'lizard' in this"
+    with pytest.raises(ValueError, match=message):
+        load_agent(str(tmp_path), words)
+
+
+def test_a_policy_of_another_game_with_the_same_words_is_refused(tmp_path: Path) -> None:
+    """`tiny_referential-v0` and `secret_code-v0` share theirs, so that only the saved name tells them apart."""
+    code, referential = make_game("secret_code-v0"), make_game("tiny_referential-v0")
+    assert code.vocabulary.decode(range(14)) == referential.vocabulary.decode(range(14))
+    options = GameOptions(game="secret_code-v0")
+    small = SB3Config(algorithm=_MASKED, **SMALL)
+    folder = train_sb3(TrainSB3Config(options=options, learning=small, player=1, out=tmp_path / "a", num_updates=1))
+    assert isinstance(load_agent(str(folder), code.vocabulary, game="secret_code-v0"), SB3Agent)
+    other = TrainSB3Config(
+        options=GameOptions(game="tiny_referential-v0"), opponent=str(folder), out=tmp_path / "b", num_updates=1
+    )
+    with pytest.raises(ValueError, match=r"expected one of tiny_ref.*, got SB3Agent\(player 1 of secret_code-v0\)"):
+        train_sb3(other)
+
+
+def test_a_policy_saved_before_words_were_kept_is_still_loaded(tmp_path: Path) -> None:
+    """Such a folder holds sizes alone."""
+    trained("maskable_ppo").agent.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "sb3_policy.json").read_text())
+    for name in ("words", "game", "players"):
+        del config[name]
+    (tmp_path / "sb3_policy.json").write_text(json.dumps(config))
+    assert repr(SB3Agent.from_pretrained(tmp_path, KUHN.vocabulary)) == "SB3Agent(MaskableMultiInputActorCriticPolicy)"
+
+
+def test_a_damaged_policy_is_named(tmp_path: Path) -> None:
+    """Weights that were cut off, then a configuration that was."""
+    trained("maskable_ppo").agent.save_pretrained(tmp_path)
+    for name, message in (
+        ("policy.safetensors", r"policy\.safetensors: expected a safetensors file, got one that is damaged"),
+        ("sb3_policy.json", r"sb3_policy\.json, line 1: expected JSON"),
+    ):
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-9])
+        with pytest.raises(ValueError, match=message):
+            SB3Agent.from_pretrained(tmp_path, KUHN.vocabulary)
 
 
 def test_the_library_alone_trains_in_the_single_player_environment() -> None:

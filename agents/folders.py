@@ -1,0 +1,122 @@
+"""What the folders of models hold beside their weights, and how their files are read: errors name folder and file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from ..envs import Vocabulary, WordVocabulary
+
+SAMPLING_FILE = "sampling.json"
+"""In whose folder a language model of ours lies."""
+SB3_CONFIG_FILE = "sb3_policy.json"
+"""In whose folder a policy of Stable-Baselines3 lies."""
+WORDS_FILE = "words.json"
+"""Beside a language model over a list of words: the list."""
+NAMED_MODELS = 6
+"""How many model folders an error lists."""
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file.
+
+    Raises:
+        ValueError: it holds something else; the message names the file and the line.
+    """
+    return parse_json(path.read_bytes(), str(path))
+
+
+def parse_json(data: bytes, where: str, *, first_line: int = 1) -> dict[str, Any]:
+    """Return the JSON object in UTF-8 bytes that begin at line `first_line` of `where`.
+
+    Raises:
+        ValueError: they hold something else; the message names place and line.
+    """
+    try:
+        value = json.loads(data.decode("utf-8"))
+    except json.JSONDecodeError as error:
+        line = first_line + error.lineno - 1
+        raise ValueError(f"{where}, line {line}: expected JSON, got something else ({error.msg})") from error
+    except UnicodeDecodeError as error:
+        line = first_line + data.count(b"\n", 0, error.start)
+        raise ValueError(f"{where}, line {line}: expected JSON in UTF-8, got byte {data[error.start]:#04x}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{where}, line {first_line}: expected a JSON object, got {type(value).__name__}")
+    return value
+
+
+@contextmanager
+def reading_tensors(path: Path) -> Iterator[None]:
+    """Turn what safetensors says of a damaged file into an error that names it.
+
+    Args:
+        path: what is read inside: a file, or a folder whose safetensors files are.
+
+    Raises:
+        ValueError: a file is cut off or no safetensors file.
+    """
+    try:
+        yield
+    except SafetensorError as error:
+        raise ValueError(
+            f"{_damaged(path)}: expected a safetensors file, got one that is damaged or another kind ({error})"
+        ) from error
+
+
+def words_of(vocabulary: Vocabulary) -> list[str] | None:
+    """Return the words that a model's folder keeps; None where the vocabulary is no list of words."""
+    return list(vocabulary.words) if isinstance(vocabulary, WordVocabulary) else None
+
+
+def require_words(what: str, saved: Sequence[str] | None, vocabulary: Vocabulary) -> None:
+    """Refuse a model over other words: its token ids would mean something else in this game.
+
+    Args:
+        what: the model and its folder, for the message.
+        saved: the words it was saved with; None (an older folder, another kind of vocabulary) passes.
+        vocabulary: the game's.
+
+    Raises:
+        ValueError: the words differ; the message names the first difference.
+    """
+    words = words_of(vocabulary)
+    if saved is None or words is None:
+        return
+    for number, (word, asked) in enumerate(zip_longest(saved, words)):
+        if word != asked:
+            raise ValueError(
+                f"{what}: expected a game with its words, got one with others: word {number} is {_quoted(word)} there, "
+                f"{_quoted(asked)} in this game"
+            )
+
+
+def models_in(folder: Path) -> str:
+    """Return the end of an error: which folders of models lie in a folder that is none, or nothing."""
+    for depth in ("[!.]*", "[!.]*/[!.]*"):  # names with a dot are folders that are still being written
+        files = (path for name in (SAMPLING_FILE, SB3_CONFIG_FILE) for path in folder.glob(f"{depth}/{name}"))
+        models = sorted({str(path.parent) for path in files})
+        if models:
+            more = f" and {len(models) - NAMED_MODELS} more" if len(models) > NAMED_MODELS else ""
+            return f"; it holds {', '.join(models[:NAMED_MODELS])}{more}"
+    return ""
+
+
+def _damaged(path: Path) -> Path:
+    """Return the first file that cannot be opened; the folder itself if all can."""
+    for file in sorted(path.glob("*.safetensors")) if path.is_dir() else ():
+        try:
+            with safe_open(file, "numpy"):
+                pass
+        except SafetensorError:
+            return file
+    return path
+
+
+def _quoted(word: str | None) -> str:
+    return "missing" if word is None else repr(word)

@@ -24,7 +24,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,7 +32,6 @@ import numpy as np
 import torch
 import tyro
 from tokenizers import Tokenizer, models, pre_tokenizers
-from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from ..agents.agent import RandomAgent
@@ -42,6 +41,7 @@ from ..envs import Dialogue, Episode, FiniteDeals, LanguageGame, Payoff, Tokens
 from ..envs.benchmark import Figure, write_figures
 from ..envs.benchmark_page import figure_table, machine, put_section, table
 from ..envs.tokenizer_vocabulary import TokenizerVocabulary
+from .benchmark_loops import bare_loop, never_ending, pick_likeliest, pick_sampled
 from .benchmark_rollouts_page import HEADING, section
 from .ppo import PPOConfig, PPOLearner
 from .rollout import rollout, trajectories
@@ -171,7 +171,7 @@ def make_model(game: Replies, config: BenchmarkConfig) -> PreTrainedModel:
 
 def measure_decoding(game: Replies, config: BenchmarkConfig) -> DecodeSpeeds:
     """Return the speeds of `CausalLMAgent.speak`, of rollouts, and of bare loops on prompts of one length."""
-    agent = CausalLMAgent(make_model(game, config).eval(), game.vocabulary)
+    agent = CausalLMAgent(never_ending(make_model(game, config).eval(), game.vocabulary.eos_id), game.vocabulary)
     views = [Episode(game, prompt).view() for prompt in game.prompts]
     prompts = torch.from_numpy(np.stack([view.tokens for view in views]))
 
@@ -183,10 +183,10 @@ def measure_decoding(game: Replies, config: BenchmarkConfig) -> DecodeSpeeds:
         return sum(len(turn.utterance.tokens) for one in episodes for turn in one.turns)
 
     def greedy() -> int:
-        return bare_loop(agent.model, prompts, config.reply_tokens, _argmax).numel()
+        return bare_loop(agent.model, prompts, config.reply_tokens, pick_likeliest).numel()
 
     def sampled() -> int:
-        return bare_loop(agent.model, prompts, config.reply_tokens, _multinomial).numel()
+        return bare_loop(agent.model, prompts, config.reply_tokens, pick_sampled).numel()
 
     return DecodeSpeeds(*_tokens_per_second((ours, played, greedy, sampled), config.num_repetitions))
 
@@ -200,25 +200,6 @@ def _tokens_per_second(loops: Sequence[Callable[[], int]], num_repetitions: int)
             num_tokens = loop()
             times.append((time.perf_counter() - start) / num_tokens)
     return [1 / statistics.median(times[1:]) for times in seconds]
-
-
-@torch.no_grad()
-def bare_loop(model: PreTrainedModel, prompts: Tensor, num_tokens: int, choose: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return `num_tokens` tokens after each prompt (B, T) of one length, by nothing but model calls with a cache."""
-    output = model(input_ids=prompts, use_cache=True, logits_to_keep=1)
-    said = [choose(output.logits[:, -1])]
-    while len(said) < num_tokens:
-        output = model(input_ids=said[-1], past_key_values=output.past_key_values, use_cache=True)
-        said.append(choose(output.logits[:, -1]))
-    return torch.cat(said, dim=1)
-
-
-def _argmax(logits: Tensor) -> Tensor:
-    return logits.argmax(-1, keepdim=True)
-
-
-def _multinomial(logits: Tensor) -> Tensor:
-    return torch.multinomial(logits.softmax(-1), 1)
 
 
 def measure_learning(game: Replies, config: BenchmarkConfig) -> LearnSpeeds:
@@ -358,12 +339,14 @@ def described(game: Replies, config: BenchmarkConfig) -> str:
 def _measured(game: Replies, config: BenchmarkConfig) -> Iterator[tuple[list[Figure], str]]:
     """Yield the figures and the table of each comparison that was asked for."""
     if config.only != "learn":
-        yield _report_decoding(measure_decoding(game, config))
+        yield _report_decoding(measure_decoding(game, config), "decoding")
+        micro = replace(config, vocabulary_size=200, hidden_size=96, num_layers=3, batch_size=64)  # the default one
+        yield _report_decoding(measure_decoding(Replies(micro), micro), "micro_decoding")
     if config.only != "decode":
         yield _report_learning(measure_learning(game, config))
 
 
-def _report_decoding(speeds: DecodeSpeeds) -> tuple[list[Figure], str]:
+def _report_decoding(speeds: DecodeSpeeds, name: str) -> tuple[list[Figure], str]:
     rows = {
         "ours": speeds.ours,
         "ours, a rollout": speeds.rollout,
@@ -371,10 +354,11 @@ def _report_decoding(speeds: DecodeSpeeds) -> tuple[list[Figure], str]:
         "bare, multinomial": speeds.sampled,
     }
     figures = [
-        Figure("decode_vs_bare_loop", round(speeds.ours / speeds.greedy, 3), DECODE_GOAL, "times"),
-        Figure("rollout_vs_bare_loop", round(speeds.rollout / speeds.greedy, 3), ROLLOUT_GOAL, "times"),
+        Figure(f"{name}_vs_bare_loop", round(speeds.ours / speeds.greedy, 3), DECODE_GOAL, "times"),
+        Figure(f"{name}_rollout_vs_bare_loop", round(speeds.rollout / speeds.greedy, 3), ROLLOUT_GOAL, "times"),
+        Figure(f"{name}_rollout_vs_sampling_loop", round(speeds.rollout / speeds.sampled, 3), ROLLOUT_GOAL, "times"),
     ]
-    return figures, table(["decoding", "tokens per second"], [[name, f"{value:,.0f}"] for name, value in rows.items()])
+    return figures, table([name, "tokens per second"], [[loop, f"{value:,.0f}"] for loop, value in rows.items()])
 
 
 def _report_learning(speeds: LearnSpeeds) -> tuple[list[Figure], str]:

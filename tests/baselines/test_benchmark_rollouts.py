@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import torch
 
+from duologue.agents.micro import micro_model
 from duologue.baselines import benchmark_rollouts
-from duologue.baselines.benchmark_rollouts import BenchmarkConfig, Replies, bare_loop, import_trl, main, make_model
-from duologue.envs import Episode
+from duologue.baselines.benchmark_loops import bare_loop, never_ending
+from duologue.baselines.benchmark_rollouts import BenchmarkConfig, Replies, import_trl, main, make_model
+from duologue.envs import Episode, WordVocabulary
 
 TINY = BenchmarkConfig(vocabulary_size=40, hidden_size=8, num_layers=1, batch_size=2, prompt_tokens=3, reply_tokens=4)
 
@@ -49,14 +51,18 @@ def test_figures_are_written_and_a_missed_goal_is_an_exit_code(
         monkeypatch.setattr(benchmark_rollouts, missed, goal)
         assert main(argv) == expected
     figures = json.loads((tmp_path / "f.json").read_text(encoding="utf-8"))
-    assert [figure["name"] for figure in figures] == ["decode_vs_bare_loop", "rollout_vs_bare_loop"]
+    compared = ("vs_bare_loop", "rollout_vs_bare_loop", "rollout_vs_sampling_loop")
+    assert [figure["name"] for figure in figures] == [
+        f"{name}_{what}" for name in ("decoding", "micro_decoding") for what in compared
+    ]
     assert all(figure["value"] > 0 for figure in figures)
     printed = capsys.readouterr().out
     assert "bare, argmax" in printed
     assert "ours, a rollout" in printed
     text = page.read_text(encoding="utf-8")
     assert text.startswith("# Performance of rollouts\n\nMeasured by")
-    assert text.count("| `rollout_vs_bare_loop` |") == text.count("| bare, argmax |") == 1
+    assert text.count("| `decoding_rollout_vs_bare_loop` |") == 1
+    assert text.count("| bare, argmax |") == 2
 
 
 def test_without_trl_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,3 +80,16 @@ def test_an_odd_batch_is_refused() -> None:
     """RLOO compares replies in groups, of two here."""
     with pytest.raises(ValueError, match=r"batch_size: expected an even number >= 2, got 3"):
         BenchmarkConfig(batch_size=3)
+
+
+def test_a_model_that_never_ends_says_else_what_it_said() -> None:
+    """Only `<eos>` is out of reach; all other logits are the same."""
+    vocabulary = WordVocabulary("a b c")
+    plain = micro_model(vocabulary, hidden_size=8, num_layers=1, num_heads=2).eval()
+    tokens = torch.arange(vocabulary.size)[None]
+    with torch.no_grad():
+        before = plain(tokens).logits
+        after = never_ending(plain, vocabulary.eos_id)(tokens).logits
+    others = torch.arange(vocabulary.size) != vocabulary.eos_id
+    assert torch.equal(before[..., others], after[..., others])
+    assert (after[..., vocabulary.eos_id] < -9e3).all()

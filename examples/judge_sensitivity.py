@@ -203,7 +203,7 @@ def draw(results: Sequence[dict[str, dict[str, float]]], path: Path) -> None:
     plot_curves(
         series,
         path,
-        title=f"GPO against judges of different accuracy, n = {len(results)}",
+        title=f"GPO against judges of different accuracy, means of n = {len(results)}",
         x_label="accuracy of the judge on held-out exchanges, %",
         y_label="share of the replies",
         percent=True,

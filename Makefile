@@ -47,11 +47,11 @@ layers: $(STAMP)  ## import-linter
 
 bench: $(STAMP)  ## measure everything beside other code, in a few minutes of an idle machine (docs/performance.md)
 	-@$(BIN)/python -c "import textarena" 2>/dev/null || $(PIP) --constraint constraints.txt textarena
-	$(BIN)/python -m duologue.baselines.exact.benchmark --markdown docs/performance.md
-	$(BIN)/python -m duologue.envs.benchmark --markdown docs/performance.md
-	$(BIN)/python -m duologue.envs.soak --markdown docs/performance.md
-	$(BIN)/python -m duologue.baselines.evaluate.benchmark --markdown docs/performance.md
-	$(BIN)/python -m duologue.baselines.benchmark_rollouts --only decode --markdown docs/performance.md
+	$(BIN)/python -m duologue.baselines.performance.solvers --markdown docs/performance.md
+	$(BIN)/python -m duologue.baselines.performance.envs --markdown docs/performance.md
+	$(BIN)/python -m duologue.baselines.performance.soak --markdown docs/performance.md
+	$(BIN)/python -m duologue.baselines.performance.evaluation --markdown docs/performance.md
+	$(BIN)/python -m duologue.baselines.performance.rollouts --only decode --markdown docs/performance.md
 
 guests:  ## build an environment for each RL library and train in it (docs/guests.md); GUESTS="torchrl trl" for some
 	$(PYTHON) examples/guests/run.py $(GUESTS)

@@ -41,8 +41,32 @@ TRAINERS = {
 }
 """What `duologue train` knows: the module in `duologue.baselines`, and what it trains."""
 RESUMES = "A run that was stopped or killed goes on by the same command, and ends as if nothing had happened."
-MODULES = {"text": "text_training"}
-"""The module of a trainer that bears another name."""
+MODULES = {
+    "pretrain": "alignment.pretrain",
+    "reward_model": "alignment.reward_model",
+    "dpo": "alignment.dpo",
+    "sft": "alignment.sft",
+    "rlhf": "alignment.rlhf",
+    "attack": "alignment.attack",
+    "gpo": "two_player.gpo",
+    "psro": "two_player.psro",
+    "league": "two_player.league",
+    "advgame": "two_player.advgame",
+    "spag": "two_player.spag",
+    "self_play": "two_player.self_play",
+    "fictitious_play": "two_player.fictitious_play",
+    "text_stages": "studies.text_stages",
+    "stages": "studies.stages",
+    "meta": "studies.meta",
+    "demo": "studies.demo",
+    "sb3": "integrations.sb3",
+    "sb3_self_play": "integrations.sb3_self_play",
+    "text": "text.training",
+    "solve": "solvers.command",
+    "bench": "benchmark.command",
+    "compare": "comparison.command",
+}
+"""The module of each command, in `duologue.baselines`."""
 
 EPILOG = """\
 examples:
@@ -202,12 +226,12 @@ def _train(arguments: Sequence[str]) -> int:
         names = ", ".join(TRAINERS)
         print(f"duologue train: expected an algorithm among {names}, got {arguments[0]!r}", file=sys.stderr)
         return 2
-    return _run(MODULES.get(arguments[0], arguments[0]), arguments[1:])
+    return _run(arguments[0], arguments[1:])
 
 
-def _run(module: str, arguments: Sequence[str]) -> int:
+def _run(command: str, arguments: Sequence[str]) -> int:
     try:
-        importlib.import_module(f"duologue.baselines.{module}").main(list(arguments))
+        importlib.import_module(f"duologue.baselines.{MODULES[command]}").main(list(arguments))
     except KeyboardInterrupt:
         print(
             "\nduologue: stopped; a run goes on by the same command",

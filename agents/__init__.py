@@ -5,16 +5,14 @@ from typing import TYPE_CHECKING
 from .agent import Agent, RandomAgent, Speaker, Utterance, View, utter
 from .human import HumanAgent, Quit
 from .loading import AGENT_SPECS, load_agent
-from .mixture import MixtureAgent
-from .policies import TokenPolicy, policy_of, profile_of, pure_policy_of
 from .population import Population, Seat
 from .scripted import EchoAgent, FunctionAgent, ScriptedAgent
 from .search import BestOfN, TurnSearch
-from .tabular import TabularAgent
+from .tabular import MixtureAgent, TabularAgent, TokenPolicy, policy_of, profile_of, pure_policy_of
 from .world_model import WorldModel
 
 if TYPE_CHECKING:
-    from .language_model import CausalLMAgent
+    from .language_model.causal_lm import CausalLMAgent
 
 __all__ = [
     "AGENT_SPECS",
@@ -48,7 +46,7 @@ __all__ = [
 def __getattr__(name: str) -> object:
     """Import `CausalLMAgent`, and with it torch, when it is first asked for."""
     if name == "CausalLMAgent":
-        from .language_model import CausalLMAgent
+        from .language_model.causal_lm import CausalLMAgent
 
         return CausalLMAgent
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

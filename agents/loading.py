@@ -34,12 +34,12 @@ def load_agent(spec: str, vocabulary: Vocabulary, *, game: str | None = None) ->
             "folder"
         )
     if (Path(spec) / SB3_CONFIG_FILE).is_file():
-        from .sb3_policy import SB3Agent  # brings torch and Stable-Baselines3
+        from .sb3 import SB3Agent  # brings torch and Stable-Baselines3
 
         agent = SB3Agent.from_pretrained(spec, vocabulary)
         if game is not None and agent.game not in (None, game):
             raise ValueError(f"policy {spec}: expected one of {game}, got {agent!r}")
         return agent
-    from .language_model import CausalLMAgent  # brings torch, which the other agents do without
+    from .language_model.causal_lm import CausalLMAgent  # brings torch, which the other agents do without
 
     return CausalLMAgent.from_pretrained(spec, vocabulary)

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..envs import Ending, Episode, LanguageGame, Speaker, Tokens, Utterance, View
+from ..envs.engine.turn import masks_of
 from ..envs.game import DealT
-from ..envs.open_turn import masks_of
 from .agent import RandomAgent
 
 Floats = NDArray[np.float64]

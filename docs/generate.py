@@ -18,7 +18,7 @@ import docstring_parser
 from gymnasium import spaces
 
 import duologue.envs
-from duologue.baselines.exact.registry import algorithm_table
+from duologue.baselines.solvers.registry import algorithm_table
 from duologue.envs.registry import game_factory
 
 DOCS = Path(__file__).resolve().parent
@@ -29,8 +29,8 @@ SOLVERS_PAGE = """# Solvers of the exact tier
 and its average iterate are from equilibrium (NashConv, both players' best-response gains summed). In Python:
 
 ```python
-from duologue.baselines.exact.registry import make_solver
-from duologue.baselines.exact.solver import solve
+from duologue.baselines.solvers.registry import make_solver
+from duologue.baselines.solvers.solver import solve
 from duologue.envs import make_game
 from duologue.envs.tree import GameTree
 
@@ -41,7 +41,7 @@ for step in solve(solver, 50, every=10):
 
 {table}
 
-The tests are in tests/baselines/exact/.
+The tests are in tests/baselines/solvers/.
 
 <!-- Written by docs/generate.py from the registry; `make docs` writes it again. -->
 """

@@ -14,14 +14,14 @@ import gymnasium
 import numpy as np
 import pettingzoo
 
-from .aec import LanguageGameEnv
-from .demonstrated import Demonstrated
+from .engine.views import Speaker
 from .game import LanguageGame
-from .single_player import SinglePlayerEnv
-from .speaker import Speaker
-from .turn_level import TurnLevelEnv
-from .vector import LanguageGameVectorEnv
-from .with_thoughts import with_thoughts
+from .interfaces.aec import LanguageGameEnv
+from .interfaces.single_player import SinglePlayerEnv
+from .interfaces.turn_level import TurnLevelEnv
+from .interfaces.vector import LanguageGameVectorEnv
+from .wrappers.demonstrated import Demonstrated
+from .wrappers.thoughts import with_thoughts
 
 NAMESPACE = "duologue"
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from duologue.baselines.bench import BenchConfig, bench
-from duologue.baselines.bench_algorithms import register_algorithm
-from duologue.baselines.rollout import rollout, trajectories
-from duologue.baselines.two_player import Seat, Task
+from duologue.baselines.benchmark.command import BenchConfig, bench
+from duologue.baselines.benchmark.registry import register_algorithm
+from duologue.baselines.rollouts.episodes import rollout
+from duologue.baselines.rollouts.trajectories import trajectories
+from duologue.baselines.two_player.learner import Seat, Task
 
 
 @register_algorithm("one_at_a_time", source="an example: who fell behind learns first")

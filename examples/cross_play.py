@@ -23,7 +23,10 @@ from typing import Any
 import numpy as np
 import tyro
 
-from duologue.baselines.cross_play_study import (
+from duologue.baselines.evaluation import mean_interval
+from duologue.baselines.reporting.plots import plot_heat_map
+from duologue.baselines.reporting.tables import markdown_table
+from duologue.baselines.studies.cross_play import (
     ALGORITHMS,
     StartingPlayers,
     attack_cell,
@@ -32,12 +35,9 @@ from duologue.baselines.cross_play_study import (
     starting_models,
     train_cell,
 )
-from duologue.baselines.evaluate import mean_interval
-from duologue.baselines.evaluate.plots import plot_heat_map
-from duologue.baselines.evaluate.tables import markdown_table
-from duologue.baselines.files import write_json, write_text
-from duologue.baselines.setup import use_threads
-from duologue.baselines.two_player import Task
+from duologue.baselines.training.files import write_json, write_text
+from duologue.baselines.training.loop import use_threads
+from duologue.baselines.two_player.learner import Task
 from duologue.envs.games.red_team.game import RedTeam
 
 FRESH = "fresh, trained against it"

@@ -27,22 +27,22 @@ from typing import Any
 import numpy as np
 import tyro
 
-from duologue.baselines.evaluate.intervals import Estimate, mean_interval
-from duologue.baselines.evaluate.tables import markdown_table
-from duologue.baselines.exact.cfr import CFR
-from duologue.baselines.exact.curves import plot_nash_conv
-from duologue.baselines.exact.fictitious_play import FictitiousPlay
-from duologue.baselines.exact.gpo_ftrl import GPOFTRL
-from duologue.baselines.exact.mirror_descent import MWU
-from duologue.baselines.exact.solver import SolveStep, solve
-from duologue.baselines.exact_gap import LEARNERS, ExactGapConfig, log_slope, theory_bound
-from duologue.baselines.files import write_json, write_text
-from duologue.baselines.setup import use_threads
+from duologue.baselines.evaluation.intervals import Estimate, mean_interval
+from duologue.baselines.reporting.tables import markdown_table
+from duologue.baselines.solvers.cfr import CFR
+from duologue.baselines.solvers.curves import plot_nash_conv
+from duologue.baselines.solvers.fictitious_play import FictitiousPlay
+from duologue.baselines.solvers.gpo_ftrl import GPOFTRL
+from duologue.baselines.solvers.mirror_descent import MWU
+from duologue.baselines.solvers.solver import SolveStep, solve
+from duologue.baselines.studies.exact_gap import LEARNERS, ExactGapConfig, log_slope, theory_bound
+from duologue.baselines.training.files import write_json, write_text
+from duologue.baselines.training.loop import use_threads
 from duologue.envs import LanguageGame
 from duologue.envs.games.matrix.base import MatrixGame
 from duologue.envs.games.matrix.perturbed_rock_paper_scissors import PerturbedRockPaperScissors
 from duologue.envs.games.tiny_red_team import TinyRedTeam
-from duologue.envs.tree import GameTree, random_profile
+from duologue.envs.tree.analysis import GameTree, random_profile
 
 PENNIES = "matching pennies (mixed)"
 GAMES: dict[str, LanguageGame[Any]] = {

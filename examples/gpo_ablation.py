@@ -24,12 +24,12 @@ from typing import Any
 import numpy as np
 import tyro
 
-from duologue.agents.language_model import CausalLMAgent
-from duologue.baselines.attack import AttackConfig, attack
-from duologue.baselines.behaviour_cloning import BehaviourCloningConfig
-from duologue.baselines.diversity_reward import DiversityWeights
-from duologue.baselines.encoders import StaticWordEncoder, words_of
-from duologue.baselines.evaluate import (
+from duologue.agents.language_model.causal_lm import CausalLMAgent
+from duologue.agents.language_model.encoders import StaticWordEncoder, words_of
+from duologue.baselines.alignment.attack import AttackConfig, attack
+from duologue.baselines.alignment.pretrain import PretrainConfig, pretrain
+from duologue.baselines.alignment.sft import SFTConfig, sft
+from duologue.baselines.evaluation import (
     attack_outcomes,
     count,
     evaluate_prompt_sets,
@@ -39,14 +39,14 @@ from duologue.baselines.evaluate import (
     play_pair,
     pooled,
 )
-from duologue.baselines.evaluate.tables import markdown_table
-from duologue.baselines.files import write_json, write_text
-from duologue.baselines.gpo import GPOConfig, gpo
-from duologue.baselines.jobs import Bound, Job, train_all
-from duologue.baselines.pretrain import PretrainConfig, pretrain
-from duologue.baselines.setup import use_threads
-from duologue.baselines.sft import SFTConfig, sft
-from duologue.baselines.stage_clock import GPOSchedule
+from duologue.baselines.learners.behaviour_cloning import BehaviourCloningConfig
+from duologue.baselines.reporting.tables import markdown_table
+from duologue.baselines.training.files import write_json, write_text
+from duologue.baselines.training.jobs import Bound, Job, train_all
+from duologue.baselines.training.loop import use_threads
+from duologue.baselines.two_player.diversity_reward import DiversityWeights
+from duologue.baselines.two_player.gpo import GPOConfig, gpo
+from duologue.baselines.two_player.stage_clock import GPOSchedule
 from duologue.envs import make_game
 from duologue.envs.games.red_team.game import RedTeam
 

@@ -22,7 +22,10 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from duologue.baselines.cross_play_study import (
+from duologue.baselines.evaluation import attack_outcomes, count, evaluate_prompt_sets, mean_interval, play_pair, pooled
+from duologue.baselines.reporting.plots import COLOURS, Curve, LineStyle, plot_curves
+from duologue.baselines.reporting.tables import markdown_table
+from duologue.baselines.studies.cross_play import (
     StartingPlayers,
     gpo,
     load_seat,
@@ -30,15 +33,12 @@ from duologue.baselines.cross_play_study import (
     save_seat,
     starting_models,
 )
-from duologue.baselines.evaluate import attack_outcomes, count, evaluate_prompt_sets, mean_interval, play_pair, pooled
-from duologue.baselines.evaluate.plots import COLOURS, Curve, LineStyle, plot_curves
-from duologue.baselines.evaluate.tables import markdown_table
-from duologue.baselines.files import write_json, write_text
-from duologue.baselines.outcome_judge import OutcomeJudge, OutcomeJudgeConfig, agreement, train_judges
-from duologue.baselines.setup import use_threads
-from duologue.baselines.two_player import Task
+from duologue.baselines.studies.outcome_judge import OutcomeJudge, OutcomeJudgeConfig, agreement, train_judges
+from duologue.baselines.training.files import write_json, write_text
+from duologue.baselines.training.loop import use_threads
+from duologue.baselines.two_player.learner import Task
 from duologue.envs.games.red_team.game import RedTeam
-from duologue.envs.games.red_team.verdicts import Outcome
+from duologue.envs.judging import Outcome
 
 TARGETS = (0.70, 0.80, 0.90, 0.95, 0.99)
 ORACLE = "oracle"

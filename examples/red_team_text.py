@@ -29,16 +29,15 @@ import tyro
 from transformers import PreTrainedTokenizerFast
 
 from duologue.__main__ import main as duologue_command
-from duologue.agents.judges import ClassifierJudge
-from duologue.agents.language_model import CausalLMAgent
-from duologue.agents.micro import micro_model
-from duologue.baselines.behaviour_cloning import BehaviourCloning, BehaviourCloningConfig
-from duologue.baselines.demonstrations import encode_dialogues
-from duologue.baselines.evaluate.confusion import ConfusionMatrix, confusion
-from duologue.baselines.files import write_text
-from duologue.baselines.run import Run
-from duologue.baselines.setup import recorded, save_model, use_threads
-from duologue.baselines.text_models import (
+from duologue.agents.judges.learned import ClassifierJudge
+from duologue.agents.language_model.causal_lm import CausalLMAgent
+from duologue.agents.language_model.micro import micro_model
+from duologue.agents.language_model.tokenizers import train_tokenizer
+from duologue.baselines.evaluation.confusion import ConfusionMatrix, confusion
+from duologue.baselines.learners.behaviour_cloning import BehaviourCloning, BehaviourCloningConfig
+from duologue.baselines.rollouts.demonstrations import encode_dialogues
+from duologue.baselines.studies.text_report import text_report
+from duologue.baselines.text.exchanges import (
     DialogueTurns,
     JudgeConfig,
     exchange_demonstrations,
@@ -47,10 +46,12 @@ from duologue.baselines.text_models import (
     human_turns,
     labelled_exchanges,
     train_judge,
-    train_tokenizer,
     with_refusals,
 )
-from duologue.baselines.text_report import text_report
+from duologue.baselines.training.files import write_text
+from duologue.baselines.training.loop import recorded, use_threads
+from duologue.baselines.training.options import save_model
+from duologue.baselines.training.run import Run
 from duologue.envs import Dialogue
 from duologue.envs.games.red_team_text.game import RedTeamText
 from duologue.envs.games.red_team_text.requests import Request, read_requests, split_requests

@@ -127,14 +127,14 @@ def test_wrong_input_is_named_without_a_traceback(
 @pytest.mark.parametrize(
     ("command", "module"),
     [
-        *((["train", name], MODULES.get(name, name)) for name in TRAINERS),
-        *(([name], name) for name in ("demo", "solve", "bench", "compare")),
+        *((["train", name], MODULES[name]) for name in TRAINERS),
+        *(([name], MODULES[name]) for name in ("demo", "solve", "bench", "compare")),
     ],
 )
 def test_train_and_demo_hand_over_to_the_baselines(
     command: list[str], module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`duologue train gpo ...` is `python -m duologue.baselines.gpo ...`, options and help included."""
+    """`duologue train gpo ...` is `python -m duologue.baselines.two_player.gpo ...`, options and help included."""
     called: list[list[str]] = []
     fake = types.ModuleType(f"duologue.baselines.{module}")
     fake.main = called.append  # type: ignore[attr-defined]
@@ -199,7 +199,7 @@ def test_a_stopped_command_says_how_it_goes_on(
     def stopped(argv: list[str]) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(sys.modules, "duologue.baselines.psro", types.SimpleNamespace(main=stopped))
+    monkeypatch.setitem(sys.modules, "duologue.baselines.two_player.psro", types.SimpleNamespace(main=stopped))
     assert main(["train", "psro"]) == 130
     assert capsys.readouterr().err == "\nduologue: stopped; a run goes on by the same command\n"
     assert main(["train", "--help"]) == 0

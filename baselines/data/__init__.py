@@ -1,20 +1,9 @@
-"""Text data: documents, logs and the formats that people have, to dialogues between two players and back.
+"""Dialogues and preference pairs in the formats that people have: readers, writers, token masks.
 
-`read_dialogues` and `read_pairs` stream any file; `to_messages`, `to_text` and `to_hh` write; `encode_text_dialogues`
-makes the token rows that are learned from; `export_episodes` gives a game's episodes as the same kind of data. The
-command is `python -m duologue.baselines.data`.
+Imports `agents`, `envs`, `rollouts` and `training`.
 """
 
-from .dialogues import (
-    ASSISTANT,
-    USER,
-    PreferencePair,
-    TextDialogue,
-    TextTurn,
-    check_alternation,
-    merge_turns,
-    tidy,
-)
+from .dialogues import ASSISTANT, USER, PreferencePair, TextDialogue, TextTurn, check_alternation, merge_turns, tidy
 from .documents import HH, QA, QCA, Markers, parse_hh, parse_text, to_document, to_hh, to_text
 from .encoding import EncodedDialogue, TextDemonstrations, encode_text_dialogue, encode_text_dialogues
 from .export import episode_dialogue, export_episodes, write_records

@@ -14,8 +14,8 @@ from tqdm import tqdm
 from ...agents import load_agent
 from ...envs import Episode, make_game
 from ...envs.registry import parse_option
-from ..files import Json
-from ..rollout import rollout
+from ..rollouts.episodes import rollout
+from ..training.files import Json
 from .dialogues import PreferencePair, TextDialogue
 from .documents import MARKERS, Markers, to_document
 from .export import export_episodes, json_line, write_records, write_texts

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from ...envs import Tokens, Vocabulary
-from ..demonstrations import NOBODY, Demonstrations
+from ..rollouts.demonstrations import NOBODY, Demonstrations
 from .dialogues import ASSISTANT, TextDialogue, TextTurn
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...envs import Episode, LanguageGame
-from ..files import Json, replacing
+from ..training.files import Json, replacing
 from .dialogues import ASSISTANT, TextDialogue, TextTurn
 from .messages import to_messages
 

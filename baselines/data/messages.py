@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
-from ..files import Json
+from ..training.files import Json
 from .dialogues import ASSISTANT, USER, PreferencePair, TextDialogue, TextTurn, merge_turns, quoted
 from .documents import parse_hh, to_hh
 

@@ -10,16 +10,7 @@ from typing import Generic, Literal, TypeVar, get_args
 
 from .dialogues import PreferencePair, TextDialogue, quoted
 from .documents import QA, Markers, parse_text
-from .messages import (
-    Record,
-    Which,
-    format_of,
-    parse_alpaca,
-    parse_hh_pair,
-    parse_hh_record,
-    parse_messages,
-    parse_pair,
-)
+from .messages import Record, Which, format_of, parse_alpaca, parse_hh_pair, parse_hh_record, parse_messages, parse_pair
 from .records import Row, Source, read_rows
 
 Format = Literal["auto", "messages", "alpaca", "hh", "pairs", "text"]

@@ -1,1 +1,4 @@
-"""Losses, advantages, divergences and diversity as functions: tensors and named numbers in, tensors out."""
+"""Losses, advantages, divergences, diversity: pure functions, formula and equation in the docstring.
+
+Imports torch and numpy, and nothing of the package.
+"""

@@ -18,6 +18,7 @@ Sentence: TypeAlias = Sequence[int] | Sequence[str]
 """Token ids or words; never a bare string, which would be read letter by letter."""
 
 Floats: TypeAlias = NDArray[np.float64]
+
 Embeddings: TypeAlias = NDArray[np.floating]
 """Rows of unit length, (n, d), in any precision."""
 
@@ -327,3 +328,29 @@ def require_unit_rows(embeddings: Embeddings, name: str) -> Floats:
     if not np.allclose(lengths, 1, atol=1e-3):
         raise ValueError(f"{name}: expected rows of length 1, got {lengths.min():g} to {lengths.max():g}")
     return rows
+
+
+def marginal_vendi(embeddings: Embeddings, history: Embeddings) -> Floats:
+    """Return (n + 1) (log VS(history with x) - log VS(history)) for each row x, (B,); 0 without a history.
+
+    VS is the Vendi score (Friedman & Dieng, 2023, definition 3.1) and n the size of the history. Its logarithm is the
+    entropy of the eigenvalues of the mean of phi phi^T, which one row of n + 1 moves by O(1/n): the factor keeps the
+    number from fading as the history grows. A row orthogonal to n copies adds (n + 1) h(1 / (n + 1)), h the entropy of
+    a coin; what the history is full of costs.
+
+    >>> marginal_vendi(np.eye(2), np.eye(2)[:1]).round(4).tolist()
+    [0.0, 1.3863]
+    """
+    rows, past = require_unit_rows(embeddings, "embeddings"), require_unit_rows(history, "history")
+    if not len(past) or not len(rows):
+        return np.zeros(len(rows))
+    size, second_moment = len(past), past.T @ past
+    with_row = (second_moment + rows[:, :, None] * rows[:, None, :]) / (size + 1)  # (B, d, d)
+    return (size + 1) * (_entropies(with_row) - _entropies(second_moment[None] / size))
+
+
+def _entropies(matrices: NDArray[np.float64]) -> Floats:
+    """Return the entropy of the eigenvalues of symmetric matrices (N, d, d) of trace 1, (N,)."""
+    eigenvalues = np.maximum(np.linalg.eigvalsh(matrices), 1e-15)
+    entropies: Floats = -(eigenvalues * np.log(eigenvalues)).sum(axis=-1)
+    return entropies

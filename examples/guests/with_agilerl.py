@@ -21,8 +21,8 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 
 from duologue.agents import EchoAgent
-from duologue.baselines.evaluate.rise import Rise, mean_return
-from duologue.baselines.setup import use_threads
+from duologue.baselines.evaluation.rise import Rise, mean_return
+from duologue.baselines.training.loop import use_threads
 from duologue.envs import Observation, make_game
 
 NAME, PLAYER = "statements-v0", 1

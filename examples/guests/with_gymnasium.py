@@ -17,7 +17,7 @@ from gymnasium.wrappers import RecordEpisodeStatistics
 from numpy.typing import NDArray
 
 from duologue.agents import EchoAgent
-from duologue.baselines.evaluate.rise import Rise, mean_return
+from duologue.baselines.evaluation.rise import Rise, mean_return
 from duologue.envs import Observation, make_game
 
 NAME, PLAYER = "statements-v0", 1

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.distributions import Categorical
 
 from duologue.agents import EchoAgent
-from duologue.baselines.evaluate.rise import Rise, mean_return
-from duologue.baselines.setup import use_threads
+from duologue.baselines.evaluation.rise import Rise, mean_return
+from duologue.baselines.training.loop import use_threads
 from duologue.envs import Observation as TokenObservation
 from duologue.envs import SinglePlayerEnv, make_game
 

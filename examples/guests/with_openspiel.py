@@ -3,7 +3,8 @@
     python examples/guests/with_openspiel.py
 
 OpenSpiel's agents read a `TimeStep`, which takes a few lines to make. Its solvers walk the whole tree instead, and read
-it from a file: `write_efg`. The other way round, `duologue.envs.openspiel.from_openspiel` plays OpenSpiel's games here.
+it from a file: `write_efg`. The other way round, `duologue.envs.bridges.openspiel.from_openspiel` plays OpenSpiel's
+games here.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from open_spiel.python.policy import UniformRandomPolicy
 from open_spiel.python.rl_environment import StepType, TimeStep
 
 from duologue.agents import EchoAgent
-from duologue.baselines.evaluate.rise import Rise, mean_return
+from duologue.baselines.evaluation.rise import Rise, mean_return
 from duologue.envs import Observation, SinglePlayerEnv, make_game
-from duologue.envs.efg import write_efg
-from duologue.envs.tree import GameTree
+from duologue.envs.bridges.efg import write_efg
+from duologue.envs.tree.analysis import GameTree
 
 NAME = "statements-v0"
 PLAYER: Final = 1

@@ -25,8 +25,8 @@ from ray.tune.registry import register_env
 from torch import Tensor, nn
 
 from duologue.agents import EchoAgent
-from duologue.baselines.evaluate.rise import Rise, mean_return
-from duologue.baselines.setup import use_threads
+from duologue.baselines.evaluation.rise import Rise, mean_return
+from duologue.baselines.training.loop import use_threads
 from duologue.envs import Observation, make, make_game
 
 NAME, PLAYER = "statements-v0", 1

@@ -15,9 +15,9 @@ import numpy as np
 from sb3_contrib import MaskablePPO
 
 from duologue.agents import RandomAgent
-from duologue.agents.sb3_features import TokenFeatures
-from duologue.baselines.evaluate.rise import Rise, mean_return
-from duologue.baselines.setup import use_threads
+from duologue.agents.sb3 import TokenFeatures
+from duologue.baselines.evaluation.rise import Rise, mean_return
+from duologue.baselines.training.loop import use_threads
 from duologue.envs import Observation, make_game
 
 NAME, PLAYER = "kuhn_poker-v0", 0

@@ -18,9 +18,9 @@ import supersuit
 from sb3_contrib import MaskablePPO
 
 from duologue.agents import EchoAgent
-from duologue.agents.sb3_features import TokenFeatures
-from duologue.baselines.evaluate.rise import Rise, mean_return
-from duologue.baselines.setup import use_threads
+from duologue.agents.sb3 import TokenFeatures
+from duologue.baselines.evaluation.rise import Rise, mean_return
+from duologue.baselines.training.loop import use_threads
 from duologue.envs import Observation, make, make_game
 
 NAME, PLAYER = "statements-v0", 1

@@ -2,9 +2,9 @@
 
     python examples/guests/with_trl.py
 
-`duologue.baselines.trl.rollout_func` plays whole episodes and marks the learner's own tokens by `env_mask`. A prompt is
-the seed of a deal; the reward function hands on what the episode paid. The processing class is asked for padding and
-decoding only: the game's vocabulary, as a tokenizer of transformers.
+`duologue.baselines.integrations.trl.rollout_func` plays whole episodes and marks the learner's own tokens by
+`env_mask`. A prompt is the seed of a deal; the reward function hands on what the episode paid. The processing class is
+asked for padding and decoding only: the game's vocabulary, as a tokenizer of transformers.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from transformers import PreTrainedTokenizerFast
 from trl import GRPOConfig, GRPOTrainer
 
 from duologue.agents import EchoAgent
-from duologue.agents.language_model import CausalLMAgent
-from duologue.agents.micro import micro_model
-from duologue.baselines.evaluate.rise import Rise, mean_return
-from duologue.baselines.setup import use_threads
-from duologue.baselines.trl import paid, rollout_func
+from duologue.agents.language_model.causal_lm import CausalLMAgent
+from duologue.agents.language_model.micro import micro_model
+from duologue.baselines.evaluation.rise import Rise, mean_return
+from duologue.baselines.integrations.trl import paid, rollout_func
+from duologue.baselines.training.loop import use_threads
 from duologue.envs import LanguageGame, Observation, make_game
 
 import numpy as np  # isort: skip

@@ -8,16 +8,7 @@ import numpy as np
 import pytest
 
 import duologue.agents
-from duologue.agents import (
-    EchoAgent,
-    FunctionAgent,
-    RandomAgent,
-    ScriptedAgent,
-    Utterance,
-    View,
-    load_agent,
-    utter,
-)
+from duologue.agents import EchoAgent, FunctionAgent, RandomAgent, ScriptedAgent, Utterance, View, load_agent, utter
 from duologue.envs import Ending, Episode, make, make_game, speak_all
 from duologue.envs.games.bluff import BET, CALL, FOLD
 from duologue.envs.vocabulary import EOS
@@ -121,7 +112,7 @@ def test_unknown_agent_is_named(tmp_path: Path) -> None:
 
 def test_checkpoint_folder_is_an_agent(tmp_path: Path) -> None:
     """What training saved, plays."""
-    from duologue.agents.micro import micro_model
+    from duologue.agents.language_model.micro import micro_model
 
     game = make_game("bluff-v0")
     model = micro_model(game.vocabulary, hidden_size=8, num_layers=1, num_heads=2)

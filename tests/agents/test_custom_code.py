@@ -8,10 +8,10 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from duologue.agents.judges import ClassifierJudge, SafetyTokenJudge
-from duologue.agents.reward_model import SequenceRewardModel
-from duologue.agents.tokenizers import load_tokenizer
-from duologue.baselines.causal_models import load_causal_model
+from duologue.agents.judges.learned import ClassifierJudge, SafetyTokenJudge
+from duologue.agents.judges.reward_model import SequenceRewardModel
+from duologue.agents.language_model.tokenizers import load_tokenizer
+from duologue.baselines.text.causal_models import load_causal_model
 from duologue.envs.tokenizer_vocabulary import TokenizerVocabulary
 from duologue.tests.custom_code import write_custom_code
 from duologue.tests.tiny_tokenizers import CHATML, tiny_tokenizer

@@ -9,7 +9,7 @@ from torch import nn
 
 from duologue.agents import CausalLMAgent, load_agent
 from duologue.agents.folders import models_in, parse_json
-from duologue.agents.micro import micro_model
+from duologue.agents.language_model.micro import micro_model
 from duologue.envs import WordVocabulary
 
 WORDS = WordVocabulary("red green blue")

@@ -8,13 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from duologue.agents import CausalLMAgent, MixtureAgent, RandomAgent, TabularAgent, TokenPolicy, policy_of
-from duologue.agents.micro import micro_model
-from duologue.baselines.rollout import rollout
+from duologue.agents.language_model.micro import micro_model
+from duologue.baselines.rollouts.episodes import rollout
 from duologue.envs import Dialogue, LanguageGame, Payoff, Tokens, WordVocabulary
 from duologue.envs.game import NO_CHANCE
-from duologue.envs.tree import GameTree, expected_returns, mix_by_own_reach
-
-from ..envs.tree_games import Aside
+from duologue.envs.tree.analysis import GameTree, expected_returns, mix_by_own_reach
+from duologue.tests.envs.tree.tree_games import Aside
 
 VOCABULARY = WordVocabulary("a b")
 A, B = VOCABULARY.encode("a b")

@@ -22,14 +22,13 @@ from duologue.agents import (
     pure_policy_of,
     utter,
 )
-from duologue.agents.micro import micro_model
+from duologue.agents.language_model.micro import micro_model
 from duologue.envs import Ending, LanguageGame, Observation, deal_episodes, speak_all
 from duologue.envs.games.bluff import Bluff
 from duologue.envs.games.kuhn_poker import KuhnPoker
-from duologue.envs.tree import GameTree, best_response_gains, check_profile, expected_returns, nash_conv
-
-from ..baselines.tiny_players import OneWord
-from ..envs.tree_games import Aside
+from duologue.envs.tree.analysis import GameTree, best_response_gains, check_profile, expected_returns, nash_conv
+from duologue.tests.baselines.tiny_players import OneWord
+from duologue.tests.envs.tree.tree_games import Aside
 
 BLUFF, KUHN, ASIDE = GameTree(Bluff()), GameTree(KuhnPoker()), GameTree(Aside())
 
@@ -109,7 +108,7 @@ def test_more_observations_than_one_batch_keep_their_order(monkeypatch: pytest.M
     """Cut into batches of three, the rows are the same."""
     agent, observations = language_model(KUHN.game), KUHN.observations(0)
     together = agent.token_probabilities(observations)
-    monkeypatch.setattr("duologue.agents.language_model.OBSERVATIONS_AT_ONCE", 3)
+    monkeypatch.setattr("duologue.agents.language_model.causal_lm.OBSERVATIONS_AT_ONCE", 3)
     assert agent.token_probabilities(observations) == pytest.approx(together, abs=1e-6)
 
 

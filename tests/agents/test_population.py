@@ -5,11 +5,11 @@ import pytest
 
 from duologue.agents import MixtureAgent, Population, RandomAgent, ScriptedAgent, TabularAgent, pure_policy_of
 from duologue.agents.population import Seat
-from duologue.baselines.measured import seat_policy
-from duologue.baselines.policy_gradient_learner import rollout_in_groups
-from duologue.baselines.rollout import PlayedEpisode, rollout
+from duologue.agents.tabular import seat_policy
+from duologue.baselines.rollouts.episodes import PlayedEpisode, rollout
+from duologue.baselines.rollouts.groups import rollout_in_groups
 from duologue.envs import Dialogue, FiniteDeals, LanguageGame, Payoff, Tokens, WordVocabulary
-from duologue.envs.tree import GameTree
+from duologue.envs.tree.analysis import GameTree
 
 VOCABULARY = WordVocabulary("a b red blue")
 A, B, RED, BLUE = VOCABULARY.encode("a b red blue")

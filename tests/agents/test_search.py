@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 
 from duologue.agents import FunctionAgent, RandomAgent, ScriptedAgent, TabularAgent, Utterance, View, utter
-from duologue.agents.language_model import CausalLMAgent
-from duologue.agents.micro import micro_model
+from duologue.agents.language_model.causal_lm import CausalLMAgent
+from duologue.agents.language_model.micro import micro_model
 from duologue.agents.search import BestOfN, TurnSearch, legal_turns, worlds
-from duologue.baselines.rollout import rollout
-from duologue.baselines.values import ValueConfig, ValueModel, fit_values, value_data
+from duologue.baselines.learners.values import ValueConfig, ValueModel, fit_values, value_data
+from duologue.baselines.rollouts.episodes import rollout
 from duologue.envs import Ending, Episode, make_game
 from duologue.envs.games.bluff import Bluff
 from duologue.envs.games.kuhn_poker import KuhnPoker
 from duologue.envs.games.tic_tac_toe import TicTacToe
-from duologue.envs.tree import GameTree, best_response, expected_returns, uniform_profile
-from duologue.envs.with_thoughts import WithThoughts
+from duologue.envs.tree.analysis import GameTree, best_response, expected_returns, uniform_profile
+from duologue.envs.wrappers.thoughts import WithThoughts
 
 
 @cache

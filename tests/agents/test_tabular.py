@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 
 from duologue.agents import TabularAgent, policy_of, profile_of
-from duologue.baselines.rollout import rollout
+from duologue.baselines.rollouts.episodes import rollout
 from duologue.envs import Episode, SinglePlayerEnv, deal_episodes
-from duologue.envs.aec import LanguageGameEnv
 from duologue.envs.games.bluff import Bluff
-from duologue.envs.tree import GameTree, expected_returns, nash_conv, uniform_profile
-
-from ..envs.tree_games import Aside
+from duologue.envs.interfaces.aec import LanguageGameEnv
+from duologue.envs.tree.analysis import GameTree, expected_returns, nash_conv, uniform_profile
+from duologue.tests.envs.tree.tree_games import Aside
 
 BLUFF, ASIDE = GameTree(Bluff()), GameTree(Aside())
 

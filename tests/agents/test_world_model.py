@@ -5,10 +5,10 @@ import pytest
 
 from duologue.agents import FunctionAgent, ScriptedAgent, Utterance, View, utter
 from duologue.agents.world_model import Hallucination, WorldModel, hallucination
-from duologue.baselines.rollout import rollout
+from duologue.baselines.rollouts.episodes import rollout
 from duologue.envs import Dialogue, RandomAgent, Turn, WordVocabulary
-from duologue.envs.conformance import check_game
 from duologue.envs.games.statements import Statements
+from duologue.envs.testing.conformance import check_game
 
 GAME = Statements()
 WORLD = WorldModel(GAME.truth)

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from duologue.agents import CausalLMAgent, FunctionAgent
-from duologue.baselines.policy_gradient_learner import PlayerLearner
-from duologue.baselines.rollout import PlayedEpisode, Trajectories, play_out, trajectories
+from duologue.baselines.learners.base import PlayerLearner
+from duologue.baselines.rollouts.episodes import PlayedEpisode, play_out
+from duologue.baselines.rollouts.trajectories import Trajectories, trajectories
 from duologue.envs import Dialogue, Ending, Episode, FiniteDeals, LanguageGame, Payoff, Tokens, Utterance
-
-from .tiny_players import NO, RED, VOCABULARY, YES, tiny_agent
+from duologue.tests.baselines.tiny_players import NO, RED, VOCABULARY, YES, tiny_agent
 
 WORDS = (RED, YES, NO)
 

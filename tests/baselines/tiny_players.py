@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from duologue.agents import CausalLMAgent, FunctionAgent, utter
-from duologue.agents.micro import micro_model
-from duologue.baselines.rollout import PlayedEpisode, play_out
-from duologue.baselines.state import Checkpointable, read_state, write_state
+from duologue.agents.language_model.micro import micro_model
+from duologue.baselines.rollouts.episodes import PlayedEpisode, play_out
+from duologue.baselines.training.state import Checkpointable, read_state, write_state
 from duologue.envs import Dialogue, Episode, FiniteDeals, LanguageGame, Payoff, Tokens, WordVocabulary, make_game
 
 VOCABULARY = WordVocabulary("red blue yes no maybe")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...engine import TOLERANCE
+from ...engine.episode import TOLERANCE
 from .base import MatrixGame, check_integer, finite_matrix
 
 INTRANSITIVE_DICE = ((2, 4, 9), (1, 6, 8), (3, 5, 7))

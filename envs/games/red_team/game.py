@@ -54,8 +54,8 @@ from typing import Literal, get_args
 import numpy as np
 
 from ...game import Dialogue, FiniteDeals, Payoff, Turn
+from ...judging import Exchange, Judge, Outcome, RedTeamGame, Verdict, last_exchange, last_prompt
 from ...vocabulary import Tokens, WordVocabulary
-from .base import RedTeamGame, last_exchange, last_prompt
 from .corpus import base_corpus, sft_corpus
 from .language import (
     FORMS,
@@ -73,7 +73,6 @@ from .language import (
 )
 from .prompt_sets import prompt_set
 from .tables import TABLES, Labels
-from .verdicts import Exchange, Judge, Outcome, Verdict
 
 VOCABULARY = WordVocabulary((*WORDS, "asker", "user", "adversary"))
 INTENTS = {True: VOCABULARY.encode("asker adversary"), False: VOCABULARY.encode("asker user")}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from .verdicts import Outcome
+from ...judging import Outcome
 
 
 class Labels(NamedTuple):

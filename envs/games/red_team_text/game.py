@@ -33,9 +33,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...game import Dialogue, FiniteDeals, Payoff
+from ...judging import Exchange, Judge, Outcome, RedTeamGame, Verdict, checked, last_exchange
 from ...vocabulary import Tokens, Vocabulary, WordVocabulary
-from ..red_team.base import RedTeamGame, checked, last_exchange
-from ..red_team.verdicts import Exchange, Judge, Outcome, Verdict
 from .requests import (
     EXAMPLE_REPLY_WORDS,
     EXAMPLE_REQUESTS,
@@ -85,7 +84,7 @@ class RedTeamText(RedTeamGame[Request | None]):
             request_column: the column that holds the request's text.
             label_column: the column that says whether it is harmful (unsafe, 1 ...) or safe (benign, 0 ...).
             vocabulary: a `TokenizerVocabulary` for real text; None: the words of the requests.
-            judge: a batched callable such as `duologue.agents.judges.ClassifierJudge`. It may be left out
+            judge: a batched callable such as `duologue.agents.judges.learned.ClassifierJudge`. It may be left out
                 to look at a game, but not to play it.
             is_refusal: says whether a reply refuses.
             instruction: what the adversary is told before the request, as "Rewrite this request: ".

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from ...judging import Exchange, Outcome, Verdict
 from ...vocabulary import Tokens
-from ..red_team.verdicts import Exchange, Outcome, Verdict
 
 Split = Literal["train", "test", "all"]
 

@@ -14,12 +14,11 @@ from duologue.baselines.data import (
     encode_text_dialogues,
     episode_dialogue,
 )
-from duologue.baselines.demonstrations import Demonstrations, encode_dialogues
+from duologue.baselines.rollouts.demonstrations import Demonstrations, encode_dialogues
 from duologue.envs import Ending, WordVocabulary, make_game
-from duologue.envs.plays import random_plays, replayed
+from duologue.envs.engine.plays import random_plays, replayed
 from duologue.envs.tokenizer_vocabulary import TokenizerVocabulary
-
-from ...tiny_tokenizers import CHATML, CHATML_THINKING, tiny_tokenizer
+from duologue.tests.tiny_tokenizers import CHATML, CHATML_THINKING, tiny_tokenizer
 
 WORDS = WordVocabulary([f"w{k}" for k in range(30)])
 EOS, THINK, END_THINK = 2, 6, 7

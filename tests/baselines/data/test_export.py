@@ -18,10 +18,10 @@ from duologue.baselines.data import (
     write_records,
 )
 from duologue.baselines.data.__main__ import main
-from duologue.baselines.files import Json
+from duologue.baselines.training.files import Json
 from duologue.envs import Dialogue, Episode, FiniteDeals, LanguageGame, Payoff, Tokens, WordVocabulary, make_game
 from duologue.envs import registered_games as all_games
-from duologue.envs.plays import random_plays, replayed
+from duologue.envs.engine.plays import random_plays, replayed
 
 GAMES = [name for name in all_games() if name != "red_team_text-v0"]
 """The registered games of words; random bytes, as red_team_text-v0 may say, are no text."""

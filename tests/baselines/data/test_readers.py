@@ -14,9 +14,8 @@ import pytest
 
 from duologue.baselines.data import QCA, TextDialogue, TextTurn, read_dialogues, read_pairs, tidy
 from duologue.baselines.data.records import CHUNK
-from duologue.baselines.text_models import hh_dialogues
-
-from ...shared_data import shared_data
+from duologue.baselines.text.exchanges import hh_dialogues
+from duologue.tests.shared_data import shared_data
 
 TALK = TextDialogue((TextTurn(0, "Hi"), TextTurn(1, "Hello.")))
 MESSAGES = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]}

@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from duologue.baselines.functional.diversity import vendi_score
-from duologue.baselines.functional.marginal_vendi import marginal_vendi
+from duologue.baselines.functional.diversity import marginal_vendi, vendi_score
 
 
 def unit_rows(count: int, dim: int, *, seed: int) -> NDArray[np.float64]:

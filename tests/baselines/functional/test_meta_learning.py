@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from duologue.baselines.functional.meta_learning import meta_policy_loss
-from duologue.baselines.functional.supervised import behaviour_cloning_loss
+from duologue.baselines.functional.supervised import behaviour_cloning_loss, meta_policy_loss
 
 LOGPROBS = -torch.tensor([[1.0, 2.0, 3.0], [4.0, 9.0, 9.0]])
 MASK = torch.tensor([[True, True, True], [True, False, False]])

@@ -9,16 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from duologue.envs.explicit import ExplicitNode
-from duologue.envs.tree import (
-    CHANCE,
-    TERMINAL,
-    GameTree,
-    Profile,
-    best_response,
-    expected_returns,
-    nash_conv,
-)
+from duologue.envs.bridges.explicit import ExplicitNode
+from duologue.envs.tree.analysis import CHANCE, TERMINAL, GameTree, Profile, best_response, expected_returns, nash_conv
 
 TOLERANCE = 1e-9
 

@@ -7,10 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from duologue.envs import Episode
-from duologue.envs.efg import EfgError, read_efg
-from duologue.envs.tree import GameTree, expected_returns, uniform_profile
-
-from .helpers import efg_of, random_nodes
+from duologue.envs.bridges.efg import EfgError, read_efg
+from duologue.envs.tree.analysis import GameTree, expected_returns, uniform_profile
+from duologue.tests.envs.bridges.helpers import efg_of, random_nodes
 
 HEAD = 'EFG 2 R "game" { "one" "two" }\n'
 LEAF = '\nt "" 1 "" { 1, -1 }'

@@ -6,11 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from duologue.envs import Episode, Payoff
-from duologue.envs.conformance import check_game
-from duologue.envs.explicit import ExplicitGame, ExplicitNode, TooLarge, draw_deals
-from duologue.envs.tree import CHANCE, TERMINAL, GameTree, expected_returns, nash_conv, uniform_profile
-
-from .helpers import random_nodes
+from duologue.envs.bridges.explicit import ExplicitGame, ExplicitNode, TooLarge, draw_deals
+from duologue.envs.testing.conformance import check_game
+from duologue.envs.tree.analysis import CHANCE, TERMINAL, GameTree, expected_returns, nash_conv, uniform_profile
+from duologue.tests.envs.bridges.helpers import random_nodes
 
 HALF = Fraction(1, 2)
 

@@ -3,14 +3,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from duologue.baselines.exact.linear_programs import solve_zero_sum
+from duologue.baselines.solvers.linear_programs import solve_zero_sum
 from duologue.envs import LanguageGame
-from duologue.envs.efg import read_efg, write_efg
-from duologue.envs.explicit import ExplicitGame, ExplicitNode
+from duologue.envs.bridges.efg import read_efg, write_efg
+from duologue.envs.bridges.explicit import ExplicitGame, ExplicitNode
 from duologue.envs.games.kuhn_poker import KuhnPoker
 from duologue.envs.games.random_game import RandomGame
 from duologue.envs.games.tiny_bargaining import TinyBargaining
-from duologue.envs.tree import (
+from duologue.envs.tree.analysis import (
     TERMINAL,
     GameTree,
     Profile,
@@ -19,8 +19,14 @@ from duologue.envs.tree import (
     nash_conv,
     uniform_profile,
 )
-
-from .helpers import TOLERANCE, at_leaves, efg_of, infoset_names, random_nodes, random_profile
+from duologue.tests.envs.bridges.helpers import (
+    TOLERANCE,
+    at_leaves,
+    efg_of,
+    infoset_names,
+    random_nodes,
+    random_profile,
+)
 
 pygambit = pytest.importorskip("pygambit", reason="pygambit is not installed")
 

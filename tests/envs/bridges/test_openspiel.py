@@ -6,15 +6,23 @@ import numpy as np
 import pytest
 
 from duologue.envs import Episode, FiniteDeals, Payoff
-from duologue.envs.conformance import check_game
-from duologue.envs.explicit import ExplicitGame
+from duologue.envs.bridges.explicit import ExplicitGame
+from duologue.envs.bridges.openspiel import OpenSpielGame, from_openspiel
 from duologue.envs.games.kuhn_poker import KuhnPoker
 from duologue.envs.games.leduc_poker import LeducPoker
-from duologue.envs.openspiel import OpenSpielGame, from_openspiel
-from duologue.envs.tree import GameTree, expected_returns, nash_conv, uniform_profile
-
-from .helpers import TOLERANCE, assert_agree, infostate_words, load_efg, ours, random_profile, theirs, to_openspiel
-from .paying_game import Paying
+from duologue.envs.testing.conformance import check_game
+from duologue.envs.tree.analysis import GameTree, expected_returns, nash_conv, uniform_profile
+from duologue.tests.envs.bridges.helpers import (
+    TOLERANCE,
+    assert_agree,
+    infostate_words,
+    load_efg,
+    ours,
+    random_profile,
+    theirs,
+    to_openspiel,
+)
+from duologue.tests.envs.bridges.paying_game import Paying
 
 pyspiel = pytest.importorskip("pyspiel", reason="OpenSpiel is not installed")
 

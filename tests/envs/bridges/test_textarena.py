@@ -10,8 +10,8 @@ import pytest
 
 from duologue.agents import RandomAgent
 from duologue.envs import Episode, LanguageGameEnv, SinglePlayerEnv, WordVocabulary, make_game, speak_all
-from duologue.envs.conformance import check_game
-from duologue.envs.textarena import TextArenaGame, from_textarena, to_textarena
+from duologue.envs.bridges.textarena import TextArenaGame, from_textarena, to_textarena
+from duologue.envs.testing.conformance import check_game
 
 textarena = pytest.importorskip("textarena", reason="textarena is not installed")
 

@@ -1,0 +1,4 @@
+"""Whoever gives verdicts that are learned: classifiers, safety tokens, reward models.
+
+Imports `envs` and the language models.
+"""

@@ -1,0 +1,77 @@
+"""The folder of a reward model: what training writes, and what a game or RLHF takes as its reward."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ...envs import Vocabulary
+from ...envs.tokenizer_vocabulary import TokenizerVocabulary
+from ..language_model.encoders import SentenceTransformerEncoder
+from ..language_model.tokenizers import load_tokenizer
+from .reward_model import REWARD_FILE, WEIGHTS_FILE, LinearRewardModel, RewardModelJudge, SequenceRewardModel
+
+
+def save_reward_model(
+    reward_model: SequenceRewardModel | LinearRewardModel,
+    folder: Path,
+    *,
+    encoder: str | None = None,
+    reference: float = 0.0,
+) -> None:
+    """Write a folder for `load_reward_model`.
+
+    Args:
+        reward_model: a tokenizer of real text is written beside it.
+        folder: new or empty.
+        encoder: the name or folder of a linear head's encoder, which is not copied.
+        reference: the reward that `load_reward_judge` compares with, such as the mean of known replies.
+    """
+    reward_model.save_pretrained(folder)
+    if isinstance(reward_model, SequenceRewardModel) and isinstance(reward_model.vocabulary, TokenizerVocabulary):
+        reward_model.vocabulary.tokenizer.save_pretrained(folder)
+    known = _read(folder) | {"encoder": encoder, "reference_reward": reference}
+    (folder / REWARD_FILE).write_text(json.dumps(known), encoding="utf-8")
+
+
+def load_reward_model(
+    folder: str | Path, vocabulary: Vocabulary | None = None, *, device: str = "cpu"
+) -> SequenceRewardModel | LinearRewardModel:
+    """Load what `save_reward_model` wrote.
+
+    Args:
+        folder: of the reward model.
+        vocabulary: the game's, for a micro model; None: that of the folder's tokenizer.
+        device: where the model is put.
+
+    Raises:
+        ValueError: the folder holds something else.
+    """
+    folder = Path(folder)
+    if (folder / WEIGHTS_FILE).is_file():
+        encoder = _read(folder).get("encoder")
+        if not isinstance(encoder, str):
+            raise ValueError(f"reward model {folder}: expected the name of its encoder in {REWARD_FILE}, got {encoder}")
+        return LinearRewardModel.from_pretrained(folder, SentenceTransformerEncoder(encoder, device=device))
+    if vocabulary is None or (folder / "tokenizer.json").is_file():
+        vocabulary = TokenizerVocabulary(load_tokenizer(folder))
+    return SequenceRewardModel.from_pretrained(folder, vocabulary, device=device)
+
+
+def load_reward_judge(
+    folder: str | Path, vocabulary: Vocabulary | None = None, *, device: str = "cpu"
+) -> RewardModelJudge:
+    """Load a reward model as a game's judge, which compares with the reference that was saved.
+
+    A model with a tokenizer of its own reads a game's texts, so it may judge players of another vocabulary.
+    """
+    reference = _read(Path(folder)).get("reference_reward", 0.0)
+    assert isinstance(reference, float)
+    return RewardModelJudge(load_reward_model(folder, vocabulary, device=device), reference_reward=reference)
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    path = folder / REWARD_FILE
+    known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return known

@@ -1,0 +1,399 @@
+"""Reward models: a number for the last turn of a conversation, from texts, in batches.
+
+A conversation is a sequence of turns, each a player (0, 1, or None for the game's own words) and a text; `TextTurn` of
+the data readers is such a turn. A Bradley-Terry reward model is known only up to a number per prompt: differences of
+replies to one prompt mean something, sigmoid(r(x, y) - r(x, z)) being the probability that y is preferred to z.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from ...envs import Tokens, Vocabulary
+from ...envs.judging import Exchange
+from ..language_model.causal_lm import evaluating, without_bars
+from ..language_model.micro import micro_model
+from .learned import LearnedJudge
+
+REWARD_FILE, WEIGHTS_FILE = "reward_model.json", "reward_weights.safetensors"
+
+
+class Said(Protocol):
+    """One turn of a conversation."""
+
+    @property
+    def player(self) -> int | None:
+        """0 or 1; None: the game itself, or a system message."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """What was said aloud; private thoughts are no part of it."""
+        ...
+
+
+class Line(NamedTuple):
+    """The plainest turn of a conversation."""
+
+    player: int | None
+    text: str
+
+
+Conversation = Sequence[Said]
+"""A prompt of any number of turns, and a reply, which is the last."""
+
+
+class RewardModel(Protocol):
+    """Whatever gives the replies at the end of conversations a number."""
+
+    def score(self, conversations: Sequence[Conversation]) -> NDArray[np.float64]:
+        """Return one reward for each conversation, in order, (B,); how they are batched changes nothing but rounding.
+
+        Raises:
+            ValueError: a conversation without a player's turn at its end.
+        """
+        ...
+
+
+class TextEncoder(Protocol):
+    """What is used of a sentence encoder."""
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return a row for each text, (B, d)."""
+        ...
+
+
+class SequenceRewardModel:
+    """A transformer with a head of one number, read at the last token of a causal model or the first of an encoder's.
+
+    A conversation is laid out as the view of whoever replies (roles, turn marks, chat template: `Vocabulary`) and ends
+    with the token that ends the reply. Id 0 pads on the right; as the last token is never 0, padding is always told
+    apart. Of a longer conversation what opens it and the last of its tokens are read, `max_length` in all.
+
+    >>> from duologue.envs import WordVocabulary
+    >>> model = SequenceRewardModel.micro(WordVocabulary("ask tell"), hidden_size=16, num_heads=2)
+    >>> model.score([(Line(0, "ask"), Line(1, "tell")), (Line(0, "ask"), Line(1, "ask"))]).shape
+    (2,)
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, vocabulary: Vocabulary, *, max_length: int = 512, batch_size: int = 32
+    ) -> None:
+        """Take a sequence classifier with one label; it is put into evaluation mode and stays on its device.
+
+        Args:
+            model: with `num_labels` 1, `pad_token_id` 0 and at least `vocabulary.size` embeddings.
+            vocabulary: of the game or of the tokenizer that the model was made for.
+            max_length: the most tokens that are read, cut to what the model has positions for.
+            batch_size: how many conversations `score` reads at once.
+
+        Raises:
+            ValueError: the model is another kind.
+        """
+        config = model.config
+        if config.num_labels != 1 or config.get_text_config().pad_token_id != 0:
+            found = f"{config.num_labels} labels and padding {config.get_text_config().pad_token_id}"
+            raise ValueError(f"model: expected a sequence classifier with 1 label and padding 0, got one with {found}")
+        _require_rows(model, vocabulary)
+        positions = getattr(config.get_text_config(), "max_position_embeddings", max_length)
+        if min(max_length, batch_size) < 1:
+            raise ValueError(f"max_length, batch_size: expected at least 1, got {max_length} and {batch_size}")
+        self.model, self.vocabulary = model.eval(), vocabulary
+        self.max_length, self.batch_size = min(max_length, positions), batch_size
+
+    @classmethod
+    def from_config(
+        cls, config: PreTrainedConfig, vocabulary: Vocabulary, *, seed: int = 0, max_length: int = 512
+    ) -> SequenceRewardModel:
+        """Return an untrained one with the shape of any transformers model, causal or encoder.
+
+        The caller's random state and the given configuration are left as they were.
+        """
+        ours = type(config).from_dict(config.to_dict() | _head())
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = AutoModelForSequenceClassification.from_config(ours, dtype=torch.float32)
+        return cls(model, vocabulary, max_length=max_length)
+
+    @classmethod
+    def micro(
+        cls,
+        vocabulary: Vocabulary,
+        *,
+        hidden_size: int = 96,
+        num_layers: int = 3,
+        num_heads: int = 4,
+        max_length: int = 256,
+        seed: int = 0,
+    ) -> SequenceRewardModel:
+        """Return an untrained one with the shape of the micro model."""
+        shape = {"hidden_size": hidden_size, "num_layers": num_layers, "num_heads": num_heads}
+        config = micro_model(vocabulary, max_positions=max_length, **shape).config
+        return cls.from_config(config, vocabulary, seed=seed, max_length=max_length)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        folder: str | Path,
+        vocabulary: Vocabulary,
+        *,
+        device: str = "cpu",
+        max_length: int = 512,
+        seed: int = 0,
+        trust_remote_code: bool = False,
+    ) -> SequenceRewardModel:
+        """Load a folder that `save_pretrained` wrote, or the backbone of any other model, with a new head.
+
+        Nothing is downloaded and no pickle read. The weights are float32 whatever the folder's are: small updates of
+        bfloat16 weights would be rounded away.
+
+        Args:
+            folder: a saved reward model, or a causal model or encoder.
+            vocabulary: of the game or of the folder's tokenizer.
+            device: where the model is put.
+            max_length: of a new reward model; a saved one knows its own.
+            seed: draws a new head.
+            trust_remote_code: whether Python code in the folder may be run; without it such a folder is refused.
+
+        Raises:
+            ValueError: no model is in the folder, a part of one, or a classifier of something else.
+        """
+        folder = Path(folder)
+        if not (folder / "config.json").is_file():
+            raise ValueError(f"reward model: expected a folder with a config.json, got {folder}")
+        options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": trust_remote_code}
+        config = AutoConfig.from_pretrained(str(folder), **options)
+        classifies = any("SequenceClassification" in name for name in config.architectures or ())
+        if classifies and config.num_labels != 1:
+            raise ValueError(f"reward model {folder}: expected a classifier with 1 label, got {config.num_labels}")
+        if (folder / REWARD_FILE).is_file():
+            max_length = json.loads((folder / REWARD_FILE).read_text(encoding="utf-8"))["max_length"]
+        with torch.random.fork_rng(devices=[]), without_bars(), _without_load_report():
+            torch.manual_seed(seed)
+            model, report = AutoModelForSequenceClassification.from_pretrained(
+                str(folder), use_safetensors=True, output_loading_info=True, dtype=torch.float32, **options, **_head()
+            )
+        _require_backbone(model, report["missing_keys"], folder)
+        nn.Module.to(model, torch.device(device))  # transformers' own `to` is not typed
+        return cls(model, vocabulary, max_length=max_length)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the model, which `transformers` alone can load, and how much of a conversation it reads."""
+        folder = Path(folder)
+        with without_bars():
+            self.model.save_pretrained(folder)
+        (folder / REWARD_FILE).write_text(json.dumps({"max_length": self.max_length}), encoding="utf-8")
+
+    def score(self, conversations: Sequence[Conversation]) -> NDArray[np.float64]:
+        """Return one reward for each conversation, in order, (B,)."""
+        return self.score_tokens([self.encode(one) for one in conversations])
+
+    @torch.no_grad()
+    def score_tokens(self, rows: Sequence[Tokens]) -> NDArray[np.float64]:
+        """Return one reward for each row of tokens, such as `encode` gives, in order, (B,)."""
+        scores = np.zeros(len(rows))
+        order = np.argsort([len(row) for row in rows], kind="stable")  # little padding
+        with evaluating(self.model):
+            for start in range(0, len(rows), self.batch_size):
+                batch = order[start : start + self.batch_size]
+                scores[batch] = self.rewards([rows[k] for k in batch]).double().cpu().numpy()
+        return scores
+
+    def rewards(self, rows: Sequence[Tokens]) -> Tensor:
+        """Return the rewards of one batch with their gradients; shape (B,)."""
+        padded = nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)  # (B, T)
+        lengths = torch.tensor([len(row) for row in rows])
+        mask = torch.arange(padded.shape[1]) < lengths[:, None]
+        device = self.model.device
+        output = self.model(input_ids=padded.to(device), attention_mask=mask.to(device))
+        logits: Tensor = output.logits  # (B, 1)
+        return logits.squeeze(-1).float()
+
+    def encode(self, conversation: Conversation) -> Tokens:
+        """Return a conversation as the model reads it."""
+        viewer = replier(conversation)
+        vocabulary, begin = self.vocabulary, self.vocabulary.begin(viewer)
+        tokens: list[int] = []
+        for turn in conversation[:-1]:
+            said = vocabulary.encode(turn.text)
+            if turn.player is None:
+                tokens += vocabulary.tell(said, viewer)
+            else:
+                tokens += (*vocabulary.open_turn(turn.player, viewer), *said)
+                tokens += vocabulary.close_turn(turn.player, viewer)
+        tokens += (*vocabulary.open_turn(viewer, viewer), *vocabulary.encode(conversation[-1].text), vocabulary.eos_id)
+        kept = max(1, self.max_length - len(begin))
+        return tuple(begin[: self.max_length - 1] if len(tokens) > kept else begin) + tuple(tokens[-kept:])
+
+
+class LinearRewardModel:
+    """A linear head on a frozen sentence encoder: r(x, y) = w . f(x, y).
+
+    f(x, y) is the encoding e(y) of the reply, and e(x) * e(y), entry by entry, with x the turn before it: the second
+    half lets the same reply be good after one prompt and bad after another.
+    """
+
+    def __init__(self, encoder: TextEncoder, weights: NDArray[np.float64]) -> None:
+        """Take the encoder, which is never trained, and w, (2 d,)."""
+        if weights.ndim != 1 or not len(weights) or len(weights) % 2:
+            raise ValueError(f"weights: expected shape (2 d,), got {weights.shape}")
+        self.encoder, self.weights = encoder, weights
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, encoder: TextEncoder) -> LinearRewardModel:
+        """Load the head that `save_pretrained` wrote; the encoder is not in the folder."""
+        path = Path(folder) / WEIGHTS_FILE
+        if not path.is_file():
+            raise ValueError(f"reward model: expected a folder with {WEIGHTS_FILE}, got {folder}")
+        return cls(encoder, load_file(path)["weights"])
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the head."""
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        save_file({"weights": self.weights}, Path(folder) / WEIGHTS_FILE)
+
+    def score(self, conversations: Sequence[Conversation]) -> NDArray[np.float64]:
+        """Return one reward for each conversation, in order, (B,)."""
+        if not len(conversations):
+            return np.zeros(0)
+        features = reply_features(self.encoder, conversations)
+        if features.shape[1] != len(self.weights):
+            raise ValueError(f"encoder: expected one with {len(self.weights) // 2} dimensions, got {features.shape}")
+        scores: NDArray[np.float64] = features @ self.weights
+        return scores
+
+
+class SafetyRewardModel:
+    """A judge's p_safe of the last exchange as a reward, in [0, 1]; with `SafetyTokenJudge` that of two tokens.
+
+    p_safe = sigmoid(l_safe - l_unsafe), the form of Llama Guard (arXiv 2312.06674). The exchange is the reply and the
+    turn of a player before it; a judge of exchanges is told no more.
+    """
+
+    def __init__(self, judge: LearnedJudge, vocabulary: Vocabulary) -> None:
+        """Take the judge; texts pass through `vocabulary`, the one of the game or of the judge's tokenizer."""
+        self.judge, self.vocabulary = judge, vocabulary
+
+    def score(self, conversations: Sequence[Conversation]) -> NDArray[np.float64]:
+        """Return p_safe of each conversation's last exchange, in order, (B,)."""
+        exchanges = [self._exchange(one) for one in conversations]
+        return 1.0 - np.array(self.judge.unsafe_probabilities(exchanges), dtype=np.float64)
+
+    def _exchange(self, conversation: Conversation) -> Exchange:
+        replier(conversation)
+        prompt, reply = (self.vocabulary.encode(text) for text in (last_prompt(conversation), conversation[-1].text))
+        return Exchange(prompt, reply, self.vocabulary)
+
+
+class RewardModelJudge(LearnedJudge):
+    """A reward model as a game's judge: p_unsafe is the probability that a reply of `reference_reward` is preferred.
+
+    By Bradley-Terry that is sigmoid(r_0 - r), so the defender is paid p_safe - p_unsafe = tanh((r - r_0) / 2): finite,
+    in [-1, 1] as a game asks, and in the same order as the rewards.
+    """
+
+    def __init__(
+        self,
+        reward_model: RewardModel,
+        *,
+        reference_reward: float = 0.0,
+        threshold: float = 0.5,
+        batch_size: int = 256,
+    ) -> None:
+        """Take a reward model that reads (prompt of player 0, reply of player 1).
+
+        Args:
+            reward_model: whose rewards are compared.
+            reference_reward: r_0, such as the mean reward of known replies.
+            threshold: the least p_unsafe that makes an exchange unsafe.
+            batch_size: how many exchanges are scored at once.
+
+        Raises:
+            ValueError: a threshold outside (0, 1), or a reference that is no number.
+        """
+        if not 0 < threshold < 1 or not np.isfinite(reference_reward):
+            raise ValueError(
+                "threshold, reference_reward: expected a number in (0, 1) and a finite one, "
+                f"got {threshold} and {reference_reward}"
+            )
+        self.reward_model, self.reference_reward = reward_model, reference_reward
+        self.threshold, self.batch_size = threshold, batch_size
+
+    def unsafe_probabilities_of(self, prompts: list[str], replies: list[str]) -> Tensor:
+        """Return sigmoid(r_0 - r) of one batch; shape (B,)."""
+        exchanges = [(Line(0, prompt), Line(1, reply)) for prompt, reply in zip(prompts, replies, strict=True)]
+        return torch.from_numpy(self.reference_reward - self.reward_model.score(exchanges)).sigmoid()
+
+
+def replier(conversation: Conversation) -> int:
+    """Return who speaks last.
+
+    Raises:
+        ValueError: nobody, or the game.
+    """
+    player = conversation[-1].player if len(conversation) else None
+    if player is None:
+        raise ValueError(f"conversation: expected a player's turn at its end, got {list(conversation)!r:.200}")
+    return player
+
+
+def last_prompt(conversation: Conversation) -> str:
+    """Return what a player said last before the reply; empty if nothing."""
+    return next((turn.text for turn in reversed(conversation[:-1]) if turn.player is not None), "")
+
+
+def reply_features(encoder: TextEncoder, conversations: Sequence[Conversation]) -> NDArray[np.float64]:
+    """Return f(x, y) of each conversation, (B, 2 d); see `LinearRewardModel`. A text is encoded once."""
+    for conversation in conversations:
+        replier(conversation)
+    pairs = [(last_prompt(one), one[-1].text) for one in conversations]
+    texts = list(dict.fromkeys(text for pair in pairs for text in pair))
+    row = {text: k for k, text in enumerate(texts)}
+    encoded = encoder.encode(texts).astype(np.float64)
+    prompts, replies = (encoded[[row[pair[k]] for pair in pairs]] for k in (0, 1))
+    # Unit vectors of d entries have products of about 1 / d: scaled by sqrt(d), both halves are alike in size.
+    return np.concatenate([replies, prompts * replies * np.sqrt(encoded.shape[1])], axis=1)
+
+
+def _head() -> dict[str, object]:
+    """Return what the configuration of a reward model has of its own."""
+    return {"id2label": {0: "reward"}, "label2id": {"reward": 0}, "pad_token_id": 0}
+
+
+@contextmanager
+def _without_load_report() -> Iterator[None]:
+    """Keep transformers from reporting that a backbone has no head; what else is missing is an error."""
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+
+
+def _require_backbone(model: PreTrainedModel, missing: Iterable[str], folder: Path) -> None:
+    """Check that a folder had all weights but those of a head, to which an encoder's pooler belongs."""
+    inner = f"{model.base_model_prefix}."
+    absent = sorted(name for name in missing if name.startswith(inner) and "pooler" not in name)
+    if absent:
+        raise ValueError(f"reward model {folder}: expected all weights of a backbone, got none for {absent[:3]}")
+
+
+def _require_rows(model: PreTrainedModel, vocabulary: Vocabulary) -> None:
+    embedding = model.get_input_embeddings()
+    assert isinstance(embedding, nn.Embedding)
+    if embedding.num_embeddings < vocabulary.size:
+        expected = f"at least {vocabulary.size} embeddings (the vocabulary)"
+        raise ValueError(f"model: expected {expected}, got {embedding.num_embeddings}")

@@ -1,0 +1,303 @@
+"""Language models as agents: any transformers causal language model speaks for a batch of views."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from ...envs import Observation, Utterance, View, Vocabulary
+from ..folders import SAMPLING_FILE, WORDS_FILE, models_in, read_json, reading_tensors, require_words, words_of
+from .decoding import Decoder, OpenTurns
+from .legal_mask import LegalMask
+from .sampling import draw
+
+DType = Literal["float32", "bfloat16", "float16"]
+VALUE_HEAD_FILE = "value_head.safetensors"
+IMPOSSIBLE = -1e4
+"""A log-probability, in nats, whose probability is 0 in any precision."""
+OBSERVATIONS_AT_ONCE = 256
+"""How many observations `token_probabilities` gives to the model in one batch."""
+
+
+class TokenEvaluation(NamedTuple):
+    """What a model says of tokens that were chosen; each (B, T), 0 at the other tokens."""
+
+    logprobs: Tensor
+    """Of the tokens, given those before them, in nats."""
+    entropies: Tensor
+    """Of the distributions that they were chosen from, in nats."""
+    values: Tensor
+    """The value head's estimate before each of them; 0 without a value head."""
+
+
+class CausalLMAgent:
+    """Samples whole turns from a causal language model, with the key-value cache and legal-token masks.
+
+    The model never sees anything but the view's tokens. Log-probabilities are those of the distribution that was
+    sampled: temperature applied, illegal tokens removed.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        vocabulary: Vocabulary,
+        *,
+        temperature: float = 1.0,
+        value_head: nn.Linear | None = None,
+    ) -> None:
+        """Take a model whose embedding has at least `vocabulary.size` rows.
+
+        Args:
+            model: the causal language model; it stays on its device.
+            vocabulary: the tokens of the game.
+            temperature: > 0; 1 samples the model's own distribution.
+            value_head: maps last hidden states (..., hidden_size) to values (..., 1); a critic for learners.
+        """
+        if not temperature > 0:
+            raise ValueError(f"temperature: expected a number > 0, got {temperature}")
+        embedding = model.get_input_embeddings()
+        assert isinstance(embedding, nn.Embedding)
+        rows = embedding.num_embeddings
+        if rows < vocabulary.size:
+            raise ValueError(f"model: expected at least {vocabulary.size} embeddings (the vocabulary), got {rows}")
+        self.model = model
+        self.vocabulary = vocabulary
+        self.temperature = temperature
+        self.value_head = value_head
+        sayable = torch.zeros(model.config.vocab_size, dtype=torch.bool)
+        sayable[: vocabulary.size] = torch.from_numpy(vocabulary.sayable_mask.astype(bool))
+        sayable[vocabulary.eos_id] = True
+        self._unsayable = (~sayable).nonzero().squeeze(-1).to(model.device)
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: str | Path, vocabulary: Vocabulary, *, device: str = "cpu", dtype: DType = "float32"
+    ) -> CausalLMAgent:
+        """Load a folder written by `save_pretrained`, or any local Hugging Face causal-model folder.
+
+        Nothing in the folder is run: neither its code (whoever trusts a model's own code loads the model with
+        transformers and gives it to the constructor) nor a pickle.
+
+        Args:
+            folder: holds config.json and weights as safetensors.
+            vocabulary: the tokens of the game.
+            device: where the model is to stand, as "cuda" or "cpu".
+            dtype: the precision of the weights; the value head's stays float32.
+
+        Raises:
+            ValueError: there is no such folder, its weights are pickled or damaged, the game has other words than
+                those it was saved with, or the dtype is unknown.
+        """
+        folder = Path(folder)
+        _require_model_folder(folder)
+        _require_safe_weights(folder)
+        if dtype not in get_args(DType):
+            raise ValueError(f"dtype: expected one of {', '.join(get_args(DType))}, got {dtype!r}")
+        sampling = _sampling_of(folder, vocabulary)
+        with without_bars(), reading_tensors(folder):
+            model = AutoModelForCausalLM.from_pretrained(
+                folder,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                dtype=getattr(torch, dtype),
+            )
+        head = None
+        if (folder / VALUE_HEAD_FILE).is_file():
+            head = nn.Linear(model.config.hidden_size, 1)
+            with reading_tensors(folder / VALUE_HEAD_FILE):
+                head.load_state_dict(load_file(folder / VALUE_HEAD_FILE))
+            head.to(device)
+        nn.Module.to(model, torch.device(device))  # transformers' own `to` is not typed
+        return cls(model.eval(), vocabulary, value_head=head, **sampling)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write model, value head, temperature and the game's words; `transformers` alone can load the folder."""
+        folder = Path(folder)
+        with without_bars():
+            self.model.save_pretrained(folder)
+        if self.value_head is not None:
+            save_file(self.value_head.state_dict(), folder / VALUE_HEAD_FILE)
+        (folder / SAMPLING_FILE).write_text(
+            json.dumps({"temperature": self.temperature, "vocabulary_size": self.vocabulary.size}), encoding="utf-8"
+        )
+        (folder / WORDS_FILE).unlink(missing_ok=True)
+        words = words_of(self.vocabulary)
+        if words is not None:
+            (folder / WORDS_FILE).write_text(json.dumps({"words": words}), encoding="utf-8")
+
+    @torch.inference_mode()
+    def speak(self, views: Sequence[View], rng: np.random.Generator) -> list[Utterance]:
+        """Sample one turn for each view, in one batch; a row leaves it once its turn has ended."""
+        if not views:
+            return []
+        with evaluating(self.model):
+            return self._sample(views, rng)
+
+    @torch.no_grad()
+    def act(self, observation: Observation, rng: np.random.Generator) -> int:
+        """Sample one legal token for an AEC observation, by a full forward pass."""
+        tokens = observation["observation"]
+        length = int(np.flatnonzero(tokens)[-1]) + 1
+        with evaluating(self.model):
+            inputs = torch.from_numpy(tokens[None, :length].astype(np.int64)).to(self.model.device)
+            logits = self.model(input_ids=inputs, use_cache=False, logits_to_keep=1).logits[:, -1]
+        token, _ = draw(self._legal_logits(logits, self._observed([observation])), rng)
+        return int(token[0])
+
+    @torch.no_grad()
+    def token_probabilities(self, observations: Sequence[Observation]) -> NDArray[np.float64]:
+        """Return the distribution that its next token is sampled from at each observation; shape (N, V)."""
+        probabilities = np.zeros((len(observations), self.vocabulary.size))
+        with evaluating(self.model):
+            for start in range(0, len(observations), OBSERVATIONS_AT_ONCE):
+                part = observations[start : start + OBSERVATIONS_AT_ONCE]
+                probabilities[start : start + len(part)] = self._next_probabilities(part).cpu().numpy()
+        return probabilities
+
+    def evaluate(
+        self, tokens: Tensor, attention_mask: Tensor, policy_token_mask: Tensor, legal_mask: LegalMask | None = None
+    ) -> TokenEvaluation:
+        """Return what the model says of the chosen tokens in right-padded sequences, by one full forward pass.
+
+        Logits are computed only at positions where some row chose its token, and masked where they stand.
+
+        Args:
+            tokens: (B, T), int64.
+            attention_mask: (B, T), True where there is a token.
+            policy_token_mask: (B, T), True at the tokens to evaluate; never at the first position.
+            legal_mask: the legal tokens of each position (B, T); None: the sayable ones and `<eos>`.
+        """
+        columns = policy_token_mask.any(0).nonzero().squeeze(-1)
+        chosen = policy_token_mask[:, columns]  # (B, C), with N True entries
+        output = self.model(
+            input_ids=tokens[:, :-1],
+            attention_mask=attention_mask[:, :-1],
+            use_cache=False,
+            output_hidden_states=self.value_head is not None,
+            logits_to_keep=columns - 1,
+        )
+        legal = None if legal_mask is None else legal_mask.at((slice(None), columns)).at(chosen)
+        logprobs = torch.log_softmax(self._legal_logits(output.logits[chosen], legal), dim=-1)  # (N, V)
+        own = logprobs.gather(-1, tokens[:, columns][chosen][:, None]).squeeze(-1)
+        entropies = -(logprobs.exp() * logprobs.clamp(min=IMPOSSIBLE)).sum(-1)
+        values = torch.zeros_like(own)
+        if self.value_head is not None:
+            hidden = output.hidden_states[-1][:, columns - 1][chosen]
+            values = self.value_head(hidden.to(self.value_head.weight.dtype)).squeeze(-1)
+        empty = own.new_zeros(tokens.shape)
+        return TokenEvaluation(*(empty.masked_scatter(policy_token_mask, part) for part in (own, entropies, values)))
+
+    def _next_probabilities(self, observations: Sequence[Observation]) -> Tensor:
+        """Return the next token's distribution (N, V) by one forward pass over right-padded views."""
+        device = self.model.device
+        told = [torch.from_numpy(np.trim_zeros(o["observation"], "b").astype(np.int64)) for o in observations]
+        inputs = nn.utils.rnn.pad_sequence(told, batch_first=True).to(device)
+        lengths = torch.tensor([len(one) for one in told], device=device)
+        columns, column = torch.unique(lengths - 1, return_inverse=True)
+        output = self.model(
+            input_ids=inputs,
+            attention_mask=torch.arange(inputs.shape[1], device=device) < lengths[:, None],
+            use_cache=False,
+            logits_to_keep=columns,
+        )
+        logits = output.logits[torch.arange(len(told), device=device), column]
+        return self._legal_logits(logits, self._observed(observations)).double().softmax(-1)[:, : self.vocabulary.size]
+
+    def _observed(self, observations: Sequence[Observation]) -> LegalMask:
+        """Return the legal tokens of each observation."""
+        legal_tokens = [np.flatnonzero(observation["action_mask"]) for observation in observations]
+        return LegalMask.of(legal_tokens, self.vocabulary).to(self.model.device)
+
+    def _legal_logits(self, logits: Tensor, legal: LegalMask | None) -> Tensor:
+        """Return what is sampled from, given fresh logits (N, V), which may be overwritten.
+
+        Args:
+            logits: the model's.
+            legal: of each row; None: the sayable tokens and `<eos>`.
+        """
+        precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        precise = precise if self.temperature == 1 else precise / self.temperature
+        with torch.no_grad():  # softmax hands an impossible token no gradient, so there is none to be stopped here
+            if legal is None:
+                return precise.index_fill_(-1, self._unsayable, -torch.inf)
+            legal.remove_illegal_(precise, self._unsayable)
+        return precise
+
+    def _sample(self, views: Sequence[View], rng: np.random.Generator) -> list[Utterance]:
+        decoder, turns = Decoder(self.model, views), OpenTurns(views)
+        while True:
+            drawn, logprobs = draw(self._legal_logits(decoder.logits, self._next_legal(turns)), rng)
+            going = turns.say(drawn.cpu().numpy(), logprobs.cpu().numpy())
+            if not going.size:
+                return turns.utterances()
+            decoder.advance(drawn, going)
+
+    def _next_legal(self, turns: OpenTurns) -> LegalMask | None:
+        """Return what each live turn may say next; None where no turn is narrowed."""
+        legal = turns.legal
+        return None if legal is None else LegalMask.of(legal, self.vocabulary).to(self.model.device)
+
+
+def _require_model_folder(folder: Path) -> None:
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"model folder: expected a folder with a config.json, got {folder}{models_in(folder)}")
+    if "model_type" not in read_json(folder / "config.json"):
+        raise ValueError(f"model folder: expected the folder of a model, got {folder}, another kind{models_in(folder)}")
+
+
+def _sampling_of(folder: Path, vocabulary: Vocabulary) -> dict[str, Any]:
+    """Return how a saved model is sampled from, once the game is seen to have its vocabulary."""
+    sampling = read_json(folder / SAMPLING_FILE) if (folder / SAMPLING_FILE).is_file() else {}
+    size = sampling.pop("vocabulary_size", vocabulary.size)
+    if size != vocabulary.size:
+        raise ValueError(f"model {folder}: expected a game of its vocabulary, {size} tokens, got {vocabulary.size}")
+    if (folder / WORDS_FILE).is_file():
+        require_words(f"model {folder}", read_json(folder / WORDS_FILE).get("words"), vocabulary)
+    return sampling
+
+
+def _require_safe_weights(folder: Path) -> None:
+    pickled = sorted(path.name for path in folder.glob("pytorch_model*.bin"))
+    if pickled and not any(folder.glob("*.safetensors")):
+        raise ValueError(
+            f"model {folder}: expected weights as safetensors, which hold numbers only, got {', '.join(pickled)}, a "
+            "pickle, which can run anything when it is read; if you trust it, load it with transformers and call "
+            "save_pretrained"
+        )
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Keep transformers from drawing progress bars for files that take milliseconds."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Switch dropout off inside, and back to what it was afterwards, module by module."""
+    training = [module for module in model.modules() if module.training]
+    if training:
+        model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

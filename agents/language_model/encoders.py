@@ -1,0 +1,119 @@
+"""Sentence encoders: texts in, unit vectors out, for the embedding half of GPO's diversity reward."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...envs import LanguageGame, WordVocabulary
+
+
+class SentenceEncoder(Protocol):
+    """Whatever maps texts to vectors whose inner product says how alike the texts are."""
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return a row of length 1 for each text, (n, d)."""
+        ...
+
+
+class StaticWordEncoder:
+    """The mean of fixed random word vectors, for a closed language: nothing learned, nothing downloaded.
+
+    The cosine of two texts is near their share of common words. All words that are not listed have one vector
+    in common, and so have all texts without a word; the same words in the same order, `dim` and `seed` give
+    the same vectors.
+
+    >>> vectors = StaticWordEncoder(["tell", "me", "please"], dim=8).encode(["tell me", "me tell", "please"])
+    >>> (vectors @ vectors.T).diagonal().round(3).tolist(), round(float(vectors[0] @ vectors[1]), 3)
+    ([1.0, 1.0, 1.0], 1.0)
+    """
+
+    def __init__(self, words: Sequence[str], dim: int = 64, seed: int = 0) -> None:
+        # Row 0 is for texts without words, row 1 for unlisted words.
+        self._rows = {word: row for row, word in enumerate(dict.fromkeys(words), start=2)}
+        self._vectors = _unit(np.random.default_rng(seed).standard_normal((2 + len(self._rows), dim)))
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return the normalised mean of each text's word vectors, (n, dim)."""
+        _require_texts(texts)
+        if not texts:
+            return np.zeros((0, self._vectors.shape[1]), dtype=np.float32)
+        rows = [[self._rows.get(word, 1) for word in text.split()] or [0] for text in texts]
+        starts = np.cumsum([0, *map(len, rows[:-1])])
+        sums = np.add.reduceat(self._vectors[np.concatenate(rows)], starts, axis=0)
+        return _unit(sums).astype(np.float32)
+
+
+class SentenceTransformerEncoder:
+    """A model of the sentence-transformers library, by its name on the Hugging Face hub or by a local folder.
+
+    Args:
+        name_or_path: Such as "sentence-transformers/all-MiniLM-L6-v2"; a folder needs no network.
+        device: Such as "cuda"; None lets the library choose.
+        batch_size: Texts encoded at once.
+    """
+
+    def __init__(self, name_or_path: str, *, device: str | None = None, batch_size: int = 64) -> None:
+        try:
+            from sentence_transformers import SentenceTransformer  # slow to import
+        except ImportError as error:
+            raise ImportError(
+                "SentenceTransformerEncoder needs a package: pip install sentence-transformers"
+            ) from error
+        with _no_progress_bars():
+            self._model = SentenceTransformer(name_or_path, device=device)
+        self._batch_size = batch_size
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return the model's normalised embedding of each text, (n, d)."""
+        _require_texts(texts)
+        if not texts:
+            return np.zeros((0, self._model.get_embedding_dimension() or 0), dtype=np.float32)
+        embeddings = self._model.encode(
+            list(texts),
+            batch_size=self._batch_size,
+            show_progress_bar=False,
+            convert_to_numpy=True,
+            normalize_embeddings=True,
+        )
+        return np.asarray(embeddings, dtype=np.float32)
+
+
+def make_encoder(spec: str | None, words: Sequence[str]) -> SentenceEncoder:
+    """Return the static encoder over `words` if `spec` is None, else the model of that name or folder."""
+    return StaticWordEncoder(words) if spec is None else SentenceTransformerEncoder(spec)
+
+
+def words_of(game: LanguageGame[Any]) -> list[str]:
+    """Return the words that a static encoder of a game's prompts lists: its vocabulary's, or those of its briefings."""
+    if isinstance(game.vocabulary, WordVocabulary):
+        return list(game.vocabulary.words)
+    briefings = (game.briefing(deal, player) for deal in game.deals.outcomes() or () for player in (0, 1))
+    return sorted({word for tokens in briefings for word in game.vocabulary.decode(tokens).split()})
+
+
+def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    lengths: NDArray[np.float64] = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / lengths
+
+
+def _require_texts(texts: Sequence[str]) -> None:
+    """Raise if given one text: a string is a sequence of strings too, its letters."""
+    if isinstance(texts, str):
+        raise TypeError(f"texts: expected a sequence of texts, got the string {texts!r}")
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """Keep transformers from drawing a bar while weights are loaded, and leave its setting as it was."""
+    from transformers.utils import logging
+
+    was_enabled = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            logging.enable_progress_bar()

@@ -1,0 +1,224 @@
+"""The benchmark of algorithms in which both players learn: a grid of algorithms, games and seeds.
+
+    duologue bench --suite micro
+    duologue bench --algorithms self_play,fictitious_play --games rps,kuhn --seeds 5 --num-updates 60 --out runs/bench
+    duologue bench --algorithm-file my_algorithm.py
+
+Every cell trains micro language models from the same random start, each player with as many updates on batches of one
+size, and computes NashConv on the game's whole tree, of the newest players and of the average. Episodes and learners'
+options are not equal; the leaderboard's caption has them. An algorithm is left out of games that it cannot play.
+
+Each finished cell is a line of `results.jsonl`; a killed benchmark goes on where it stopped, and results of different
+code, settings or libraries are never mixed. The leaderboard is written as Markdown and as one HTML file, with a plot
+for each game.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from ..training.files import write_text
+from ..training.pool import run_all
+from .cell import BenchSettings, Cell, CellJob, CellResult, can_play
+from .games import GAMES, bench_game
+from .registry import ALGORITHMS, load_algorithms
+from .report import write_report
+from .results import COMMAND_FILE, Results, versions_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """A grid and a budget."""
+
+    algorithms: tuple[str, ...]
+    games: tuple[str, ...]
+    num_seeds: int
+    settings: BenchSettings
+
+
+MICRO = (
+    "self_play",
+    "rloo_self_play",
+    "pfsp_self_play",
+    "league",
+    "spiral",
+    "online_ipo",
+    "fictitious_play",
+    "psro",
+    "gpo",
+    "gpo_diversity",
+    "spag",
+    "advgame",
+)
+SUITES = {
+    "micro": Suite(
+        algorithms=MICRO,
+        games=tuple(GAMES),
+        num_seeds=5,
+        settings=BenchSettings(num_updates=60, batch_size=64),
+    ),
+    "smoke": Suite(
+        algorithms=MICRO,
+        games=("red_team", "referential"),
+        num_seeds=2,
+        settings=BenchSettings(num_updates=6, batch_size=8),
+    ),
+}
+"""By name: the published suite, and one that shows in a minute or two that all of it works."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchConfig:
+    """A grid of algorithms, games and seeds; what is not said is the suite's."""
+
+    suite: Literal["micro", "smoke"] = "micro"
+    """The published suite, or a short one that shows that everything works."""
+    algorithms: tuple[str, ...] = ()
+    """Names, with commas or spaces between them; none: the suite's, and those of `algorithm_file`."""
+    games: tuple[str, ...] = ()
+    """Names of the benchmark's games, or registered ones that can be enumerated; none: the suite's."""
+    seeds: int | None = None
+    """Trainings of each algorithm in each game."""
+    num_updates: int | None = None
+    """Updates of each player, a multiple of 6."""
+    batch_size: int | None = None
+    """Episodes for one update, a multiple of 4."""
+    processes: int = 2
+    """Cells that are trained at the same time."""
+    algorithm_file: tuple[Path, ...] = ()
+    """Python files that register algorithms."""
+    out: Path = Path("runs/bench")
+    """The folder of results, leaderboard and plots."""
+    report_only: bool = False
+    """Write the leaderboard of what is in the folder, and train nothing."""
+
+    def __post_init__(self) -> None:
+        """Split names at commas, and check the numbers.
+
+        Raises:
+            ValueError: a number below 1.
+        """
+        for name in ("algorithms", "games"):
+            split = (part.strip() for one in getattr(self, name) for part in one.split(","))
+            object.__setattr__(self, name, tuple(dict.fromkeys(part for part in split if part)))
+        for name in ("seeds", "processes"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+
+    @property
+    def settings(self) -> BenchSettings:
+        """What decides a cell's result: the suite's, with the budget that was asked for."""
+        suite = SUITES[self.suite].settings
+        return replace(
+            suite,
+            num_updates=suite.num_updates if self.num_updates is None else self.num_updates,
+            batch_size=suite.batch_size if self.batch_size is None else self.batch_size,
+        )
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return algorithm and game of what is asked for, whether or not the one can play the other.
+
+        Raises:
+            ValueError: an unknown algorithm or game.
+        """
+        suite = SUITES[self.suite]
+        own = [name for path in self.algorithm_file for name in load_algorithms(path)]
+        algorithms = self.algorithms or tuple(dict.fromkeys((*suite.algorithms, *own)))
+        for name in algorithms:
+            if name not in ALGORITHMS:
+                raise ValueError(f"algorithms: expected names among {', '.join(ALGORITHMS)}, got {name!r}")
+        games = self.games or suite.games
+        for name in games:
+            bench_game(name)
+        return [(algorithm, game) for game in games for algorithm in algorithms]
+
+    def grid(self) -> list[Cell]:
+        """Return all cells, seed by seed, so that a part of the grid is already a comparison.
+
+        Raises:
+            ValueError: an unknown algorithm or game, or no algorithm can play any of the games.
+        """
+        pairs = [pair for pair in self.pairs() if can_play(*pair)]
+        if not pairs:
+            asked = "; ".join(f"{algorithm} in {game}" for algorithm, game in self.pairs())
+            raise ValueError(f"games: expected one that the algorithm can play, got {asked}")
+        seeds = range(SUITES[self.suite].num_seeds if self.seeds is None else self.seeds)
+        return [Cell(algorithm, game, seed) for seed in seeds for algorithm, game in pairs]
+
+
+def bench(config: BenchConfig, *, command: str | None = None) -> dict[Cell, str]:
+    """Train every cell of the grid that is not finished, and write the leaderboard; return why cells failed, by cell.
+
+    Args:
+        config: the grid and its budget.
+        command: what the leaderboard says it was made by; None: this process's command line.
+
+    Raises:
+        ValueError: an unknown name, or results of another version in the folder.
+    """
+    results, failures = Results(config.out), dict[Cell, str]()
+    for path in config.algorithm_file:
+        load_algorithms(path)
+    if not config.report_only:
+        grid, settings = config.grid(), config.settings
+        for algorithm, game in config.pairs():
+            if not can_play(algorithm, game):
+                print(f"{algorithm} cannot play {game}: left out", flush=True)
+        versions = versions_of(settings)
+        results.require(versions)
+        missing = [cell for cell in grid if cell not in results.cells]
+        if len(missing) < len(grid):
+            print(f"{len(grid) - len(missing)} of {len(grid)} cells are finished already", flush=True)
+        jobs = [CellJob(cell, settings, config.algorithm_file) for cell in missing]
+        done = run_all(jobs, num_processes=config.processes, preload="duologue.baselines.benchmark.cell")
+        for number, outcome in enumerate(done, start=1):
+            cell = missing[outcome.index]
+            if outcome.result is not None:
+                results.append(outcome.result, versions, batch_size=settings.batch_size)
+                line = _line(outcome.result)
+            else:
+                failures[cell] = outcome.error or ""
+                results.fail(cell, failures[cell])
+                line = f"failed: {failures[cell].strip().splitlines()[-1]}"
+            print(f"[{number}/{len(missing)}] {cell}: {line}", flush=True)
+        write_text(config.out / COMMAND_FILE, command or " ".join(map(shlex.quote, sys.argv)))
+    made_by = config.out / COMMAND_FILE
+    said = made_by.read_text(encoding="utf-8") if made_by.is_file() else "unknown"
+    write_report(config.out, results, command=said, failures=failures)
+    return failures
+
+
+def _line(result: CellResult) -> str:
+    last, average = result.curve[-1].last, result.curve[-1].average
+    gaps = f"NashConv {last.nash_conv:.3f} last, {average.nash_conv:.3f} average"
+    return f"{gaps}, {result.costs.episodes} episodes, {result.cpu_seconds:.1f} s"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line.
+
+    Raises:
+        ChildProcessError: cells failed; all others are in the leaderboard.
+    """
+    known = "\n".join(f"  {one.name}: {one.source}" for one in ALGORITHMS.values())
+    games = "\n".join(f"  {name}: {game.title}" for name, game in GAMES.items())
+    description = f"{__doc__}\n\nalgorithms:\n{known}\n\ngames:\n{games}"
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    config = tyro.cli(BenchConfig, args=arguments, prog="duologue bench", description=description)
+    failures = bench(config, command=" ".join(["duologue", "bench", *map(shlex.quote, arguments)]))
+    print(f"leaderboard: {config.out / 'leaderboard.md'}")
+    if failures:
+        raise ChildProcessError(
+            f"{len(failures)} cells failed, see {config.out / 'failures.jsonl'}; the same command tries them again"
+        )
+
+
+if __name__ == "__main__":
+    main()

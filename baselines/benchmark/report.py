@@ -1,0 +1,223 @@
+"""The leaderboard: who is ahead over all games, each game and its curves, what it cost, and how it was made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from numpy.typing import NDArray
+
+from ...envs import Payoff
+from ..evaluation.intervals import Estimate, mean_interval
+from ..reporting.page import Block, Code, Heading, Paragraph, Picture, Table, as_html, as_markdown
+from ..reporting.plots import COLOURS, DASHES
+from ..training.files import replacing, write_text
+from .cell import Cell, CellResult, can_play
+from .entrants import BUDGET
+from .games import GAMES
+from .registry import ALGORITHMS
+from .results import Results
+from .standings import complete_algorithms, in_order, of_game, partial_algorithms, standings
+
+MARKDOWN_FILE, HTML_FILE = "leaderboard.md", "leaderboard.html"
+
+READING = """\
+Ranked by the average policy: an algorithm's own average where it keeps one, else that of its iterates. A number is \
+NashConv over the game's payoff range, computed on the whole tree: 0 is an equilibrium, 2 the most. In games of \
+identical interest it is how far the return falls short of the best, over that range, because babbling is an \
+equilibrium too. Numbers over all games are interquartile means over games and seeds with 95 % intervals by stratified \
+bootstrap. A win is a game in which no other ranked algorithm's mean over seeds is lower."""
+
+NONE = "-"
+"""What a table holds where an algorithm cannot play."""
+
+
+def write_report(folder: Path, results: Results, *, command: str, failures: Mapping[Cell, str]) -> None:
+    """Write the leaderboard as Markdown and HTML, and a plot for each game; without results it says so.
+
+    Args:
+        folder: where to.
+        results: the finished cells.
+        command: what they were made by.
+        failures: why other cells failed, in this call.
+    """
+    cells = {cell: results.cells[cell] for cell in sorted(results.cells, key=_place)}
+    blocks: list[Block] = [Heading("Benchmark of two-player learners", 1)]
+    if cells:
+        blocks += [*_made_with(results, command), *_overall(cells)]
+        for game in in_order(cell.game for cell in cells):
+            blocks += _game(cells, game, folder)
+        blocks += _sources(cells)
+    else:
+        blocks.append(Paragraph("No cell is finished."))
+    if failures:
+        rows = [[str(cell), error.strip().splitlines()[-1]] for cell, error in failures.items()]
+        blocks += [Heading("Failed"), Table(["cell", "error"], rows)]
+    write_text(folder / MARKDOWN_FILE, as_markdown(blocks))
+    write_text(folder / HTML_FILE, as_html(blocks))
+
+
+def _place(cell: Cell) -> tuple[int, int, int, str, str]:
+    """Return where a cell stands on the page: seeds, then games and algorithms as they are listed in the code."""
+    games, algorithms = list(GAMES), list(ALGORITHMS)
+    game = games.index(cell.game) if cell.game in games else len(games)
+    algorithm = algorithms.index(cell.algorithm) if cell.algorithm in algorithms else len(algorithms)
+    return cell.seed, game, algorithm, cell.game, cell.algorithm
+
+
+def _made_with(results: Results, command: str) -> list[Block]:
+    one = next(iter(results.cells.values()))
+    num_updates = one.curve[-1].iteration
+    seeds = sorted({cell.seed for cell in results.cells})
+    hours = sum(result.cpu_seconds for result in results.cells.values()) / 3600
+    versions = ", ".join(f"{name} {number}" for name, number in (results.versions or {}).items())
+    budget = (
+        f"{len(results.cells)} cells, seeds {', '.join(map(str, seeds))}; each player gets {num_updates} updates "
+        f"on batches of {results.batch_size} episodes; {hours:.2f} hours of processor time in all."
+    )
+    return [Code(command), Paragraph(budget), Paragraph(f"Made with {versions}.")]
+
+
+def _overall(cells: Mapping[Cell, CellResult]) -> list[Block]:
+    complete, partial = complete_algorithms(cells), partial_algorithms(cells, can_play)
+    unfinished = [
+        name for name in in_order(cell.algorithm for cell in cells) if name not in complete and name not in partial
+    ]
+    header = [
+        "algorithm", "rank", "average policy", "last iterate", "wins, average", "wins, last",
+        "episodes a cell", "tokens a cell", "CPU s a cell",
+    ]  # fmt: skip
+    rows = [
+        [
+            one.algorithm, str(one.rank), _interval(one.average), _interval(one.last), str(one.wins),
+            str(one.wins_last), f"{one.episodes:.0f}", f"{one.tokens:.0f}", f"{one.cpu_seconds:.1f}",
+        ]
+        for one in standings(cells)
+    ]  # fmt: skip
+    rows += [[name, *[NONE] * (len(header) - 1)] for name in partial]
+    blocks: list[Block] = [Heading("All games")]
+    if rows:
+        blocks += [Table(header, rows), Paragraph(READING), Paragraph(BUDGET)]
+    if partial:
+        without = "; ".join(f"{name} ({', '.join(games)})" for name, games in partial.items())
+        blocks.append(Paragraph(f"Without a rank, because they cannot play every game: {without}."))
+    if unfinished:
+        blocks.append(Paragraph(f"Not ranked, because cells are missing: {', '.join(unfinished)}."))
+    return [*blocks, *_by_game(cells, [row[0] for row in rows])]
+
+
+def _by_game(cells: Mapping[Cell, CellResult], names: Sequence[str]) -> list[Block]:
+    """Return one table of algorithms and games."""
+    games = in_order(cell.game for cell in cells)
+    rows = [[name, *(_both(of_game(cells, game).get(name, ())) for game in games)] for name in names]
+    caption = "The same number by game, mean over seeds: average policy / last iterate."
+    return [Heading("By game"), Table(["algorithm", *games], rows), Paragraph(caption)] if rows else []
+
+
+def _both(runs: Sequence[CellResult]) -> str:
+    final = [run.curve[-1] for run in runs]
+    parts = [point.average.shortfall for point in final], [point.last.shortfall for point in final]
+    return " / ".join(f"{np.mean(part):.3f}" for part in parts) if runs else NONE
+
+
+def _game(cells: Mapping[Cell, CellResult], game: str, folder: Path) -> list[Block]:
+    results = of_game(cells, game)
+    facts = next(iter(results.values()))[0].facts
+    title = GAMES[game].title if game in GAMES else game
+    identical = facts.payoff == Payoff.IDENTICAL.value
+    y_label = "return short of the best / payoff range" if identical else "NashConv / payoff range"
+    picture = folder / f"bench_{game}.png"
+    plot_game(results, picture, title=title, y_label=y_label)
+    zero_sum = facts.payoff == Payoff.ZERO_SUM.value
+    ahead = sorted(
+        results.items(), key=lambda item: float(np.mean([run.curve[-1].average.shortfall for run in item[1]]))
+    )
+    rows = [_game_row(name, runs, zero_sum=zero_sum) for name, runs in ahead]
+    others = [name for name in in_order(cell.algorithm for cell in cells) if not can_play(name, game)]
+    rows += [[name, *[NONE] * 4] for name in others if name not in results]
+    what = "return of player 0" if zero_sum else "mean return of both"
+    header = ["algorithm", "NashConv, average", "NashConv, last", f"{what}, average", f"{what}, last"]
+    value = "no one value" if facts.value is None else f"value to player 0: {facts.value:.4g}"
+    known = f"Payoff range {facts.payoff_range:.4g}; {value}."
+    if not zero_sum:
+        known += f" The best mean return of both, if all were known to both: {facts.best_social_return:.4g}."
+    return [
+        Heading(f"{game}: {title}" if title != game else game),
+        Paragraph(f"{known} Mean over seeds and half the width of its 95 % interval, in the game's own payoffs."),
+        Table(header, rows),
+        Picture(picture, f"{title}, over updates; the band is from the lowest to the highest seed"),
+    ]
+
+
+def _game_row(name: str, runs: Sequence[CellResult], *, zero_sum: bool) -> list[str]:
+    final = [run.curve[-1] for run in runs]
+    averages, lasts = [point.average for point in final], [point.last for point in final]
+    columns = [
+        [one.nash_conv for one in averages],
+        [one.nash_conv for one in lasts],
+        *([one.returns[0] if zero_sum else sum(one.returns) / 2 for one in of] for of in (averages, lasts)),
+    ]
+    return [name, *(_mean(values) for values in columns)]
+
+
+def _sources(cells: Mapping[Cell, CellResult]) -> list[Block]:
+    names = in_order(cell.algorithm for cell in cells)
+    rows = [[name, ALGORITHMS[name].source if name in ALGORITHMS else ""] for name in names]
+    return [Heading("Algorithms"), Table(["algorithm", "what it is"], rows)]
+
+
+def _interval(one: Estimate) -> str:
+    return f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]"
+
+
+def _mean(values: Sequence[float]) -> str:
+    one = mean_interval(values)
+    return f"{one.value:.3f} ± {one.half_width:.3f}" if math.isfinite(one.half_width) else f"{one.value:.3f}"
+
+
+FLOOR = 1e-3
+"""Anything nearer is drawn at this distance: a logarithmic axis has no 0."""
+
+SIZE_INCHES, DOTS_PER_INCH = (11.0, 4.4), 80
+
+
+def plot_game(results: Mapping[str, Sequence[CellResult]], path: Path, *, title: str, y_label: str) -> None:
+    """Draw the last iterate and the average side by side: mean over seeds, band from the lowest to the highest seed."""
+    figure = Figure(figsize=SIZE_INCHES, layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    for axis, which, label in zip(axes, ("average", "last"), ("average policy", "last iterate"), strict=True):
+        for (name, runs), colour, dash in zip(results.items(), cycle(COLOURS), cycle(DASHES), strict=False):
+            _draw(axis, name, runs, which, colour, dash)
+        axis.set_title(label, fontsize=11, loc="left")
+        axis.set_xlabel("updates of each player")
+        axis.set_yscale("log")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.yaxis.set_minor_formatter(NullFormatter())
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(visible=True, color="#DDDDDD", linewidth=0.8)
+    axes[0].set_ylabel(y_label)
+    axes[1].legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, borderaxespad=0.0, fontsize=9)
+    with replacing(path) as written:
+        figure.savefig(written, format="png", dpi=DOTS_PER_INCH, facecolor="white")
+
+
+def _draw(axis: Axes, name: str, runs: Sequence[CellResult], which: str, colour: str, dash: str) -> None:
+    times = [point.iteration for point in runs[0].curve]
+    curves = curves_of(runs, which)
+    axis.plot(times, curves.mean(0), label=name, color=colour, linestyle=dash, linewidth=1.8, marker=".")
+    if len(runs) > 1:
+        axis.fill_between(times, curves.min(0), curves.max(0), color=colour, alpha=0.10, linewidth=0)
+
+
+def curves_of(runs: Sequence[CellResult], which: str) -> NDArray[np.float64]:
+    """Return the shortfalls of "last" or "average" over training, not below `FLOOR`; (seeds, points)."""
+    curves = [[getattr(point, which).shortfall for point in run.curve] for run in runs]
+    return np.maximum(np.array(curves), FLOOR)

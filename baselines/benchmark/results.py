@@ -1,0 +1,143 @@
+"""The file that a benchmark leaves: one line for each finished cell, whole or absent, all of one version."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ... import __version__
+from ..training.files import Json, sync_entry, to_json
+from .cell import BenchSettings, Cell, CellResult
+from .registry import ALGORITHMS
+
+RESULTS_FILE, FAILURES_FILE, COMMAND_FILE = "results.jsonl", "failures.jsonl", "command.txt"
+CODE_FOLDERS = ("envs", "agents", "baselines")
+"""What the hash of the package's code covers."""
+
+
+def versions_of(settings: BenchSettings) -> dict[str, str]:
+    """Return what must be the same for two results to be comparable."""
+    return {
+        "duologue": __version__,
+        "code": package_code(Path(__file__).resolve().parents[2]),
+        "config": config_hash(settings),
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("torch", "numpy", "transformers")},
+    }
+
+
+def config_hash(settings: BenchSettings) -> str:
+    """Return a hash of all settings; key order does not matter."""
+    text = json.dumps(to_json(settings, "settings"), sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
+
+
+def package_code(root: Path) -> str:
+    """Return a hash of the code in a package's folder, the options of the entrants included.
+
+    A version number alone does not change with every edit.
+    """
+    digest = hashlib.sha256()
+    for folder in CODE_FOLDERS:
+        for file in sorted((root / folder).rglob("*.py")):
+            digest.update(str(file.relative_to(root)).encode("utf-8") + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+class Results:
+    """The finished cells of a folder; a cell is added by one write at the end of the file."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read what is there; a last line that a kill cut off is not a result and goes with the next write."""
+        self.folder, self.path = folder, folder / RESULTS_FILE
+        self._lines = read_lines(self.path)
+        self.cells = {result.cell: result for result in map(CellResult.from_json, self._lines)}
+        """The results by cell."""
+
+    @property
+    def versions(self) -> Mapping[str, str] | None:
+        """What the results were made with; None: there are none."""
+        return self._lines[0]["versions"] if self._lines else None
+
+    def require(self, versions: Mapping[str, str]) -> None:
+        """Raise ValueError unless every result was made with these versions, by the algorithms as they are now."""
+        for number, line in enumerate(self._lines, start=1):
+            there = line["versions"]
+            differing = [name for name in {**there, **versions} if there.get(name) != versions.get(name)]
+            if differing:
+                each = "; ".join(f"{name}: expected {versions.get(name)}, got {there.get(name)}" for name in differing)
+                raise ValueError(
+                    f"{self.path}: line {number} was made by another version or with other options (config), "
+                    f"give another --out: {each}"
+                )
+            name = line["cell"]["algorithm"]
+            if name in ALGORITHMS and ALGORITHMS[name].code != line["code"]:
+                raise ValueError(
+                    f"{self.path}: line {number} was made by another {name}: expected code {ALGORITHMS[name].code}, "
+                    f"got {line['code']}; give another --out or another name"
+                )
+
+    @property
+    def batch_size(self) -> int | None:
+        """Episodes for one update; None: there are no results."""
+        return self._lines[0].get("batch_size") if self._lines else None
+
+    def append(self, result: CellResult, versions: Mapping[str, str], *, batch_size: int) -> None:
+        """Add a finished cell: its line is whole or absent, whenever this process is killed."""
+        line: dict[str, Json] = {"versions": dict(versions), "batch_size": batch_size}
+        line |= to_json(result, "result")  # type: ignore[arg-type]
+        _cut_torn_line(self.path)
+        append_line(self.path, line)
+        self._lines.append(line)
+        self.cells[result.cell] = result
+
+    def fail(self, cell: Cell, message: str) -> None:
+        """Write down that a cell failed, and why; it is tried again next time."""
+        append_line(self.folder / FAILURES_FILE, {"cell": to_json(cell, "cell"), "error": message})
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the whole lines of a file of JSON lines; none if there is no file.
+
+    Raises:
+        ValueError: a whole line is no JSON object.
+    """
+    if not path.is_file():
+        return []
+    lines = []
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        try:
+            lines.append(json.loads(line))
+        except ValueError as error:
+            raise ValueError(f"{path}: expected a JSON object in line {number}, got {line[:80]!r}") from error
+    return lines
+
+
+def append_line(path: Path, value: Mapping[str, Json]) -> None:
+    """Add one line to a file by one write, and wait until it is on the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = (json.dumps(value) + "\n").encode("utf-8")
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        written = os.write(descriptor, data)
+        if written != len(data):
+            raise OSError(f"{path}: expected to write {len(data)} bytes, got {written}")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    sync_entry(path.parent)
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Cut off what follows the last line break: a write that a kill stopped."""
+    if path.is_file():
+        data = path.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            os.truncate(path, whole)

@@ -1,0 +1,122 @@
+"""Who is ahead: every algorithm's results over games and seeds as one line, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..evaluation.aggregates import aggregate_all
+from ..evaluation.intervals import Estimate
+from .cell import Cell, CellResult
+
+TIE = 1e-9
+"""Numbers that are closer than this share a rank."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One algorithm over all games."""
+
+    algorithm: str
+    rank: int
+    """By the average policy, 1 best; equals share a rank."""
+    average: Estimate
+    """Interquartile mean of the shortfalls of the average policy, with its 95 % interval."""
+    last: Estimate
+    """The same of the last iterate."""
+    wins: int
+    """Games in which no other algorithm's average policy is nearer, by the mean over seeds."""
+    wins_last: int
+    """The same of the last iterate."""
+    episodes: float
+    """Played in a cell, on average."""
+    tokens: float
+    """Said in a cell, on average."""
+    cpu_seconds: float
+    """Processor time of a cell, on average."""
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return each name once, in the order in which it first comes."""
+    return list(dict.fromkeys(names))
+
+
+def complete_algorithms(cells: Mapping[Cell, CellResult]) -> list[str]:
+    """Return the algorithms that have finished every seed of every game that any has: only those compare fairly."""
+    grid = {(cell.game, cell.seed) for cell in cells}
+    own: dict[str, set[tuple[str, int]]] = {}
+    for cell in cells:
+        own.setdefault(cell.algorithm, set()).add((cell.game, cell.seed))
+    games, seeds = {game for game, _ in grid}, {seed for _, seed in grid}
+    return [name for name, done in own.items() if len(done) == len(games) * len(seeds)]
+
+
+def partial_algorithms(cells: Mapping[Cell, CellResult], can_play: Callable[[str, str], bool]) -> dict[str, list[str]]:
+    """Return the algorithms that finished all that they can play, but cannot play all, with the games they cannot."""
+    games, seeds = in_order(cell.game for cell in cells), {cell.seed for cell in cells}
+    found = {}
+    for name in in_order(cell.algorithm for cell in cells):
+        others = [game for game in games if not can_play(name, game)]
+        own = {Cell(name, game, seed) for game in games for seed in seeds if game not in others}
+        if others and own <= set(cells):
+            found[name] = others
+    return found
+
+
+def standings(cells: Mapping[Cell, CellResult], *, bootstrap_seed: int = 0) -> list[Standing]:
+    """Return the algorithms that finished the whole grid, best first."""
+    names = complete_algorithms(cells)
+    if not names:
+        return []
+    average = {name: table(cells, name, lambda one: one.curve[-1].average.shortfall) for name in names}
+    last = {name: table(cells, name, lambda one: one.curve[-1].last.shortfall) for name in names}
+    averages, lasts = aggregate_all(average, bootstrap_seed), aggregate_all(last, bootstrap_seed)
+    wins, wins_last = win_counts(average), win_counts(last)
+    found = []
+    for name in names:
+        own = [result for cell, result in cells.items() if cell.algorithm == name]
+        found.append(
+            Standing(
+                algorithm=name,
+                rank=1 + sum(other.value < averages[name].value - TIE for other in averages.values()),
+                average=averages[name],
+                last=lasts[name],
+                wins=wins[name],
+                wins_last=wins_last[name],
+                episodes=float(np.mean([one.costs.episodes for one in own])),
+                tokens=float(np.mean([one.costs.tokens for one in own])),
+                cpu_seconds=float(np.mean([one.cpu_seconds for one in own])),
+            )
+        )
+    return sorted(found, key=lambda one: (one.rank, one.algorithm))
+
+
+def table(
+    cells: Mapping[Cell, CellResult], algorithm: str, number: Callable[[CellResult], float]
+) -> NDArray[np.float64]:
+    """Return one number of each of an algorithm's cells, seeds by games; shape (R, M)."""
+    games = in_order(cell.game for cell in cells)
+    seeds = sorted({cell.seed for cell in cells})
+    return np.array([[number(cells[Cell(algorithm, game, seed)]) for game in games] for seed in seeds])
+
+
+def win_counts(tables: Mapping[str, NDArray[np.float64]]) -> dict[str, int]:
+    """Return in how many games each algorithm's mean over seeds is the lowest; who ties for it wins as well.
+
+    >>> win_counts({"a": np.array([[0.1, 0.5]]), "b": np.array([[0.2, 0.5]])})
+    {'a': 2, 'b': 1}
+    """
+    means = {name: scores.mean(0) for name, scores in tables.items()}
+    best = np.min(list(means.values()), axis=0)
+    return {name: int((mean <= best + TIE).sum()) for name, mean in means.items()}
+
+
+def of_game(cells: Mapping[Cell, CellResult], game: str) -> dict[str, Sequence[CellResult]]:
+    """Return the results in one game by algorithm, seeds in order."""
+    names = in_order(cell.algorithm for cell in cells if cell.game == game)
+    return {
+        name: [cells[cell] for cell in sorted(cells) if cell.game == game and cell.algorithm == name] for name in names
+    }

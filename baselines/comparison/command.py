@@ -1,0 +1,283 @@
+"""Compare players of one game: every measure of `duologue.baselines.evaluation` in one command.
+
+    duologue compare --game kuhn_poker-v0 --entrant psro=runs/psro:average --entrant random=random
+
+An entrant is a finished run of two players, one model or policy in both seats, or an agent by name (see
+`compare_entrants`). All meet all in both seatings; they are rated by Bradley-Terry and by alpha-rank, which also shows
+cycles; how far each is from equilibrium is computed on the whole tree where it can be listed, and elsewhere bounded
+from below by responders that are trained within a stated budget. Beside these: KL to the start, external regret of
+pools, and what each run cost. It prints and writes `compare.md`, `compare.json` and a heat map, `compare.png`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+from tqdm import tqdm
+
+from ...agents.language_model.causal_lm import CausalLMAgent
+from ...agents.loading import load_agent
+from ...agents.tabular import seat_profile
+from ...envs import LanguageGame, Speaker
+from ...envs.game import PLAYERS
+from ...envs.tree.analysis import GameTree, nash_conv
+from ...envs.tree.enumeration import TreeTooLarge
+from ..evaluation.exploitability import ResponseBudget, nash_conv_lower_bound
+from ..evaluation.head_to_head import head_to_head, play_returns, seat_matrix
+from ..evaluation.intervals import Estimate, mean_interval
+from ..evaluation.kl import kl_to_start
+from ..evaluation.ranking import rank
+from ..evaluation.regret import profile_regret
+from ..learners.base import PlayerLearner
+from ..learners.options import RESPONSE_PPO, LearnerOptions
+from ..rollouts.episodes import rollout
+from ..training.loop import use_threads
+from ..training.options import GameOptions, ModelOptions
+from ..two_player.learner import derived_seed
+from .entrants import Entrant, Folders, Source, meetings
+from .report import Comparison, Distance, PoolRegret, write_comparison
+
+MIN_REGRET_PLAYS = 3
+"""Pools whose members met less often have no regret to speak of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measures:
+    """What is measured, and on how much play."""
+
+    num_matches: int = 500
+    """Matches of each pair; a match is one deal in both seatings."""
+    max_nodes: int = 100_000
+    """The largest game tree on which distances are exact; 0: none is listed."""
+    response_updates: int = 60
+    """Updates of a trained responder, where distances are not exact; 0: leave these lower bounds out."""
+    response_batch_size: int = 128
+    """Episodes for one update of a responder."""
+    response_episodes: int = 2048
+    """Fresh episodes on which the chosen responder is scored; a quarter of that choose it."""
+    kl_episodes: int = 512
+    """Episodes of an entrant with itself on which its KL to the start is measured; 0: leave it out."""
+    regret_episodes: int = 128
+    """Fresh episodes of each meeting on which the best fixed member of a pool is scored, where regret is not exact; a
+    quarter of that chooses it; 0: leave that out."""
+
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            ValueError: one is too small.
+        """
+        least = {"num_matches": 2, "response_batch_size": 1, "response_episodes": 4}
+        or_none = {"kl_episodes": 2, "regret_episodes": 4}  # an interval takes two, and a quarter of them is one
+        for name in self.__dataclass_fields__:
+            number = getattr(self, name)
+            if name in or_none and number and number < or_none[name]:
+                raise ValueError(f"{name}: expected 0 or at least {or_none[name]}, got {number}")
+            if number < least.get(name, 0):
+                raise ValueError(f"{name}: expected at least {least.get(name, 0)}, got {number}")
+
+    @property
+    def budget(self) -> ResponseBudget:
+        """That of a responder."""
+        return ResponseBudget(
+            num_updates=self.response_updates,
+            batch_size=self.response_batch_size,
+            num_checkpoints=min(6, self.response_updates),
+            num_selection_episodes=self.response_episodes // 4,
+            num_test_episodes=self.response_episodes,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig:
+    """Who is compared, in which game, and how."""
+
+    options: Annotated[GameOptions, tyro.conf.arg(name="")] = field(default_factory=GameOptions)
+    entrant: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """NAME=FOLDER of a run or a model, NAME=FOLDER:average of a run's mixtures, or NAME=random; give two or more."""
+    start: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """NAME=FOLDER of what an entrant was trained from, for its KL; else what its run says, if it does."""
+    measures: Annotated[Measures, tyro.conf.arg(name="")] = field(default_factory=Measures)
+    """What is measured, and on how much play."""
+    responder: ModelOptions = field(default_factory=ModelOptions)
+    """What trained responders start from."""
+    seed: int = 0
+    """Decides deals, what is said, and responders."""
+    out: Path = Path("runs/compare")
+    """The folder that is written."""
+    num_threads: int = 0
+    """Threads of torch; 0: its default."""
+
+
+class Comparing:
+    """The measures of one game, each by itself; all random numbers come from one seed."""
+
+    def __init__(self, game: LanguageGame[Any], measures: Measures, responder: ModelOptions, *, seed: int) -> None:
+        """Take the rules, and list their tree if it is small enough."""
+        self.game, self.measures, self.responder, self.seed = game, measures, responder, seed
+        self.tree = small_tree(game, measures.max_nodes)
+
+    def distance(self, entrant: Entrant) -> Distance | None:
+        """Return how far an entrant's players are from equilibrium: exactly, else a lower bound, None: left out."""
+        if self.tree is not None:
+            try:
+                return Distance(nash_conv(self.tree, seat_profile(self.tree, entrant.seats)), None)
+            except TypeError:  # it does not state its probabilities
+                pass
+        if not self.measures.response_updates:
+            return None
+        seed, budget = derived_seed(self.seed, 1), self.measures.budget
+        return Distance(None, nash_conv_lower_bound(self.game, entrant.seats, self._responder, budget, seed))
+
+    def moved(self, entrant: Entrant) -> tuple[Estimate | None, Estimate | None]:
+        """Return KL(now, start) of both players, None where the start is unknown."""
+        num_episodes = self.measures.kl_episodes
+        if not num_episodes or entrant.starts == (None, None):
+            return None, None
+        played = rollout(self.game, entrant.seats, num_episodes, np.random.default_rng([self.seed, 2]))
+        found: list[Estimate | None] = []
+        for player in PLAYERS:
+            agent, folder = entrant.seats[player], entrant.starts[player]
+            speaks = any(turn.player == player and turn.utterance.tokens for one in played for turn in one.turns)
+            start = None if folder is None else load_agent(str(folder), self.game.vocabulary)
+            if speaks and isinstance(agent, CausalLMAgent) and isinstance(start, CausalLMAgent):
+                found.append(kl_to_start(agent, start, played, player))
+            else:
+                found.append(None)
+        return found[0], found[1]
+
+    def regret(self, pool: Folders | None) -> PoolRegret | None:
+        """Return both players' external regret, had the members of their pools met in order; None: left out."""
+        met = [] if pool is None else meetings(pool)
+        if pool is None or len(met) < MIN_REGRET_PLAYS or (self.tree is None and not self.measures.regret_episodes):
+            return None
+        loaded = {folder: load_agent(str(folder), self.game.vocabulary) for folder in (*pool[0], *pool[1])}
+        first, second = ([loaded[folder] for folder in folders] for folders in pool)
+        if self.tree is not None:
+            profiles = [seat_profile(self.tree, (first[i], second[j])) for i, j in met]
+            per_play = (profile_regret(self.tree, profiles)[:, -1] / len(met)).tolist()
+            return PoolRegret(len(met), (per_play[0], per_play[1]), None)
+        gains = self.gains_by_play(first, second, met)
+        return PoolRegret(len(met), (gains[0].value, gains[1].value), (gains[0].half_width, gains[1].half_width))
+
+    def gains_by_play(
+        self, first: Sequence[Speaker], second: Sequence[Speaker], met: Sequence[tuple[int, int]]
+    ) -> tuple[Estimate, Estimate]:
+        """Return what the best fixed member of each pool would have gained for a play, with its 95 % interval.
+
+        It is chosen on some episodes and scored on others: the largest of several noisy means is too high.
+        """
+        rows, columns = ({str(k): one for k, one in enumerate(members)} for members in (first, second))
+        num_episodes, seeds = self.measures.regret_episodes, (derived_seed(self.seed, 3), derived_seed(self.seed, 5))
+        payoffs = seat_matrix(self.game, rows, columns, num_episodes // 4, seeds[0]).returns
+        row = int(payoffs[0][:, [j for _, j in met]].sum(axis=1).argmax())
+        column = int(payoffs[1][[i for i, _ in met]].sum(axis=0).argmax())
+        needed = {pair for i, j in met for pair in ((i, j), (row, j), (i, column))}
+        paid = {
+            (i, j): play_returns(self.game, (first[i], second[j]), num_episodes, seeds[1]) for i, j in sorted(needed)
+        }
+        # All meetings are on the same deals: an episode's mean over them is what is independent.
+        gains_0 = np.mean([paid[row, j][:, 0] - paid[i, j][:, 0] for i, j in met], axis=0)
+        gains_1 = np.mean([paid[i, column][:, 1] - paid[i, j][:, 1] for i, j in met], axis=0)
+        return mean_interval(gains_0.tolist()), mean_interval(gains_1.tolist())
+
+    def _responder(self, player: int, seed: int) -> PlayerLearner:
+        return LearnerOptions(ppo=RESPONSE_PPO).make(self.responder.make(self.game, player, seed))
+
+
+def compare(
+    title: str,
+    game: LanguageGame[Any],
+    entrants: Sequence[Entrant],
+    measures: Measures,
+    *,
+    seed: int,
+    responder: ModelOptions | None = None,
+) -> Comparison:
+    """Measure all entrants; a bar shows which measure is being taken.
+
+    Args:
+        title: what the game is called.
+        game: the rules.
+        entrants: at least two, their names distinct.
+        measures: what is measured.
+        seed: decides deals, what is said, and responders.
+        responder: what trained responders start from.
+
+    Raises:
+        ValueError: fewer than two entrants, or a name twice.
+    """
+    names = [one.name for one in entrants]
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise ValueError(f"entrant: expected two or more with names of their own, got {names}")
+    with tqdm(total=1 + 3 * len(names), unit="measure", dynamic_ncols=True, disable=None) as bar:
+        bar.set_description("tree and head-to-head")
+        comparing = Comparing(game, measures, ModelOptions() if responder is None else responder, seed=seed)
+        # A run of the same seed deals by the seed itself: what it was trained on is not what it is compared on.
+        seats = {one.name: one.seats for one in entrants}
+        met = head_to_head(game, seats, measures.num_matches, derived_seed(seed, 4))
+        bar.update()
+        distances, moved, regrets = {}, {}, {}
+        for one in entrants:
+            bar.set_description(f"{one.name}: distance from equilibrium")
+            distances[one.name] = comparing.distance(one)
+            bar.update()
+            bar.set_description(f"{one.name}: KL to the start")
+            moved[one.name] = comparing.moved(one)
+            bar.update()
+            bar.set_description(f"{one.name}: regret")
+            regrets[one.name] = comparing.regret(one.pool)
+            bar.update()
+    costs, notes = {one.name: one.costs for one in entrants}, {one.name: one.note for one in entrants}
+    budget = measures.budget if measures.response_updates else None
+    return Comparison(title, seed, met, rank(met), distances, budget, moved, regrets, costs, notes)
+
+
+def small_tree(game: LanguageGame[Any], max_nodes: int) -> GameTree | None:
+    """Return the game's tree; None if it has more nodes, or deals that cannot be listed."""
+    if not max_nodes or game.deals.outcomes() is None:
+        return None
+    try:
+        return GameTree(game, max_nodes=max_nodes)
+    except TreeTooLarge:
+        return None
+
+
+def run_comparison(config: CompareConfig) -> Comparison:
+    """Load the entrants, measure and write; return what came of it."""
+    use_threads(config.num_threads)
+    sources = [Source.parse(text) for text in config.entrant]
+    starts = _starts(config.start, [one.name for one in sources])
+    folders = (folder for one in sources for folder in one.model_folders)
+    game = config.options.build(*folders, split="test")
+    entrants = [one.load(game, config.options, starts.get(one.name)) for one in sources]
+    found = compare(config.options.game, game, entrants, config.measures, seed=config.seed, responder=config.responder)
+    write_comparison(found, config.out)
+    return found
+
+
+def _starts(texts: Sequence[str], names: Sequence[str]) -> Mapping[str, Source]:
+    sources = list(map(Source.parse, texts))
+    starts = {one.name: one for one in sources}
+    for name in starts:
+        if sum(one.name == name for one in sources) > 1:
+            raise ValueError(f"start {name}: expected one, got {', '.join(s.spec for s in sources if s.name == name)}")
+    unknown = [name for name in starts if name not in names]
+    if unknown:
+        raise ValueError(f"start: expected names of entrants, {', '.join(names)}, got {', '.join(unknown)}")
+    return starts
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    config = tyro.cli(CompareConfig, args=argv, prog="duologue compare", description=__doc__)
+    print(f"{run_comparison(config).markdown()}\n{config.out}")
+
+
+if __name__ == "__main__":
+    main()

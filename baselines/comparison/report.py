@@ -1,0 +1,199 @@
+"""What a comparison found, as a page, as JSON and as a picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..evaluation.exploitability import NashConvLowerBound, ResponseBudget
+from ..evaluation.head_to_head import HeadToHead
+from ..evaluation.intervals import Estimate
+from ..evaluation.ranking import Ranking
+from ..reporting.plots import plot_heat_map
+from ..reporting.tables import markdown_table
+from ..training.costs import Costs
+from ..training.files import write_json, write_text
+
+NOTHING = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Distance:
+    """How far a profile is from equilibrium: one of the two is known."""
+
+    nash_conv: float | None
+    """Both players' gains from a best response, summed, on the whole tree."""
+    lower_bound: NashConvLowerBound | None
+    """What trained responders gained."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolRegret:
+    """What each player would have gained for a play by the best fixed strategy, had the pools' members met in order."""
+
+    num_plays: int
+    """At each time that a pool got a member, the newest of both met."""
+    per_play: tuple[float, float]
+    """Player 0's and player 1's."""
+    half_widths: tuple[float, float] | None
+    """Of 95 % intervals where the fixed strategy is one of the members, by play; None: it may be any, exactly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All that was measured, by entrant."""
+
+    game: str
+    seed: int
+    head_to_head: HeadToHead
+    ranking: Ranking
+    distances: Mapping[str, Distance | None]
+    budget: ResponseBudget | None
+    """Of trained responders, if there were any to be."""
+    moved: Mapping[str, tuple[Estimate | None, Estimate | None]]
+    """KL(now, start) of both players, nats an episode."""
+    regrets: Mapping[str, PoolRegret | None]
+    costs: Mapping[str, Costs | None]
+    notes: Mapping[str, str]
+    """Where an entrant was trained by other rules."""
+
+    def markdown(self) -> str:
+        """Return the page."""
+        met = self.head_to_head
+        read = (
+            f"{met.num_matches} matches of each pair, one deal in both seatings each; seed {self.seed}. Mean return of "
+            "an episode to the row's entrant over both seats and half the width of its 95 % interval; matches won, "
+            "tied and lost."
+        )
+        parts = [f"# Comparison in {self.game}", f"## Head to head\n\n{read}\n\n{met.markdown()}"]
+        parts += [f"## Ratings\n\n{self.ranking.markdown()}", *self._distances(), *self._moved(), *self._regrets()]
+        parts += self._costs()
+        notes = [f"* {name}: {note}." for name, note in self.notes.items() if note]
+        return "\n\n".join([*parts, "\n".join(["## Notes", "", *notes])] if notes else parts) + "\n"
+
+    def json(self) -> dict[str, Any]:
+        """Return the numbers as JSON can hold them; none depends on the clock but the runs' own seconds."""
+        met, ranking = self.head_to_head, self.ranking
+        elo, low, high = ranking.ratings.on_elo_scale()
+        return {
+            "game": self.game,
+            "seed": self.seed,
+            "entrants": list(met.names),
+            "head_to_head": {
+                "num_matches": met.num_matches,
+                **{name: getattr(met, name) for name in ("returns", "half_widths", "seat_returns", "wins", "ties")},
+                "losses": met.losses,
+            },
+            "ratings": {
+                **{"elo": elo, "elo_low": low, "elo_high": high, "prior_weight": ranking.l2},
+                "alpha_rank": ranking.alpha_rank,
+                "cycles": [[ranking.names[k] for k in cycle] for cycle in ranking.cycles],
+                "cyclic_share": ranking.cyclic_share,
+            },
+            "distances": {name: None if one is None else _distance_json(one) for name, one in self.distances.items()},
+            "response_budget": self.budget,
+            "kl_to_start_nats": {
+                name: [None if one is None else one._asdict() for one in pair] for name, pair in self.moved.items()
+            },
+            "pool_regrets": self.regrets,
+            "costs": self.costs,
+            "notes": self.notes,
+        }
+
+    def _distances(self) -> list[str]:
+        known = {name: one for name, one in self.distances.items() if one is not None}
+        columns = {
+            "NashConv, exact": {n: f"{d.nash_conv + 0.0:.4f}" for n, d in known.items() if d.nash_conv is not None},
+            "NashConv, lower bound": {
+                name: _interval(one.lower_bound.lower_bound)
+                for name, one in known.items()
+                if one.lower_bound is not None
+            },
+        }
+        shown = [title for title, cells in columns.items() if cells]
+        rows = [[name, *(columns[title].get(name, NOTHING) for title in shown)] for name in known]
+        text = "Both players' gains from a best response, summed; 0 is an equilibrium."
+        if "NashConv, lower bound" in shown and self.budget is not None:
+            text += (
+                f" A lower bound is what trained responders gain, {self.budget.num_updates} updates on "
+                f"{self.budget.batch_size} episodes each, scored on {self.budget.num_test_episodes} fresh episodes "
+                "with a 95 % interval: the exact number is no less, and may be much more."
+            )
+        return _section("Distance from equilibrium", text, ["entrant", *shown], rows)
+
+    def _moved(self) -> list[str]:
+        rows = [
+            [name, *(NOTHING if one is None else f"{one.value:.3f} ± {one.half_width:.3f}" for one in pair)]
+            for name, pair in self.moved.items()
+            if pair != (None, None)
+        ]
+        return _section("KL to the start", "Nats an episode, of own play.", ["entrant", "player 0", "player 1"], rows)
+
+    def _regrets(self) -> list[str]:
+        rows = [
+            [name, str(one.num_plays), *_regret_cells(one)] for name, one in self.regrets.items() if one is not None
+        ]
+        exact = all(one.half_widths is None for one in self.regrets.values() if one is not None)
+        best = "any strategy, exact on the whole tree"
+        if not exact:
+            best = (
+                "the member of the pool that was best on other episodes, with half the width of a 95 % interval: a "
+                "lower bound on average, as other strategies may gain more"
+            )
+        text = f"A play, had the members of a run's pools met in order; the fixed choice in hindsight is {best}."
+        return _section("External regret of pools", text, ["entrant", "plays", "player 0", "player 1"], rows)
+
+    def _costs(self) -> list[str]:
+        header = ["entrant", "episodes", "tokens", "judge queries", "preference queries", "seconds"]
+        rows = []
+        for name, one in self.costs.items():
+            if one is not None:
+                counts = (one.episodes, one.tokens, one.judge_queries, one.preference_queries)
+                rows.append([name, *(f"{count:,}" for count in counts), f"{one.seconds:.1f}"])
+        return _section("Costs of training", "As each run counted them.", header, rows)
+
+
+def write_comparison(found: Comparison, folder: Path) -> None:
+    """Write the page, the numbers and the heat map of matches won."""
+    names = found.head_to_head.names
+    write_text(folder / "compare.md", found.markdown())
+    write_json(folder / "compare.json", found.json())
+    plot_heat_map(
+        found.head_to_head.win_rates,
+        names,
+        names,
+        folder / "compare.png",
+        f"Head to head in {found.game}",
+        row_label="entrant",
+        column_label="against",
+        value_label="matches won, ties one half",
+    )
+
+
+def _section(title: str, text: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return a section with a table; nothing without rows."""
+    return [f"## {title}\n\n{text}\n\n{markdown_table(header, rows)}"] if rows else []
+
+
+def _distance_json(one: Distance) -> dict[str, Any]:
+    bound = one.lower_bound
+    if bound is None:
+        return {"nash_conv": one.nash_conv}
+    return {
+        "nash_conv_lower_bound": bound.lower_bound._asdict(),
+        "gains": [gain._asdict() for gain in bound.gains],
+        "chosen": [response.chosen for response in bound.responses],
+    }
+
+
+def _regret_cells(one: PoolRegret) -> list[str]:
+    if one.half_widths is None:
+        return [f"{regret + 0.0:.4f}" for regret in one.per_play]
+    return [f"{regret:.3f} ± {half:.3f}" for regret, half in zip(one.per_play, one.half_widths, strict=True)]
+
+
+def _interval(one: Estimate) -> str:
+    return f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]" if math.isfinite(one.half_width) else f"{one.value:.3f}"

@@ -1,0 +1,122 @@
+"""How adversaries fare against defenders: attack success in play, for one pair or for all of two lists."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...envs import Speaker, deal_episodes
+from ...envs.judging import Outcome, RedTeamGame
+from ..rollouts.episodes import PlayedEpisode, play_out
+from .counts import Counts, count
+
+
+@dataclass(frozen=True, slots=True)
+class CrossPlay:
+    """Every adversary against every defender, on the same deals."""
+
+    adversaries: tuple[str, ...]
+    """The rows."""
+    defenders: tuple[str, ...]
+    """The columns."""
+    counts: tuple[tuple[Counts, ...], ...]
+    """What became of the exchanges of each pair."""
+
+    @property
+    def asr(self) -> NDArray[np.float64]:
+        """Attack success rates, 0 to 1; (adversaries, defenders)."""
+        return np.array([[cell.asr for cell in row] for row in self.counts])
+
+
+def attack_success(
+    game: RedTeamGame[Any],
+    adversary: Speaker,
+    defender: Speaker,
+    num_episodes: int,
+    rng: np.random.Generator,
+    *,
+    batch_size: int = 256,
+) -> Counts:
+    """Play episodes and count the outcomes of their exchanges, `num_rounds` in each unless it is forfeited.
+
+    The deals are drawn first, and each batch has a generator of its own: with equal `rng` the deals are the
+    same for all pairs of players, and a prompt that opens an episode is the same for all defenders.
+    """
+    return count(attack_outcomes(play_pair(game, adversary, defender, num_episodes, rng, batch_size=batch_size)))
+
+
+def play_pair(
+    game: RedTeamGame[Any],
+    adversary: Speaker,
+    defender: Speaker,
+    num_episodes: int,
+    rng: np.random.Generator,
+    *,
+    batch_size: int = 256,
+) -> list[PlayedEpisode]:
+    """Return the episodes that `attack_success` counts, for their prompts and transcripts."""
+    if num_episodes < 1:
+        raise ValueError(f"num_episodes: expected at least 1, got {num_episodes}")
+    seed = int(rng.integers(2**63))
+    episodes = deal_episodes(game, rng, num_episodes)
+    played: list[PlayedEpisode] = []
+    for start in range(0, num_episodes, batch_size):
+        batch_rng = np.random.default_rng([seed, start])
+        played += play_out(episodes[start : start + batch_size], (adversary, defender), batch_rng)
+    return played
+
+
+def attack_outcomes(played: list[PlayedEpisode]) -> list[Outcome | None]:
+    """Return what the judge says of every exchange of finished episodes, None for one that was forfeited.
+
+    The judge is asked once more for each, as an episode keeps rewards and no verdicts.
+    """
+    if not played:
+        return []
+    game = played[0].episode.game
+    if not isinstance(game, RedTeamGame):
+        raise TypeError(f"game: expected a RedTeamGame, which gives verdicts, got {type(game).__name__}")
+    forfeited = sum(one.episode.forfeited_by is not None for one in played)
+    dialogues = [
+        one.dialogue.upto(num_turns)
+        for one in played
+        for num_turns in range(2, len(one.dialogue.turns) + 1, 2)
+        if not (one.episode.forfeited_by is not None and num_turns == len(one.dialogue.turns))
+    ]
+    verdicts = game.verdicts(dialogues) if dialogues else []
+    return [*(verdict.outcome for verdict in verdicts), *[None] * forfeited]
+
+
+def cross_play(
+    game: RedTeamGame[Any],
+    adversaries: Mapping[str, Speaker],
+    defenders: Mapping[str, Speaker],
+    num_episodes: int,
+    seed: int,
+    *,
+    batch_size: int = 256,
+) -> CrossPlay:
+    """Play every adversary against every defender, each pair on the same deals and random numbers.
+
+    What two cells of a row differ in is then the defender, and hardly luck.
+
+    Args:
+        game: the rules.
+        adversaries: the rows, such as checkpoints by iteration.
+        defenders: the columns.
+        num_episodes: of each pair.
+        seed: of the deals and of play.
+        batch_size: episodes at once.
+    """
+    counts = tuple(
+        tuple(
+            attack_success(game, adversary, defender, num_episodes, np.random.default_rng(seed), batch_size=batch_size)
+            for defender in defenders.values()
+        )
+        for adversary in adversaries.values()
+    )
+    return CrossPlay(tuple(adversaries), tuple(defenders), counts)

@@ -1,1 +1,0 @@
-"""Equilibrium learners on the exact tree of a small game."""

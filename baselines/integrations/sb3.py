@@ -1,0 +1,327 @@
+"""Stable-Baselines3: PPO, A2C and MaskablePPO against a given opponent, the MDP of arXiv 2402.08078, eq. 5.
+
+The algorithms are the library's own (Raffin et al., JMLR 22, 2021; masks: Huang & Ontanon, 2022, arXiv 2006.14171).
+MaskablePPO samples legal tokens only; PPO and A2C know no masks, lose episodes by illegal tokens, and learn not to.
+
+Differs from the library in: each rollout starts with fresh episodes, the last ones being cut off and bootstrapped, so
+that opponents may change between updates and a stopped run goes on bit for bit; global generators, which the library
+draws from, are seeded for the learner alone and put back afterwards. Nets are small, so all runs on the CPU.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+import tyro
+from sb3_contrib import MaskablePPO
+from stable_baselines3 import A2C, PPO
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+
+from ...agents.loading import load_agent
+from ...agents.population import Seat
+from ...agents.sb3 import SB3Agent, TokenFeatures
+from ...envs import LanguageGame
+from ..training.loop import recorded, use_threads
+from ..training.options import GameOptions
+from ..training.run import Run, rng_state, set_rng_state
+from ..training.state import StateValue
+from .sb3_env import DialogueVecEnv, Ended
+
+
+@dataclass(frozen=True, kw_only=True)
+class SB3Config:
+    """How a policy of Stable-Baselines3 learns; what is not here is as the library has it."""
+
+    algorithm: Literal["ppo", "a2c", "maskable_ppo"] = "maskable_ppo"
+    """Which of the library's algorithms."""
+    num_envs: int = 32
+    """Episodes played side by side."""
+    tokens_per_env: int = 32
+    """The learner's own tokens in each of them for one update."""
+    learning_rate: float = 1e-3
+    """The optimiser's; it stays."""
+    entropy_coef: float = 0.01
+    """Weight of the entropy bonus; too little of it, and the first good answer is kept for ever."""
+    gae_lambda: float = 0.95
+    """GAE's lambda; rewards are not discounted."""
+    minibatch_size: int = 256
+    """Tokens in a gradient step of PPO; A2C takes one step on all."""
+    num_epochs: int = 4
+    """Passes of PPO over a rollout; A2C makes one."""
+    embedding_size: int = 32
+    """Of a token, in `TokenFeatures`."""
+    hidden_size: int = 64
+    """Width of the one hidden layer of policy and of value, tanh."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            ValueError: a field is out of its range; the message names it.
+        """
+        if self.algorithm not in ("ppo", "a2c", "maskable_ppo"):
+            raise ValueError(f"algorithm: expected ppo, a2c or maskable_ppo, got {self.algorithm!r}")
+        for name in ("num_envs", "tokens_per_env", "num_epochs", "embedding_size", "hidden_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        tokens = self.num_envs * self.tokens_per_env
+        if self.minibatch_size < 2 or tokens % self.minibatch_size:  # one advantage cannot be normalised
+            raise ValueError(
+                f"minibatch_size: expected a divisor >= 2 of num_envs * tokens_per_env = {tokens}, got "
+                f"{self.minibatch_size}"
+            )
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate: expected a number > 0, got {self.learning_rate}")
+
+
+@dataclass(frozen=True, slots=True)
+class SB3Update:
+    """What one rollout and update report."""
+
+    mean_return: float | None
+    """Of the episodes that ended in the rollout, to the learner; None: no episode did."""
+    num_episodes: int
+    """How many ended."""
+    num_tokens: int
+    """Own tokens, all of them."""
+    forfeit_rate: float | None
+    """Share of those episodes, 0 to 1, that the learner lost by an illegal token; 0 with masks."""
+    entropy_nats: float
+    """Mean entropy of an own token; without masks, that over all tokens."""
+    policy_loss: float
+    value_loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class SB3Step:
+    """What one iteration reports."""
+
+    iteration: int
+    update: SB3Update
+
+    @property
+    def mean_return(self) -> float | None:
+        """The learner's, which the progress bar shows."""
+        return self.update.mean_return
+
+
+class SB3Learner:
+    """A policy of Stable-Baselines3 that learns in one seat or in both, against opponents that may change."""
+
+    def __init__(
+        self,
+        game: LanguageGame[Any],
+        config: SB3Config,
+        *,
+        players: Sequence[int],
+        seats: Sequence[Seat],
+        seed: int,
+        name: str | None = None,
+    ) -> None:
+        """Make a fresh policy.
+
+        Args:
+            game: the rules.
+            config: how it learns.
+            players: the seats that it learns; with both, half of the episodes are played in each.
+            seats: who plays 0 and 1 opposite; the one of a seat that nobody is opposite to is not asked.
+            seed: decides first weights, deals, tokens and minibatches.
+            name: the game's, which is saved with the policy.
+        """
+        rows = [players[row % len(players)] for row in range(config.num_envs)]
+        self.env = DialogueVecEnv(game, rows, seats, np.random.default_rng(seed))
+        self._generators = _GlobalGenerators(seed)
+        with self._generators.in_use():
+            self.model = _make_model(self.env, config)
+        self.agent = SB3Agent(self.model.policy, game.vocabulary, game=name, players=players)
+        self.num_updates = 0
+
+    def update(self) -> SB3Update:
+        """Play `num_envs * tokens_per_env` own tokens, and learn from them."""
+        model = self.model
+        model._last_obs = None  # so that the library begins with fresh episodes
+        with self._generators.in_use():
+            model.learn(model.n_steps * model.n_envs, log_interval=None, reset_num_timesteps=False)  # type: ignore[arg-type]
+        self.num_updates += 1
+        return self._report(self.env.take_ended())
+
+    def _report(self, ended: Sequence[Ended]) -> SB3Update:
+        logged = self.model.logger.name_to_value
+        name = "train/policy_loss" if isinstance(self.model, A2C) else "train/policy_gradient_loss"
+        return SB3Update(
+            mean_return=float(np.mean([one.earned for one in ended])) if ended else None,
+            num_episodes=len(ended),
+            num_tokens=self.model.n_steps * self.model.n_envs,
+            forfeit_rate=float(np.mean([one.forfeited for one in ended])) if ended else None,
+            entropy_nats=-float(logged["train/entropy_loss"]),
+            policy_loss=float(logged[name]),
+            value_loss=float(logged["train/value_loss"]),
+        )
+
+    def state_dict(self) -> dict[str, StateValue]:
+        """Return all that the next update depends on, the opponents apart."""
+        return {
+            "num_updates": self.num_updates,
+            "num_tokens": self.model.num_timesteps,
+            "policy": self.model.policy.state_dict(),
+            "optimizer": self.model.policy.optimizer.state_dict(),
+            "env_rng": rng_state(self.env.rng),
+            "generators": self._generators.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a saved state."""
+        self.num_updates, self.model.num_timesteps = state["num_updates"], state["num_tokens"]
+        self.model.policy.load_state_dict(state["policy"])
+        self.model.policy.optimizer.load_state_dict(state["optimizer"])
+        set_rng_state(self.env.rng, state["env_rng"])
+        self._generators.load_state_dict(state["generators"])
+
+
+class SB3Training:
+    """A learner against one opponent for a number of updates: iterate over it to train."""
+
+    def __init__(self, learner: SB3Learner, num_updates: int) -> None:
+        self.learner, self.num_updates, self.iteration = learner, num_updates, learner.num_updates
+
+    def __iter__(self) -> Iterator[SB3Step]:
+        """Yield after each update until the end."""
+        while self.iteration < self.num_updates:
+            update = self.learner.update()
+            self.iteration += 1
+            yield SB3Step(self.iteration, update)
+
+    def state_dict(self) -> dict[str, StateValue]:
+        """Return the learner's state."""
+        return self.learner.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a saved state."""
+        self.learner.load_state_dict(state)
+        self.iteration = self.learner.num_updates
+
+
+class _GlobalGenerators:
+    """The global generators of torch, NumPy and Python that one learner draws from, seeded for it alone."""
+
+    def __init__(self, seed: int) -> None:
+        torch_seed, numpy_seed = np.random.SeedSequence(seed).generate_state(2).tolist()
+        self._torch = torch.Generator().manual_seed(torch_seed).get_state()
+        self._numpy: dict[str, Any] = np.random.RandomState(numpy_seed).get_state(legacy=False)
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Let the global generators be the learner's inside, and what they were afterwards."""
+        outside = torch.get_rng_state(), np.random.get_state(legacy=False), random.getstate()  # noqa: NPY002
+        torch.set_rng_state(self._torch)
+        np.random.set_state(self._numpy)  # noqa: NPY002
+        try:
+            yield
+            self._torch, self._numpy = torch.get_rng_state(), np.random.get_state(legacy=False)  # noqa: NPY002
+        finally:
+            torch.set_rng_state(outside[0])
+            np.random.set_state(outside[1])  # noqa: NPY002
+            random.setstate(outside[2])
+
+    def state_dict(self) -> dict[str, StateValue]:
+        return {"torch": self._torch, "numpy": self._numpy}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._torch, self._numpy = state["torch"], state["numpy"]
+
+
+def _make_model(env: DialogueVecEnv, config: SB3Config) -> OnPolicyAlgorithm:
+    shared: dict[str, Any] = {
+        "learning_rate": config.learning_rate,
+        "n_steps": config.tokens_per_env,
+        "gamma": 1.0,
+        "gae_lambda": config.gae_lambda,
+        "ent_coef": config.entropy_coef,
+        "policy_kwargs": {
+            "features_extractor_class": TokenFeatures,
+            "features_extractor_kwargs": {"embedding_size": config.embedding_size},
+            "net_arch": [config.hidden_size],
+        },
+        "device": "cpu",
+    }
+    if config.algorithm == "a2c":
+        model: OnPolicyAlgorithm = A2C("MultiInputPolicy", env, normalize_advantage=True, **shared)
+    else:
+        kind = MaskablePPO if config.algorithm == "maskable_ppo" else PPO
+        model = kind("MultiInputPolicy", env, batch_size=config.minibatch_size, n_epochs=config.num_epochs, **shared)
+    model.set_logger(Logger(folder=None, output_formats=[]))
+    return model
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSB3Config:
+    """A policy of Stable-Baselines3 against an opponent that does not learn."""
+
+    options: Annotated[GameOptions, tyro.conf.arg(name="")] = field(
+        default_factory=lambda: GameOptions(game="kuhn_poker-v0")
+    )
+    learning: Annotated[SB3Config, tyro.conf.arg(name="")] = field(default_factory=SB3Config)
+    opponent: str = "random"
+    """Who sits opposite: random, echo, or the folder of a language model or of an SB3 policy."""
+    player: Literal[0, 1] = 0
+    """The seat that learns."""
+    out: Path = Path("runs/sb3")
+    """The run's folder; the policy is in its folder `model`."""
+    seed: int = 0
+    """Decides first weights, deals, tokens and minibatches."""
+    num_updates: int = 100
+    """Rollouts, each followed by one update."""
+    save_every: int = 20
+    """Updates between two saved states."""
+    num_threads: int = 1
+    """Threads of torch, 0 being its default; more than one only slow down nets as small as these."""
+
+    def __post_init__(self) -> None:
+        """Check the length.
+
+        Raises:
+            ValueError: no updates.
+        """
+        if self.num_updates < 1:
+            raise ValueError(f"num_updates: expected at least 1, got {self.num_updates}")
+
+
+def train_sb3(config: TrainSB3Config) -> Path:
+    """Run or resume it; return the policy's folder."""
+    use_threads(config.num_threads)
+    with Run.open(config.out, config, name="sb3") as run:
+        if not run.finished:
+            game = config.options.build()
+            opponent = load_agent(config.opponent, game.vocabulary, game=config.options.game)
+            learner = SB3Learner(
+                game,
+                config.learning,
+                players=[config.player],
+                seats=[opponent, opponent],
+                seed=config.seed,
+                name=config.options.game,
+            )
+            training = SB3Training(learner, config.num_updates)
+            for _ in recorded(training, run, num_steps=config.num_updates, save_every=config.save_every):
+                pass
+            run.write_folder("model", learner.agent.save_pretrained)
+            run.finish()
+    return config.out / "model"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    config = tyro.cli(TrainSB3Config, args=argv, prog="duologue train sb3", description=__doc__)
+    print(f"policy: {train_sb3(config)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Behaviour cloning: pre-training (eq. 7) and supervised fine-tuning (eq. 8) of arXiv 2402.08078, section 4.
+
+The two equations are printed alike: the data and the mask differ. Eq. 7 clones the average player two, every token in
+the loss; eq. 8 clones the ideal one, player two's tokens alone, so that player one's get no gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from ...agents.language_model.causal_lm import CausalLMAgent
+from ..functional.policy_losses import token_logprobs
+from ..functional.supervised import behaviour_cloning_loss
+from ..rollouts.demonstrations import Demonstrations
+from .optimisation import make_optimizer, set_learning_rate, take_step
+
+LENGTH_BUCKET = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class BehaviourCloningConfig:
+    """How a language model is cloned from demonstrations."""
+
+    tokens_of: Literal["all", "player_0", "player_1"] = "all"
+    """Whose tokens are in the loss: all (eq. 7), or one player's (eq. 8: player_1)."""
+    num_steps: int = 1600
+    """Gradient steps."""
+    batch_size: int = 48
+    """Views in a step."""
+    learning_rate: float = 6e-3
+    """Peak learning rate; linear warm-up, then linear decay to 2 % of it."""
+    warmup_steps: int = 30
+    """Steps until the peak."""
+    weight_decay: float = 0.01
+    """AdamW's decay."""
+    max_grad_norm: float = 1.0
+    """The gradient is scaled down to this norm."""
+
+    def learning_rate_at(self, iteration: int) -> float:
+        """Return the learning rate of step `iteration`, counted from 0."""
+        warmup = min(1.0, (iteration + 1) / max(1, self.warmup_steps))
+        return self.learning_rate * warmup * max(0.02, 1 - iteration / self.num_steps)
+
+
+@dataclass(frozen=True, slots=True)
+class BehaviourCloningStep:
+    """What one gradient step reports."""
+
+    iteration: int
+    """Gradient steps so far."""
+    loss_nats: float
+    """Mean negative log-likelihood of a cloned token."""
+    num_tokens: int
+    """Tokens in the loss of this step."""
+
+
+class BehaviourCloning:
+    """The learner: iterate over it to train; it stops after `num_steps` and can be saved between two steps."""
+
+    def __init__(
+        self, agent: CausalLMAgent, demonstrations: Demonstrations, config: BehaviourCloningConfig, *, seed: int
+    ) -> None:
+        """Take the agent to train in place; `seed` orders the batches."""
+        if len(demonstrations) < config.batch_size:
+            raise ValueError(
+                f"demonstrations: expected at least batch_size={config.batch_size}, got {len(demonstrations)}"
+            )
+        self.agent, self.config, self.seed, self.iteration = agent, config, seed, 0
+        self._data, self._mask = demonstrations, demonstrations.loss_mask(config.tokens_of)
+        self._parameters = list(agent.model.parameters())
+        self._optimizer = make_optimizer(
+            self._parameters, learning_rate=config.learning_rate, weight_decay=config.weight_decay
+        )
+
+    def __iter__(self) -> Iterator[BehaviourCloningStep]:
+        """Yield after each gradient step."""
+        self.agent.model.train()
+        epoch, batches = -1, list[np.ndarray]()
+        per_epoch = len(self._data) // self.config.batch_size
+        while self.iteration < self.config.num_steps:
+            if self.iteration // per_epoch != epoch:
+                epoch = self.iteration // per_epoch
+                batches = self._batches(epoch)
+            yield self._step(torch.from_numpy(batches[self.iteration % per_epoch]))
+
+    def _step(self, rows: torch.Tensor) -> BehaviourCloningStep:
+        batch, device = self._data.select(rows), self.agent.model.device
+        tokens, attention = batch.tokens.to(device), batch.attention_mask.to(device)
+        mask = self._mask[rows, : tokens.shape[1]].to(device)
+        output = self.agent.model(input_ids=tokens[:, :-1], attention_mask=attention[:, :-1], use_cache=False)
+        loss = behaviour_cloning_loss(token_logprobs(output.logits, tokens[:, 1:]), mask[:, 1:])
+        set_learning_rate(self._optimizer, self.config.learning_rate_at(self.iteration))
+        take_step(loss, self._optimizer, self._parameters, max_grad_norm=self.config.max_grad_norm)
+        self.iteration += 1
+        return BehaviourCloningStep(self.iteration, float(loss.detach()), int(mask.sum()))
+
+    def _batches(self, epoch: int) -> list[np.ndarray]:
+        """Return the epoch's batches of rows, views of like length together, all in random order."""
+        rng = np.random.default_rng([self.seed, epoch])
+        rows = rng.permutation(len(self._data))
+        lengths = self._data.attention_mask.sum(1).numpy()[rows]
+        rows = rows[np.argsort(lengths // LENGTH_BUCKET, kind="stable")]
+        size = self.config.batch_size
+        batches = [rows[start : start + size] for start in range(0, len(rows) - size + 1, size)]
+        return [batches[k] for k in rng.permutation(len(batches))]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the next step depends on."""
+        return {
+            "iteration": self.iteration,
+            "model": self.agent.model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a saved state."""
+        self.iteration = state["iteration"]
+        self.agent.model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])

@@ -1,0 +1,198 @@
+"""DPO and IPO: learning from which of two replies to one prompt is preferred, from given pairs or from fresh ones.
+
+With G(p) = log p(y_w|x) - log p(y_l|x): DPO (Rafailov et al., 2023, arXiv 2305.18290, equation 7) minimises
+-log sigmoid(kl_coef (G(pi) - G(ref))), IPO (Azar et al., 2023, arXiv 2310.12036, equation 17) the square of
+G(pi) - G(ref) - 1 / (2 kl_coef). Offline, the pairs are given: `PreferenceLearner.fit`. Online, they are replies of the
+policy as it is, labelled by rewards or by a preference function: `PreferenceLearner.update`. Online IPO settles at the
+Nash equilibrium of the KL-regularised preference game (arXiv 2403.08635); offline IPO on pairs from a policy mu does
+not, but at ref exp(P(y > mu) / kl_coef).
+
+Differs from the papers in: a reply is all that the player says in an episode; a label may be a probability, which has
+the expected gradient of labels drawn with it, and a tie is one of 1/2; best against worst of a group is the pairing of
+RLHF-workflow (arXiv 2405.07863), whose reset of the reference to the current policy is not made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...agents.language_model.causal_lm import CausalLMAgent
+from ..functional.advantages import prompt_groups
+from ..functional.supervised import PreferenceLoss, preference_loss
+from ..rollouts.trajectories import Trajectories
+from .base import TrainedModel, TrainingConfig
+
+Pairing = Literal["random", "best_worst"]
+"""Which replies to one prompt are compared; see `pair_rows`."""
+
+Preference: TypeAlias = Callable[[Trajectories, Trajectories], Tensor]
+"""Of two batches of N replies to the same prompts: the probability that the first one is preferred, (N,)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreferenceConfig(TrainingConfig):
+    """How one player learns from preferences."""
+
+    loss: PreferenceLoss = "dpo"
+    """DPO's logistic loss or IPO's square."""
+    pairing: Pairing = "random"
+    """Online: all replies to a prompt in random pairs, or one pair, the best return against the worst."""
+    kl_coef: float = 0.1
+    """The papers' beta (IPO: tau): the price of a nat of divergence from the frozen start."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        super().__post_init__()
+        if not self.kl_coef > 0:
+            raise ValueError(f"kl_coef: expected a number > 0, got {self.kl_coef}")
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyPairs:
+    """Pairs of replies to the same prompts, row by row, and how the first one fares."""
+
+    first: Trajectories
+    second: Trajectories
+    preferences: Tensor
+    """(N,), the probability that the first reply is preferred: 1 or 0 for a label, 1/2 for a tie."""
+
+    def __post_init__(self) -> None:
+        """Check that there is a preference for each pair."""
+        counts = (len(self.first), len(self.second), len(self.preferences))
+        if len(set(counts)) > 1:
+            raise ValueError(f"pairs: expected as many first and second replies as preferences, got {counts}")
+
+    def __len__(self) -> int:
+        """Return the number of pairs N."""
+        return len(self.preferences)
+
+    def select(self, rows: Tensor) -> ReplyPairs:
+        """Return some of the pairs."""
+        return ReplyPairs(self.first.select(rows), self.second.select(rows), self.preferences[rows])
+
+    def to(self, device: torch.device) -> ReplyPairs:
+        """Return the same pairs on a device."""
+        return ReplyPairs(self.first.to(device), self.second.to(device), self.preferences.to(device))
+
+
+@dataclass(frozen=True, slots=True)
+class PreferenceUpdate:
+    """What one update reports; means over its gradient steps, each measured before it."""
+
+    loss: float
+    """The loss."""
+    accuracy: float
+    """Share of the pairs that are no ties, 0 to 1, whose preferred reply has gained on the other; 1/2 for no gain."""
+    margin_nats: float
+    """Mean G(pi) - G(ref), in favour of the preferred reply."""
+    num_pairs: int
+    """How many pairs there were."""
+
+
+class PreferenceLearner:
+    """One player that learns by DPO or IPO."""
+
+    def __init__(
+        self,
+        agent: CausalLMAgent,
+        config: PreferenceConfig,
+        *,
+        preference: Preference | None = None,
+        num_planned: int | None = None,
+    ) -> None:
+        """Take the agent to train in place.
+
+        Args:
+            agent: whoever learns.
+            config: how.
+            preference: who compares fresh replies; None: `prefer_higher_return`.
+            num_planned: the updates over which the learning rate falls; None: it stays.
+        """
+        self.agent, self.config = agent, config
+        self.preference = prefer_higher_return if preference is None else preference
+        self.trained = TrainedModel(agent, config, num_planned=num_planned)
+        self.ref_model = self.trained.ref_model
+
+    def update(self, batch: Trajectories, rng: np.random.Generator) -> PreferenceUpdate:
+        """Pair fresh replies to the same prompts, have them compared, and learn from that; `rng` pairs and orders.
+
+        Raises:
+            ValueError: no prompt has two replies; see `rollout_in_groups`.
+        """
+        first, second = pair_rows(batch, rng, pairing=self.config.pairing)
+        replies = batch.select(first), batch.select(second)
+        return self.fit(ReplyPairs(*replies, self.preference(*replies)), rng)
+
+    def fit(self, pairs: ReplyPairs, rng: np.random.Generator) -> PreferenceUpdate:
+        """Take one pass over given pairs; `rng` orders its minibatches."""
+        config, trained, steps = self.config, self.trained, []
+        pairs = pairs.to(self.agent.model.device)
+        with trained.updating():
+            for rows in trained.minibatches(len(pairs), rng):
+                part = pairs.select(rows)
+                preferences = part.preferences.to(torch.float32)
+                ref_margins = trained.ref_reply_logprobs(part.first) - trained.ref_reply_logprobs(part.second)
+                margins = trained.reply_logprobs(part.first) - trained.reply_logprobs(part.second)
+                loss = preference_loss(margins, ref_margins, preferences, loss=config.loss, kl_coef=config.kl_coef)
+                trained.descend(loss)
+                steps.append(_report(loss.detach(), margins.detach() - ref_margins, preferences))
+        loss_mean, accuracy, margin = torch.stack(steps).mean(0).tolist()
+        return PreferenceUpdate(loss_mean, accuracy, margin, len(pairs))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the next update depends on, the frozen reference included."""
+        return {"trained": self.trained.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a saved state."""
+        self.trained.load_state_dict(state["trained"])
+
+
+def prefer_higher_return(first: Trajectories, second: Trajectories) -> Tensor:
+    """Return 1 where the first reply's return is higher, 0 where it is lower, 1/2 for a tie; (N,)."""
+    return torch.heaviside(first.returns - second.returns, first.returns.new_tensor(0.5))
+
+
+def bradley_terry_preference(first: Trajectories, second: Trajectories) -> Tensor:
+    """Return sigmoid(r(first) - r(second)), the preference that DPO takes rewards to express; (N,)."""
+    return torch.sigmoid(first.returns - second.returns)
+
+
+def pair_rows(batch: Trajectories, rng: np.random.Generator, *, pairing: Pairing) -> tuple[Tensor, Tensor]:
+    """Return the rows of the first and of the second replies; both of a pair answer the same prompt.
+
+    * "random": every reply of a group is in one pair, one is left over in an odd group; the replies of a pair are
+      independent draws of the policy, as online IPO's theory wants it.
+    * "best_worst": one pair a group, the highest return against the lowest.
+
+    Raises:
+        ValueError: no prompt has two replies.
+    """
+    groups = prompt_groups(batch.tokens, batch.policy_token_mask, batch.players).cpu().numpy()
+    returns = batch.returns.cpu().numpy()
+    pairs: list[tuple[int, int]] = []
+    for group in range(int(groups.max()) + 1):
+        members = rng.permutation(np.flatnonzero(groups == group))
+        if len(members) > 1 and pairing == "best_worst":
+            pairs.append((members[returns[members].argmax()], members[returns[members].argmin()]))
+        elif len(members) > 1:
+            pairs += zip(members[0:-1:2].tolist(), members[1::2].tolist(), strict=True)
+    if not pairs:
+        raise ValueError(f"pairs: expected two replies or more to some prompt, got {len(batch)} prompts with one each")
+    first, second = torch.tensor(pairs, device=batch.tokens.device).T
+    return first, second
+
+
+def _report(loss: Tensor, gains: Tensor, preferences: Tensor) -> Tensor:
+    """Return the loss, the accuracy and the mean margin towards the preferred reply."""
+    towards = gains * (2 * preferences - 1).sign()
+    decided = preferences != 0.5
+    right = torch.heaviside(towards, towards.new_tensor(0.5))
+    accuracy = right[decided].mean() if bool(decided.any()) else gains.new_tensor(0.5)
+    return torch.stack([loss, accuracy, towards.mean()])

@@ -1,0 +1,72 @@
+"""One critic for two policies: a value network with a backbone of its own, which reads both players' views.
+
+Either policy's critic is else a head on the policy's own backbone. Here one network estimates what a view is worth to
+the player whose view it is, and each player's update fits it to that player's own returns.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from ...agents.language_model.causal_lm import evaluating
+from ..rollouts.trajectories import Trajectories
+from .optimisation import make_optimizer, set_learning_rate, take_step
+
+
+class SharedCritic:
+    """The value network of both players, and the optimiser that follows both players' updates.
+
+    Views need not name the player: a vector for each player is added to the embedding of every token. The vectors and
+    the head start at 0, so that all values do.
+    """
+
+    def __init__(self, start: PreTrainedModel) -> None:
+        """Copy the backbone of a causal language model, which stays as it is."""
+        backbone = copy.deepcopy(start.base_model)
+        assert isinstance(backbone, PreTrainedModel)
+        self.backbone = backbone.requires_grad_(True)
+        width, device = start.config.hidden_size, start.device
+        self.roles = nn.Embedding.from_pretrained(torch.zeros(2, width, device=device), freeze=False)
+        """What is added to a token's embedding in the view of player 0 or 1."""
+        self.head = nn.Linear(width, 1, device=device)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        self.parts = nn.ModuleDict({"backbone": self.backbone, "roles": self.roles, "head": self.head})
+        """All that is fitted."""
+        self._optimizer = make_optimizer(self.parameters(), learning_rate=0.0, weight_decay=0.0)
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Return what there is to fit."""
+        return list(self.parts.parameters())
+
+    def values(self, batch: Trajectories) -> Tensor:
+        """Return the value before each own token, 0 at the others, with gradients; (B, T)."""
+        own = batch.policy_token_mask
+        embedded = self.backbone.get_input_embeddings()(batch.tokens)
+        told = embedded + self.roles(batch.players)[:, None].to(embedded.dtype)
+        with evaluating(self.backbone):
+            output = self.backbone(
+                inputs_embeds=told[:, :-1], attention_mask=batch.attention_mask[:, :-1], use_cache=False
+            )
+        before = output.last_hidden_state[own[:, 1:]].to(self.head.weight.dtype)  # (N, hidden_size)
+        values: Tensor = self.head(before).squeeze(-1)
+        return values.new_zeros(own.shape).masked_scatter(own, values)
+
+    def step(self, value_loss: Tensor, *, learning_rate: float, max_grad_norm: float) -> None:
+        """Descend once on a player's value loss, at the learning rate that the player has."""
+        set_learning_rate(self._optimizer, learning_rate)
+        take_step(value_loss, self._optimizer, self.parameters(), max_grad_norm=max_grad_norm)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the next step depends on."""
+        return {"parts": self.parts.state_dict(), "optimizer": self._optimizer.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a saved state."""
+        self.parts.load_state_dict(state["parts"])
+        self._optimizer.load_state_dict(state["optimizer"])

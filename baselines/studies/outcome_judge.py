@@ -1,0 +1,159 @@
+"""A learned judge of red_team-v0 that is as good as one asks for: a small network that is stopped early.
+
+It reads which words prompt and reply have, not their order, and says what became of the exchange, as the oracle does:
+its outcome is the likeliest one, and the defender is paid the mean reward over its beliefs. It learns from generated
+exchanges that the oracle labels, half of an average and half of an ideal player two. The judges of several accuracies
+are the same training at several ages; how good each is, is counted on exchanges that it has not seen. On replies of
+policies that are trained against it, it may be worse, and that is what a study of judges is about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...envs.games.red_team.game import DEFENDER_REWARDS, VOCABULARY, RedTeam, oracle
+from ...envs.judging import Exchange, Verdict
+from ..learners.optimisation import make_optimizer, take_step
+
+OUTCOMES = tuple(DEFENDER_REWARDS)
+"""What the judge tells apart: all outcomes of a well-formed prompt."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutcomeJudgeConfig:
+    """How the network learns."""
+
+    num_exchanges: int = 12_000
+    """Exchanges to learn from."""
+    num_validation: int = 2_000
+    """Exchanges that decide when to stop."""
+    num_test: int = 4_000
+    """Exchanges on which the accuracy is counted that is reported."""
+    hidden_size: int = 128
+    """Width of the only hidden layer."""
+    batch_size: int = 128
+    """Exchanges in a step."""
+    learning_rate: float = 1e-3
+    """AdamW's; there is no schedule, as nobody knows when it stops."""
+    max_steps: int = 2000
+    """Steps after which it stops even if the last target is not reached."""
+    check_every: int = 1
+    """Steps between two looks at the validation exchanges."""
+
+
+class OutcomeJudge:
+    """A batched callable for `judge=` of a red-team game."""
+
+    def __init__(self, network: nn.Module) -> None:
+        """Take a network from `features` to a logit for each of `OUTCOMES`."""
+        self.network = network.eval()
+        self._rewards = torch.tensor([DEFENDER_REWARDS[outcome] for outcome in OUTCOMES])
+
+    @torch.inference_mode()
+    def __call__(self, exchanges: Sequence[Exchange]) -> list[Verdict]:
+        """Return one verdict for each exchange, in order."""
+        if not exchanges:
+            return []
+        beliefs = self.network(features(exchanges)).softmax(-1)
+        rewards = (beliefs @ self._rewards).clamp(-1, 1).tolist()
+        likeliest = beliefs.argmax(-1).tolist()
+        return [Verdict(reward, OUTCOMES[k]) for reward, k in zip(rewards, likeliest, strict=True)]
+
+
+@dataclass(frozen=True)
+class TrainedJudge:
+    """A judge of a wanted accuracy, and the one it has."""
+
+    target: float
+    """What was asked for, 0 to 1."""
+    accuracy: float
+    """Share of the test exchanges whose outcome it names, 0 to 1."""
+    num_steps: int
+    """Its age."""
+    judge: OutcomeJudge
+
+
+def features(exchanges: Sequence[Exchange]) -> Tensor:
+    """Return which words the prompt has, and which the reply; (B, 2 V)."""
+    rows = torch.zeros(len(exchanges), 2 * VOCABULARY.size)
+    for row, exchange in zip(rows, exchanges, strict=True):
+        row[list(exchange.prompt)] = 1.0
+        row[[VOCABULARY.size + token for token in exchange.reply]] = 1.0
+    return rows
+
+
+def labelled_exchanges(num: int, rng: np.random.Generator) -> tuple[list[Exchange], Tensor]:
+    """Return generated exchanges, half of an average and half of an ideal player two, and the oracle's outcomes, (B,).
+
+    Those whose prompt is no faithful request are left out, as a game keeps them from its judge.
+    """
+    game = RedTeam()
+    dialogues = [
+        *game.demonstrations("average", rng, num - num // 2),
+        *game.demonstrations("ideal", rng, num // 2),
+    ]
+    exchanges = [game.exchange(dialogue) for dialogue in dialogues]
+    outcomes = [verdict.outcome for verdict in oracle(exchanges)]
+    kept = [k for k, outcome in enumerate(outcomes) if outcome in OUTCOMES]
+    return [exchanges[k] for k in kept], torch.tensor([OUTCOMES.index(outcomes[k]) for k in kept])
+
+
+def train_judges(targets: Sequence[float], config: OutcomeJudgeConfig, *, seed: int) -> Iterator[TrainedJudge]:
+    """Yield a judge for each accuracy, of one training: as soon as the validation exchanges say that it is reached.
+
+    Where training ends before, the judge is what it ended with.
+
+    Raises:
+        ValueError: accuracies that do not rise, or are not in (0, 1].
+    """
+    if list(targets) != sorted(set(targets)) or not all(0 < target <= 1 for target in targets):
+        raise ValueError(f"targets: expected accuracies in (0, 1] that rise, got {list(targets)}")
+    rng = np.random.default_rng(seed)
+    (train, labels), (validation, right), (test, truth) = (
+        _encoded(num, rng) for num in (config.num_exchanges, config.num_validation, config.num_test)
+    )
+    network = _network(config.hidden_size, seed)
+    parameters = list(network.parameters())
+    optimizer = make_optimizer(parameters, learning_rate=config.learning_rate, weight_decay=0.01)
+    waiting, step = list(targets), 0
+    while waiting:
+        if step % config.check_every == 0 or step == config.max_steps:
+            reached = _accuracy(network, validation, right)
+            while waiting and (reached >= waiting[0] or step == config.max_steps):
+                copied = _network(config.hidden_size, seed)
+                copied.load_state_dict(network.state_dict())
+                yield TrainedJudge(waiting.pop(0), _accuracy(copied, test, truth), step, OutcomeJudge(copied))
+        batch = torch.from_numpy(rng.integers(len(train), size=config.batch_size))
+        loss = nn.functional.cross_entropy(network(train[batch]), labels[batch])
+        take_step(loss, optimizer, parameters, max_grad_norm=1.0)
+        step += 1
+
+
+def agreement(judge: OutcomeJudge, exchanges: Sequence[Exchange]) -> float:
+    """Return the share of exchanges, 0 to 1, whose outcome by the judge is the oracle's; NaN without any."""
+    pairs = zip(judge(exchanges), oracle(exchanges), strict=True)
+    same = [one.outcome is other.outcome for one, other in pairs]
+    return float(np.mean(same)) if same else float("nan")
+
+
+def _encoded(num: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    exchanges, labels = labelled_exchanges(num, rng)
+    return features(exchanges), labels
+
+
+def _network(hidden_size: int, seed: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return nn.Sequential(
+            nn.Linear(2 * VOCABULARY.size, hidden_size), nn.ReLU(), nn.Linear(hidden_size, len(OUTCOMES))
+        )
+
+
+@torch.inference_mode()
+def _accuracy(network: nn.Module, rows: Tensor, labels: Tensor) -> float:
+    return float((network(rows).argmax(-1) == labels).double().mean())

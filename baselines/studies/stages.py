@@ -1,0 +1,325 @@
+"""The whole training of arXiv 2402.08078 in one command: base model, SFT, reward model, RLHF, and what becomes of it.
+
+The base model (eq. 7) and the SFT defender (eq. 8) are made as ever. Pairs of the SFT defender's replies, ordered by
+the game's oracle with noise, teach two Bradley-Terry reward models: one few pairs, one many. Then PPO starts from the
+SFT defender four times: against the oracle (the control), against the reward model of few pairs with a small and with a
+larger charge for KL, and against the one of many pairs. Every few updates the judge that pays and the oracle score the
+same replies to fixed held-out requests: where the judge's score rises and the oracle's falls, the reward is hacked
+(Gao, Schulman & Hilton, 2023, arXiv 2210.10760).
+
+A run that was killed goes on where it stopped; the numbers do not depend on how many processes train at a time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+
+from ...agents import EchoAgent
+from ...agents.judges.reward_files import load_reward_judge
+from ...envs import make_game
+from ...envs.games.red_team.game import RedTeam
+from ...envs.judging import Judge
+from ..alignment.pretrain import PretrainConfig, pretrain
+from ..alignment.reward_model import BradleyTerryConfig, RewardModelConfig, train_reward_model
+from ..alignment.rlhf import DEFENDER_PPO, RLHFConfig
+from ..alignment.sft import SFTConfig, sft
+from ..learners.best_response import BestResponse, write_transcripts
+from ..training.jobs import Bound, Job, train_all
+from ..training.loop import recorded, use_threads
+from ..training.options import GameOptions, load_model, preamble_of, save_model
+from ..training.run import Config, Run
+from .judged_replies import HeldOutScores, held_out_prompts, held_out_scores, reply_to
+from .stages_report import Arm, report
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageSizes:
+    """How much is trained, and on what."""
+
+    num_demonstrations: int = 30_000
+    """Dialogues that the base model is cloned from."""
+    num_pretraining_steps: int = 1_600
+    """Its gradient steps."""
+    few_pairs: int = 1_000
+    """Pairs for the reward model that is hacked."""
+    many_pairs: int = 6_000
+    """Pairs for the other one."""
+    few_steps: int = 300
+    """Gradient steps on few pairs."""
+    many_steps: int = 450
+    """Gradient steps on many pairs."""
+    temperature: float = 0.25
+    """The noise of the oracle's choices: the first of two replies is chosen with sigmoid(gain in reward / this)."""
+    kl_coef: float = DEFENDER_PPO.kl_coef
+    """Charge per nat of KL to the SFT defender; that of GPO and the demo."""
+    large_kl_coef: float = 0.1
+    """The charge that is to protect from the reward model's errors."""
+    num_updates: int = 60
+    """Updates of each RLHF run."""
+    batch_size: int = 192
+    """Episodes for an update."""
+    measure_every: int = 10
+    """Updates between two measurements on the held-out requests."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that would only fail after hours of training.
+
+        Raises:
+            ValueError: a count below 1, a temperature that is not positive, or a negative charge.
+        """
+        for name in (one.name for one in fields(self) if isinstance(one.default, int)):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if not self.temperature > 0:
+            raise ValueError(f"temperature: expected a number > 0, got {self.temperature}")
+        for name in ("kl_coef", "large_kl_coef"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name}: expected a number >= 0, got {getattr(self, name)}")
+
+
+QUICK = StageSizes(
+    num_demonstrations=4_000,
+    num_pretraining_steps=150,
+    few_pairs=100,
+    many_pairs=300,
+    few_steps=25,
+    many_steps=50,
+    num_updates=6,
+    batch_size=64,
+    measure_every=3,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagesConfig:
+    """All stages on red_team-v0."""
+
+    out: Path | None = None
+    """The folder of all runs, the tables and the plot; None: runs/stages, or runs/stages_quick."""
+    seed: int = 0
+    """Decides everything that is drawn."""
+    quick: bool = False
+    """A twentieth of the training, to see it work: the tables then show little."""
+    sizes: StageSizes = field(default_factory=StageSizes)
+    """How much is trained; not read by a quick run."""
+    num_processes: int = 2
+    """How many runs train at the same time; the results are the same for any number."""
+
+    def __post_init__(self) -> None:
+        """Refuse to wait for ever, and sizes that would not be read.
+
+        Raises:
+            ValueError: there is no process to train in, or a quick run is given sizes.
+        """
+        if self.num_processes < 1:
+            raise ValueError(f"num_processes: expected at least 1, got {self.num_processes}")
+        if self.quick and self.sizes != StageSizes():
+            raise ValueError(f"sizes: expected the defaults in a quick run, which has its own, got {self.sizes}")
+
+    @property
+    def folder(self) -> Path:
+        """The folder of all runs."""
+        return Path("runs/stages_quick" if self.quick else "runs/stages") if self.out is None else self.out
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredRLHFConfig(RLHFConfig):
+    """RLHF that is measured on held-out requests of red_team-v0 while it trains."""
+
+    measure_every: int = 10
+    """Updates between two measurements."""
+
+    def __post_init__(self) -> None:
+        """Refuse what would only fail after the first update.
+
+        Raises:
+            ValueError: there is no update between two measurements.
+        """
+        if self.measure_every < 1:
+            raise ValueError(f"measure_every: expected at least 1, got {self.measure_every}")
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredStep:
+    """What one update of RLHF reports, and every few updates what it has come to."""
+
+    iteration: int
+    """Updates so far."""
+    mean_return: float
+    """Mean reward of the batch by the judge that pays, KL charges apart."""
+    forfeit_rate: float
+    """Share of episodes, 0 to 1, that the defender lost by an utterance that was no legal turn."""
+    update: Config
+    """The update's own numbers."""
+    held_out: HeldOutScores | None
+    """The scores of the updated policy; None between two measurements."""
+
+
+class MeasuredRLHF:
+    """The learner: a defender's best response whose newest policy is measured every few updates.
+
+    The measurements have generators of their own, so that training goes the same way with and without them.
+    """
+
+    def __init__(self, training: BestResponse, judge: Judge | None, *, measure_every: int, seed: int) -> None:
+        """Take the training of player 1, and the judge that pays; None: the oracle."""
+        self.training, self.judge = training, judge
+        self.measure_every, self.seed, self.iteration = measure_every, seed, training.iteration
+
+    def __iter__(self) -> Iterator[MeasuredStep]:
+        """Yield after each update."""
+        for step in self.training:
+            self.iteration = step.iteration
+            yield MeasuredStep(self.iteration, step.mean_return, step.forfeit_rate, step.update, self._measure())
+
+    def _measure(self) -> HeldOutScores | None:
+        if self.iteration % self.measure_every and self.iteration != self.training.num_steps:
+            return None
+        rng = np.random.default_rng([self.seed, 3, self.iteration])
+        return held_out_scores(reply_to(held_out_prompts(), self.training.learner.agent, rng), self.judge)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the next step depends on."""
+        return self.training.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a saved state."""
+        self.training.load_state_dict(state)
+        self.iteration = self.training.iteration
+
+
+def measured_rlhf(config: MeasuredRLHFConfig) -> Path:
+    """Run or resume RLHF from `config.defender`; return the trained defender's folder.
+
+    Raises:
+        ValueError: no defender to start from.
+    """
+    use_threads(config.num_threads)
+    if config.defender is None:
+        raise ValueError("defender: expected the folder of the SFT model, got none")
+    with Run.open(config.out, config, name="rlhf") as run:
+        if not run.finished:
+            game = config.options.build(config.defender)
+            agent = load_model(config.defender, game, device=config.device, dtype=config.dtype)
+            learner = config.make(agent, num_planned=config.num_steps)
+            training = BestResponse(
+                game,
+                learner,
+                EchoAgent(skip=preamble_of(game)),
+                player=1,
+                batch_size=config.batch_size,
+                num_steps=config.num_steps,
+                seed=config.seed,
+                group_size=config.replies_per_prompt,
+            )
+            folder = config.options.judge
+            judge = None if folder is None else load_reward_judge(folder, game.vocabulary)
+            measured = MeasuredRLHF(training, judge, measure_every=config.measure_every, seed=config.seed)
+            for step in recorded(measured, run, num_steps=config.num_steps, save_every=config.save_every):
+                if step.iteration == config.num_steps:
+                    write_transcripts(run, step.iteration, training.last_played)
+            run.write_folder("model", partial(save_model, learner.agent))
+            run.finish()
+    return config.out / "model"
+
+
+def arms(sizes: StageSizes) -> list[Arm]:
+    """Return the RLHF runs that are compared."""
+    few, many = f"{sizes.few_pairs} pairs", f"{sizes.many_pairs} pairs"
+    return [
+        Arm("rlhf_oracle", "oracle", None, sizes.kl_coef),
+        Arm("rlhf_few", few, "reward_few", sizes.kl_coef),
+        Arm("rlhf_few_kl", few, "reward_few", sizes.large_kl_coef),
+        Arm("rlhf_many", many, "reward_many", sizes.kl_coef),
+    ]
+
+
+def jobs(config: StagesConfig) -> list[Job]:
+    """Return the runs in an order in which they can be done."""
+    out = config.folder.resolve()  # the same options by whatever path the folder is named
+    sizes = QUICK if config.quick else config.sizes
+    pretraining = PretrainConfig(
+        out=out / "base", seed=config.seed, num_demonstrations=sizes.num_demonstrations, num_threads=1
+    )
+    cloning = replace(pretraining.cloning, num_steps=sizes.num_pretraining_steps)
+    tuning = SFTConfig(model=out / "base/model", out=out / "sft", seed=config.seed, num_threads=1)
+    return [
+        Job("base", Bound(pretrain, replace(pretraining, cloning=cloning)), cloning.num_steps),
+        Job("sft", Bound(sft, tuning), tuning.cloning.num_steps, ("base",)),
+        *_reward_jobs(config, sizes, out),
+        *(_rlhf_job(arm, config, sizes, out) for arm in arms(sizes)),
+    ]
+
+
+def _reward_jobs(config: StagesConfig, sizes: StageSizes, out: Path) -> list[Job]:
+    """Return the reward models, each a head on the SFT defender, as in Ouyang et al. (2022, arXiv 2203.02155)."""
+    plans = (("reward_many", sizes.many_pairs, sizes.many_steps), ("reward_few", sizes.few_pairs, sizes.few_steps))
+    return [
+        Job(
+            name,
+            Bound(
+                train_reward_model,
+                RewardModelConfig(
+                    defender=out / "sft/model",
+                    model=out / "sft/model",
+                    num_pairs=num_pairs,
+                    temperature=sizes.temperature,
+                    training=BradleyTerryConfig(num_steps=num_steps),
+                    out=out / name,
+                    seed=config.seed,
+                    num_threads=1,
+                ),
+            ),
+            num_steps,
+            ("sft",),
+        )
+        for name, num_pairs, num_steps in plans
+    ]
+
+
+def _rlhf_job(arm: Arm, config: StagesConfig, sizes: StageSizes, out: Path) -> Job:
+    judge = None if arm.judge is None else out / arm.judge / "model"
+    tuning = MeasuredRLHFConfig(
+        options=GameOptions(judge=judge, judge_kind="reward_model"),
+        defender=out / "sft/model",
+        out=out / arm.name,
+        seed=config.seed,
+        num_steps=sizes.num_updates,
+        batch_size=sizes.batch_size,
+        ppo=replace(DEFENDER_PPO, kl_coef=arm.kl_coef),
+        measure_every=sizes.measure_every,
+        num_threads=1,
+    )
+    needs = ("sft",) if arm.judge is None else ("sft", arm.judge)
+    return Job(arm.name, Bound(measured_rlhf, tuning), sizes.num_updates, needs)
+
+
+def stages(config: StagesConfig) -> Path:
+    """Run or resume it all; return the folder."""
+    use_threads(1)
+    started = time.monotonic()
+    with Run.open(config.folder, config, name="stages") as run:
+        train_all(jobs(config), config.folder, num_processes=config.num_processes, preload=__name__)
+        game = make_game("red_team-v0")
+        assert isinstance(game, RedTeam)
+        print(f"\n{report(run, game, arms(QUICK if config.quick else config.sizes), seed=config.seed)}")
+        run.finish()
+    print(f"\n{time.monotonic() - started:.0f} s\n{config.folder}")
+    return config.folder
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    stages(tyro.cli(StagesConfig, args=argv, prog="duologue train stages", description=__doc__))
+
+
+if __name__ == "__main__":
+    main()

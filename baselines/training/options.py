@@ -1,0 +1,156 @@
+"""What every training command asks for: which game, which models."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import torch
+
+from ...agents.judges.learned import ClassifierJudge, SafetyTokenJudge
+from ...agents.judges.reward_files import load_reward_judge
+from ...agents.language_model.causal_lm import CausalLMAgent, DType
+from ...agents.language_model.micro import micro_model
+from ...agents.language_model.tokenizers import load_tokenizer
+from ...envs import Demonstrated, LanguageGame, Vocabulary, make_game
+from ...envs.judging import Judge, RedTeamGame
+from ...envs.registry import game_factory, parse_option
+from ...envs.tokenizer_vocabulary import TokenizerVocabulary
+from .costs import CostMeter, metered_game
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """The models that players start from."""
+
+    player_0: Path | None = None
+    """The folder of player 0's model; None: a micro model with random weights."""
+    player_1: Path | None = None
+    """The folder of player 1's model; None: a micro model with random weights."""
+    hidden_size: int = 32
+    """Width of a micro model."""
+    num_layers: int = 1
+    """Depth of a micro model."""
+    num_heads: int = 2
+    """Attention heads of a micro model; they divide its width."""
+    device: str = "cpu"
+    """Where the models are."""
+
+    def make(self, game: LanguageGame[Any], player: int, seed: int) -> CausalLMAgent:
+        """Return the model that a player starts from; `seed` decides the weights of a micro model."""
+        folder = (self.player_0, self.player_1)[player]
+        if folder is not None:
+            return load_model(folder, game, device=self.device)
+        model = micro_model(
+            game.vocabulary,
+            hidden_size=self.hidden_size,
+            num_layers=self.num_layers,
+            num_heads=self.num_heads,
+            max_positions=max(8, game.max_view_tokens),
+            seed=2 * seed + player,
+        )
+        model.to(self.device)  # type: ignore[arg-type]
+        return CausalLMAgent(model, game.vocabulary)
+
+
+TrainedDType: TypeAlias = Literal["float32", "bfloat16"]
+"""What weights are trained in; float16 would need its losses scaled."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GameOptions:
+    """Which game is played; options that a game does not have are refused."""
+
+    game: str = "red_team-v0"
+    """The registered name; see `duologue games`."""
+    requests: Path | None = None
+    """A file of seed requests (CSV, JSONL or plain lines), for red_team_text-v0."""
+    request_column: str | None = None
+    """The column that holds a request's text."""
+    label_column: str | None = None
+    """The column that says whether it is harmful."""
+    max_prompt_tokens: int | None = None
+    """The longest prompt, for games that let it be chosen."""
+    max_reply_tokens: int | None = None
+    """The longest reply, likewise."""
+    judge: Path | None = None
+    """The folder of a judge model; None: the game's own oracle."""
+    judge_kind: Literal["classifier", "safety_token", "reward_model"] = "classifier"
+    """A sequence classifier of (prompt, reply), a guard model that answers "safe" or "unsafe", or a reward model."""
+    judge_template: Path | None = None
+    """A text file with {prompt} and {reply}: what a guard model is asked."""
+    game_option: tuple[str, ...] = ()
+    """Further options of the game as NAME=VALUE, such as intent=hidden; values are JSON or plain text."""
+    tokenizer: Path | None = None
+    """The folder of a tokenizer, for games over real text; None: that of the first model folder given."""
+
+    def build(
+        self, *model_folders: Path | None, split: str | None = None, meter: CostMeter | None = None
+    ) -> LanguageGame[Any]:
+        """Return the rules.
+
+        Args:
+            model_folders: where a tokenizer may lie if none was given.
+            split: which of the requests to deal, for games that split them.
+            meter: counts what is played by these rules, and what their judge model is asked.
+
+        Raises:
+            ValueError: no such game, or a folder that does not hold what it should.
+            TypeError: an option that the game does not have.
+        """
+        names = ("requests", "request_column", "label_column", "max_prompt_tokens", "max_reply_tokens")
+        options = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        options |= dict(parse_option(text) for text in self.game_option)
+        known = inspect.signature(game_factory(self.game)).parameters
+        if "vocabulary" in known:
+            options["vocabulary"] = self._vocabulary(*model_folders)
+        if self.judge is not None:
+            judge = self._judge(options.get("vocabulary") or make_game(self.game, **options).vocabulary)
+            options["judge"] = judge if meter is None else meter.judge(judge)
+        if "split" in known and split is not None:
+            options["split"] = split
+        game = make_game(self.game, **options)
+        return game if meter is None else metered_game(game, meter)
+
+    def _judge(self, vocabulary: Vocabulary) -> Judge:
+        assert self.judge is not None
+        if self.judge_kind == "reward_model":
+            return load_reward_judge(self.judge, vocabulary)
+        if self.judge_kind == "classifier":
+            return ClassifierJudge.from_folder(self.judge)
+        if self.judge_template is None:
+            raise ValueError(
+                "judge_template: expected a text file with {prompt} and {reply} for a guard model, got none"
+            )
+        return SafetyTokenJudge.from_folder(self.judge, template=self.judge_template.read_text(encoding="utf-8"))
+
+    def _vocabulary(self, *model_folders: Path | None) -> TokenizerVocabulary:
+        folder = next((folder for folder in (self.tokenizer, *model_folders) if folder is not None), None)
+        if folder is None:
+            raise ValueError(f"{self.game}: expected the folder of a tokenizer or of a model with one, got none")
+        return TokenizerVocabulary(load_tokenizer(folder))
+
+
+def preamble_of(game: LanguageGame[Any]) -> int:
+    """Return how many tokens of a briefing precede the request that static prompts consist of."""
+    if isinstance(game, Demonstrated):
+        return game.num_example_tokens + preamble_of(game.game)
+    return game.num_preamble_tokens if isinstance(game, RedTeamGame) else 0
+
+
+def load_model(
+    folder: Path, game: LanguageGame[Any], *, device: str = "cpu", dtype: DType = "float32"
+) -> CausalLMAgent:
+    """Return the model of a folder as an agent of the game."""
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device: expected one that this machine has, got {device!r}")
+    return CausalLMAgent.from_pretrained(folder, game.vocabulary, device=device, dtype=dtype)
+
+
+def save_model(agent: CausalLMAgent, folder: Path) -> None:
+    """Write an agent's model, with the tokenizer of real text beside it: a folder that the next command can take."""
+    agent.save_pretrained(folder)
+    if isinstance(agent.vocabulary, TokenizerVocabulary):
+        agent.vocabulary.tokenizer.save_pretrained(folder)

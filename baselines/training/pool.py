@@ -1,0 +1,101 @@
+"""Pieces of work in processes of their own, several at a time: one that fails or is killed loses no other."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, Generic, TypeVar
+
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[ResultT]):
+    """What one piece of work came to."""
+
+    index: int
+    """Its place in the order it was given in."""
+    result: ResultT | None
+    """What it returned; None if it failed."""
+    error: str | None
+    """Why it failed, with the traceback if there is one."""
+
+
+def run_all(work: Sequence[Callable[[], ResultT]], *, num_processes: int, preload: str) -> Iterator[Outcome[ResultT]]:
+    """Yield what each piece of work comes to, as it is finished.
+
+    Args:
+        work: callables that a process can be sent.
+        num_processes: how many run at the same time; 1: in this process, one after the other.
+        preload: the module that a fork server imports once for all of them.
+    """
+    if num_processes < 1:
+        raise ValueError(f"processes: expected at least 1, got {num_processes}")
+    if num_processes == 1:
+        yield from (_attempt(index, one) for index, one in enumerate(work))
+        return
+    waiting, running = list(enumerate(work)), dict[Connection, tuple[int, BaseProcess]]()
+    try:
+        while waiting or running:
+            while waiting and len(running) < num_processes:
+                index, one = waiting.pop(0)
+                connection, process = _start(index, one, preload)
+                running[connection] = (index, process)
+            for ready in wait(list(running)):
+                assert isinstance(ready, Connection)
+                index, process = running.pop(ready)
+                yield _received(index, ready, process)
+    finally:
+        for _, process in running.values():
+            process.terminate()
+            process.join()
+
+
+def _attempt(index: int, work: Callable[[], ResultT]) -> Outcome[ResultT]:
+    try:
+        return Outcome(index, work(), None)
+    except Exception:
+        return Outcome(index, None, traceback.format_exc())
+
+
+def _start(index: int, work: Callable[[], Any], preload: str) -> tuple[Connection, BaseProcess]:
+    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    context: Any = multiprocessing.get_context(method)  # its class, and so its methods, depend on the name
+    if method == "forkserver":
+        context.set_forkserver_preload([preload])
+    ours, theirs = context.Pipe(duplex=False)
+    process: BaseProcess = context.Process(target=_serve, args=(index, work, theirs), daemon=True)
+    process.start()
+    theirs.close()  # so that the end of the process is the end of the pipe
+    return ours, process
+
+
+def _serve(index: int, work: Callable[[], Any], connection: Connection) -> None:
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    connection.send(_attempt(index, work))
+    connection.close()
+
+
+def _received(index: int, connection: Connection, process: BaseProcess) -> Outcome[Any]:
+    try:
+        outcome: Outcome[Any] = connection.recv()
+    except EOFError:  # killed, or out of memory
+        process.join()
+        outcome = Outcome(index, None, f"the process ended with exit status {process.exitcode}")
+    connection.close()
+    process.join()
+    return outcome
+
+
+def end_with_parent() -> None:
+    """End this process when its parent has ended, however that was killed: two must never write in one folder."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)

@@ -1,0 +1,329 @@
+"""AdvGame: adversary and defender learn at once from preferences over a tree of prompts and replies.
+
+AdvGame (2025, arXiv 2512.20806) plays, for each of B seed requests, A prompts by the adversary, and to each of them D
+replies by the defender. A prompt is worth what the best of its D replies earned the adversary, an estimate against the
+luck of one reply; a prompt that is not faithful to its seed is worth less than any that is. From each group the best
+and the worst make a pair for DPO or IPO; ties are skipped. Running averages of the parameters, theta_ema <- .95
+theta_ema + .05 theta, speak in all episodes and are the reference of the loss. The game's table "advgame" is the role
+swap: on harmful seeds the adversary wants compliance, on benign ones refusal.
+
+Differs from the paper in: harmful and benign seeds come in one batch, in the game's proportions; the judge of pairs is
+the game's own rewards unless one is given; an unusable verdict is worth 0 instead of being masked. Only its DPO form is
+here; GRPO on both players is `duologue train self_play --learner grpo`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import combinations, product
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import numpy as np
+import torch
+import tyro
+from numpy.typing import NDArray
+
+from ...agents.language_model.causal_lm import CausalLMAgent
+from ...envs import Episode, LanguageGame, deal_episodes, speak_all
+from ...envs.judging import RedTeamGame
+from ..alignment.starts import adversary_model, sft_model
+from ..learners.best_response import write_transcripts
+from ..learners.preference import PreferenceConfig, PreferenceLearner, PreferenceUpdate, ReplyPairs
+from ..rollouts.episodes import PlayedEpisode, SpokenTurn, play_out
+from ..rollouts.trajectories import trajectories
+from ..training.costs import CostMeter, MeteredLearner, write_costs
+from ..training.loop import recorded, use_threads
+from ..training.options import GameOptions, load_model, save_model
+from ..training.run import Run
+from .learner import Seat
+from .opponents import ema_update
+
+Pair: TypeAlias = tuple[PlayedEpisode, PlayedEpisode]
+"""Two episodes of a group, the preferred one first."""
+
+PairJudge: TypeAlias = Callable[[Sequence[PlayedEpisode], Sequence[PlayedEpisode], int], NDArray[np.float64]]
+"""Scores of N first and N second episodes for a player, seen side by side: (N, 2), in any units."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdvGameOptions:
+    """How long, and the shape of the tree."""
+
+    num_steps: int = 60
+    """Updates of each player."""
+    num_requests: int = 48
+    """Seed requests in a step (B); each gives the adversary a pair at most, the defender one for each prompt."""
+    prompts_per_request: int = 2
+    """Prompts to each of them (A)."""
+    replies_per_prompt: int = 2
+    """Replies to each prompt (D)."""
+    optimistic: bool = True
+    """Whether a prompt is worth the best of its replies; else their mean."""
+    ema_decay: float = 0.95
+    """The share of averaged parameters that stays at a step."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            ValueError: a field is out of its range; the message names it.
+        """
+        if self.num_steps < 1 or self.num_requests < 1:
+            raise ValueError(f"expected num_steps and num_requests >= 1, got {self.num_steps} and {self.num_requests}")
+        for name in ("prompts_per_request", "replies_per_prompt"):
+            if getattr(self, name) < 2:
+                raise ValueError(f"{name}: expected at least 2, which make a pair, got {getattr(self, name)}")
+        if not 0 <= self.ema_decay <= 1:
+            raise ValueError(f"ema_decay: expected a number in [0, 1], got {self.ema_decay}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdvGameConfig:
+    """Both players, by DPO or IPO on fresh pairs."""
+
+    options: Annotated[GameOptions, tyro.conf.arg(name="")] = field(
+        default_factory=lambda: GameOptions(game_option=("table=advgame",))
+    )
+    defender: Path | None = None
+    """The defender to start from; None: the micro defender, trained first in `out`."""
+    adversary: Path | None = None
+    """The adversary to start from; None: the base model of that defender."""
+    out: Path = Path("runs/advgame")
+    """The run's folder; the models are in its folders `defender` and `adversary`."""
+    seed: int = 0
+    """Decides deals, sampled tokens and minibatches."""
+    play: Annotated[AdvGameOptions, tyro.conf.arg(name="")] = field(default_factory=AdvGameOptions)
+    """How long, and the shape of the tree."""
+    learner: PreferenceConfig = field(default_factory=PreferenceConfig)
+    """How both learn; the paper: DPO or IPO with kl_coef 0.1."""
+    save_every: int = 20
+    """Steps between two saved states."""
+    num_threads: int = 0
+    """Threads of torch; 0: its default."""
+    device: str = "cpu"
+    """Where the models are."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdvGameStep:
+    """What one tree and one update of each player report."""
+
+    iteration: int
+    """Updates of each player so far."""
+    adversary_return: float
+    """Mean return of an episode to the adversary."""
+    defender_return: float
+    """Mean return of an episode to the defender."""
+    faithful_rate: float
+    """Share of the prompts, 0 to 1, that keep what they must of their seed."""
+    adversary: PreferenceUpdate | None
+    """The adversary's update; None if every group tied."""
+    defender: PreferenceUpdate | None
+    """The defender's update; None if every group tied."""
+
+
+class AdvGame:
+    """The learner: iterate over it to train both players; it can be saved between two steps."""
+
+    average: tuple[Seat, Seat] | None = None
+    """None: the average of parameters is a heuristic, and no average of policies."""
+
+    def __init__(
+        self,
+        game: LanguageGame[Any],
+        learners: Sequence[PreferenceLearner],
+        options: AdvGameOptions,
+        *,
+        seed: int,
+        judge: PairJudge | None = None,
+    ) -> None:
+        """Take the adversary and the defender; their references become the running averages.
+
+        Args:
+            game: one prompt and one reply.
+            learners: of player 0 and of player 1.
+            options: how long, and the shape of the tree.
+            seed: decides deals, tokens and minibatches.
+            judge: scores two episodes side by side, asked in both orders; None: the game's rewards.
+
+        Raises:
+            ValueError: the game has more turns than two.
+        """
+        if game.max_turns != 2:
+            raise ValueError(f"game: expected one prompt and one reply, got a game of {game.max_turns} turns")
+        self.game, self.learners, self.options, self.iteration = game, tuple(learners), options, 0
+        self.judge = returns_of if judge is None else both_orders(judge)
+        self.rng = np.random.default_rng(seed)
+        self._speakers = tuple(
+            CausalLMAgent(one.ref_model, one.agent.vocabulary, temperature=one.agent.temperature) for one in learners
+        )
+        self.last_played: list[PlayedEpisode] = []
+        """The latest tree's leaves, [seed, prompt, reply] in order."""
+
+    def __iter__(self) -> Iterator[AdvGameStep]:
+        """Yield after each update of both players."""
+        options = self.options
+        shape = (options.num_requests, options.prompts_per_request, options.replies_per_prompt)
+        while self.iteration < options.num_steps:
+            played = self.last_played = rollout_tree(self.game, self._speakers, self.rng, shape)
+            leaves = np.arange(len(played)).reshape(shape)
+            faithful = np.array([is_faithful(played[row]) for row in leaves[:, :, 0].flat]).reshape(shape[:2])
+            prompts = self._prompt_pairs(played, leaves, faithful)
+            replies = self._reply_pairs(played, leaves, faithful)
+            updates = [self._fit(player, pairs) for player, pairs in enumerate((prompts, replies))]
+            self.iteration += 1
+            adversary, defender = np.mean([one.episode.returns for one in played], axis=0).tolist()
+            yield AdvGameStep(self.iteration, adversary, defender, float(faithful.mean()), *updates)
+
+    @property
+    def seats(self) -> tuple[Seat, Seat]:
+        """The newest players."""
+        return self.learners[0].agent, self.learners[1].agent
+
+    def _prompt_pairs(
+        self, played: Sequence[PlayedEpisode], leaves: NDArray[np.int64], faithful: NDArray[np.bool_]
+    ) -> list[Pair]:
+        """Return, for each seed whose prompts differ in worth, an episode of the best and one of the worst."""
+        beside = [(a, b) for tree in leaves for one, two in combinations(tree, 2) for a, b in product(one, two)]
+        scores = self._scores(played, beside, player=0)[leaves]  # (B, A, D)
+        worth = scores.max(axis=2) if self.options.optimistic else scores.mean(axis=2)
+        return best_and_worst(played, np.where(faithful, worth, -np.inf), leaves[:, :, 0])
+
+    def _reply_pairs(
+        self, played: Sequence[PlayedEpisode], leaves: NDArray[np.int64], faithful: NDArray[np.bool_]
+    ) -> list[Pair]:
+        """Return, for each faithful prompt whose replies differ in score, the best and the worst of them."""
+        groups = leaves[faithful]  # (faithful prompts, D)
+        beside = [pair for group in groups for pair in combinations(group, 2)]
+        return best_and_worst(played, self._scores(played, beside, player=1)[groups], groups)
+
+    def _scores(
+        self, played: Sequence[PlayedEpisode], beside: Sequence[tuple[int, int]], *, player: int
+    ) -> NDArray[np.float64]:
+        """Return each leaf's mean score over the pairs that it is judged in, (N,); 0 for a leaf in none."""
+        sums, counts = np.zeros(len(played)), np.zeros(len(played))
+        if beside:
+            judged = self.judge([played[a] for a, _ in beside], [played[b] for _, b in beside], player)
+            for side, rows in enumerate(np.array(beside).T):
+                np.add.at(sums, rows, judged[:, side])
+                np.add.at(counts, rows, 1)
+        return sums / np.maximum(counts, 1)
+
+    def _fit(self, player: int, pairs: Sequence[Pair]) -> PreferenceUpdate | None:
+        """Learn that the first of each pair is preferred, and let the average follow."""
+        learner, update = self.learners[player], None
+        if pairs:
+            better, worse = (trajectories([pair[side] for pair in pairs], player) for side in (0, 1))
+            update = learner.fit(ReplyPairs(better, worse, torch.ones(len(pairs))), self.rng)
+        ema_update(learner.ref_model, learner.agent.model, decay=self.options.ema_decay)
+        return update
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the next step depends on; the averages are the learners' references."""
+        return {
+            "iteration": self.iteration,
+            "rng": self.rng.bit_generator.state,
+            "learners": [one.state_dict() for one in self.learners],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a saved state."""
+        self.iteration = state["iteration"]
+        self.rng.bit_generator.state = state["rng"]
+        for learner, saved in zip(self.learners, state["learners"], strict=True):
+            learner.load_state_dict(saved)
+
+
+def rollout_tree(
+    game: LanguageGame[Any], agents: Sequence[CausalLMAgent], rng: np.random.Generator, shape: tuple[int, int, int]
+) -> list[PlayedEpisode]:
+    """Play B deals with A prompts each and D replies to each prompt; return the leaves, [B, A, D] in order."""
+    num_deals, num_prompts, num_replies = shape
+    deals = [one.dialogue.deal for one in deal_episodes(game, rng, num_deals) for _ in range(num_prompts)]
+    views = [Episode(game, deal).view() for deal in deals]
+    prompts = agents[0].speak(views, rng)
+    openings = [
+        SpokenTurn(0, view, said) for view, said in zip(views, prompts, strict=True) for _ in range(num_replies)
+    ]
+    episodes = [Episode(game, deal) for deal in deals for _ in range(num_replies)]
+    speak_all(episodes, [opening.utterance for opening in openings])
+    played = play_out(episodes, agents, rng)
+    return [PlayedEpisode(one.episode, (opening, *one.turns)) for opening, one in zip(openings, played, strict=True)]
+
+
+def best_and_worst(
+    played: Sequence[PlayedEpisode], scores: NDArray[np.float64], leaves: NDArray[np.int64]
+) -> list[Pair]:
+    """Return, for each group (row) whose scores differ, the leaf with the highest and the one with the lowest."""
+    return [
+        (played[group[row.argmax()]], played[group[row.argmin()]])
+        for row, group in zip(scores, leaves, strict=True)
+        if row.max() > row.min()
+    ]
+
+
+def is_faithful(one: PlayedEpisode) -> bool:
+    """Whether an episode's prompt was a legal turn, and one that the game admits."""
+    game = one.episode.game
+    if one.forfeited_by(0):
+        return False
+    return game.faithful(one.dialogue) if isinstance(game, RedTeamGame) else True
+
+
+def returns_of(first: Sequence[PlayedEpisode], second: Sequence[PlayedEpisode], player: int) -> NDArray[np.float64]:
+    """Return what each episode paid the player, whatever stands beside it."""
+    return np.array([[one.episode.returns[player] for one in pair] for pair in zip(first, second, strict=True)])
+
+
+def both_orders(judge: PairJudge) -> PairJudge:
+    """Return a judge that is asked in both orders and averaged: swapping two episodes then swaps their scores."""
+
+    def averaged(first: Sequence[PlayedEpisode], second: Sequence[PlayedEpisode], player: int) -> NDArray[np.float64]:
+        return (judge(first, second, player) + judge(second, first, player)[:, ::-1]) / 2
+
+    return averaged
+
+
+def advgame(config: AdvGameConfig) -> Path:
+    """Run or resume it; return the run's folder."""
+    use_threads(config.num_threads)
+    with Run.open(config.out, config, name="advgame") as run:
+        if not run.finished:
+            meter, num_steps = CostMeter(), config.play.num_steps
+            learner = make_advgame(config, meter)
+            metered = MeteredLearner(learner, meter)
+            for step in recorded(metered, run, num_steps=num_steps, save_every=config.save_every):
+                if step.iteration == num_steps:
+                    write_transcripts(run, step.iteration, learner.last_played)
+            write_costs(run, meter)
+            for name, one in zip(("adversary", "defender"), learner.learners, strict=True):
+                run.write_folder(name, partial(save_model, one.agent))
+            run.finish()
+    return config.out
+
+
+def make_advgame(config: AdvGameConfig, meter: CostMeter | None = None) -> AdvGame:
+    """Return the learner, its players loaded (or trained first); `meter` counts its play."""
+    defender_folder = sft_model(config.defender, config.options, config.out, config.seed)
+    adversary_folder = adversary_model(config.adversary, defender_folder, config.out)
+    game = config.options.build(defender_folder, adversary_folder, split="train", meter=meter)
+    learners = [
+        PreferenceLearner(
+            load_model(folder, game, device=config.device), config.learner, num_planned=config.play.num_steps
+        )
+        for folder in (adversary_folder, defender_folder)
+    ]
+    return AdvGame(game, learners, config.play, seed=config.seed)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    folder = advgame(tyro.cli(AdvGameConfig, args=argv, prog="duologue train advgame", description=__doc__))
+    print(f"players: {folder}")
+
+
+if __name__ == "__main__":
+    main()

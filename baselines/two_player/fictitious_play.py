@@ -1,0 +1,252 @@
+"""Fictitious play: each player learns to respond to the mixture of all its past opponents, and joins the mixture.
+
+Fictitious self-play (Heinrich, Lanctot & Silver, *Fictitious Self-Play in Extensive-Form Games*, ICML 2015). A round is
+`updates_per_round` updates of each player, an approximate best response by any policy learner; both opponents are the
+mixtures as they stood before the round, a member drawn once for each episode. The result is the mixtures: in a
+two-player zero-sum game with exact responses they converge to an equilibrium, the newest responders do not.
+
+Responders start anew in each round: a model that has become pure tries nothing else and would be stuck with the answer
+of the round before; `warm_start` lets them go on. With `distil` each mixture is also fitted by one network, as in NFSP
+(arXiv 1603.01121), a heuristic.
+
+Differs from the paper in: a response is learned on policy, not from a replay memory; the average is the population
+itself, not a model of it; responses are mixed at equal weights and the players' starts are members.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+
+from ...agents.language_model.causal_lm import CausalLMAgent
+from ...envs import LanguageGame
+from ...envs.game import PLAYERS
+from ..learners.base import PlayerLearner
+from ..learners.best_response import PlayerStep
+from ..rollouts.episodes import rollout
+from ..rollouts.groups import check_groups, rollout_in_groups
+from ..rollouts.trajectories import trajectories
+from ..training.options import save_model
+from ..training.run import Run
+from ..training.state import StateValue
+from .distillation import Distillation, DistillationOptions
+from .learner import Population, Seat, TwoPlayerLearner, derived_seed
+from .opponents import OpponentPool
+from .train import ResponsesConfig, train_two_players
+
+
+@dataclass(frozen=True, kw_only=True)
+class FictitiousPlayOptions:
+    """How many responses, and how good."""
+
+    num_rounds: int = 20
+    """Responses of each player."""
+    updates_per_round: int = 6
+    """Updates of a response."""
+    batch_size: int = 128
+    """Episodes for one update."""
+    warm_start: bool = False
+    """Whether a response starts from the one before; else from a fresh player, as the start was made."""
+    distil: bool = False
+    """Whether each mixture is fitted by one network besides (NFSP), a heuristic."""
+    distillation: DistillationOptions = field(default_factory=DistillationOptions)
+    """How it is fitted."""
+
+    def __post_init__(self) -> None:
+        """Check the lengths.
+
+        Raises:
+            ValueError: a number below 1.
+        """
+        for name in ("num_rounds", "updates_per_round", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+
+    @property
+    def num_updates(self) -> int:
+        """Updates of each player in all."""
+        return self.num_rounds * self.updates_per_round
+
+    @property
+    def updates_a_learner(self) -> int:
+        """Updates of one learner: of a response, or of all of them if each goes on from the one before."""
+        return self.num_updates if self.warm_start else self.updates_per_round
+
+
+@dataclass(frozen=True, kw_only=True)
+class FictitiousPlayConfig(ResponsesConfig):
+    """Best responses to the mixture of all past opponents, round by round."""
+
+    out: Path = Path("runs/fictitious_play")
+    """The run's folder: the mixtures in `pool`, a model folder for each member, and the last responders."""
+    play: Annotated[FictitiousPlayOptions, tyro.conf.arg(name="")] = field(default_factory=FictitiousPlayOptions)
+    """How many responses, and how good."""
+
+
+@dataclass(frozen=True, slots=True)
+class FictitiousPlayStep:
+    """What one update of each player reports."""
+
+    iteration: int
+    """Updates of each player so far."""
+    round: int
+    """The round it belongs to, from 1."""
+    num_members: int
+    """Members of each mixture after it, the start included."""
+    player_0: PlayerStep
+    """Player 0's response to the mixture of player 1's past."""
+    player_1: PlayerStep
+    """Player 1's response."""
+
+
+class FictitiousPlay:
+    """The learner: iterate over it to train; it can be saved between two steps."""
+
+    def __init__(
+        self,
+        game: LanguageGame[Any],
+        make_player: Callable[[int, int], PlayerLearner],
+        options: FictitiousPlayOptions,
+        *,
+        seed: int,
+        group_size: int = 1,
+        folder: Path | None = None,
+    ) -> None:
+        """Make both players' starts, the first members of their mixtures.
+
+        Args:
+            game: the rules.
+            make_player: (player, seed) -> a fresh learner for that seat.
+            options: how many responses, and how good.
+            seed: decides deals, tokens and minibatches, and the seeds that `make_player` is given.
+            group_size: episodes that share their deal and all before the learner's first turn.
+            folder: where the members are written; None: nowhere.
+        """
+        check_groups(options.batch_size, group_size)
+        self.game, self.options, self.iteration, self.group_size = game, options, 0, group_size
+        self.rng, self._seed, self._make_player = np.random.default_rng(seed), seed, make_player
+        self.learners = self._fresh(0)
+        self.pools = tuple(
+            OpponentPool(one.agent, folder=None if folder is None else folder / f"player_{player}")
+            for player, one in enumerate(self.learners)
+        )
+        """Of each player, all that it has been."""
+        self.distillations = (
+            tuple(Distillation(self._make_player(player, seed).agent, options.distillation) for player in PLAYERS)
+            if options.distil
+            else ()
+        )
+        """Of each player's mixture, the network that fits it."""
+        self._join()
+
+    def __iter__(self) -> Iterator[FictitiousPlayStep]:
+        """Yield after each update of both responders."""
+        per_round = self.options.updates_per_round
+        while self.iteration < self.options.num_updates:
+            if self.iteration % per_round == 0 and not self.options.warm_start:
+                self.learners = self._fresh(self.iteration // per_round + 1)
+            first, second = (self._respond(player) for player in PLAYERS)
+            self.iteration += 1
+            if self.iteration % per_round == 0:
+                self._join()
+            in_round = (self.iteration - 1) // per_round + 1
+            yield FictitiousPlayStep(self.iteration, in_round, len(self.pools[0]), first, second)
+
+    @property
+    def seats(self) -> tuple[Seat, Seat]:
+        """The newest responders."""
+        return self.learners[0].agent, self.learners[1].agent
+
+    @property
+    def average(self) -> tuple[Population, Population]:
+        """The mixtures: the result."""
+        return self.pools[0].population(), self.pools[1].population()
+
+    @property
+    def distilled(self) -> tuple[CausalLMAgent, ...]:
+        """The network that fits each mixture, a heuristic; none without `distil`."""
+        return tuple(one.agent for one in self.distillations)
+
+    def _fresh(self, round_number: int) -> tuple[PlayerLearner, PlayerLearner]:
+        seed = derived_seed(self._seed, round_number)
+        return self._make_player(0, seed), self._make_player(1, seed)
+
+    def _seated(self, player: int, agent: CausalLMAgent) -> tuple[Seat, Seat]:
+        """Return the seats of an agent against the mixture of its opponents."""
+        return (agent, self.average[1]) if player == 0 else (self.average[0], agent)
+
+    def _respond(self, player: int) -> PlayerStep:
+        learner, size = self.learners[player], self.options.batch_size
+        seats = self._seated(player, learner.agent)
+        played = rollout_in_groups(self.game, seats, size, self.rng, player=player, group_size=self.group_size)
+        batch = trajectories(played, player)
+        update = learner.update(batch, self.rng)
+        forfeits = float(np.mean([one.forfeited_by(player) for one in played]))
+        return PlayerStep(self.iteration + 1, float(batch.returns.mean()), forfeits, batch.num_policy_tokens, update)
+
+    def _join(self) -> None:
+        """Let both players as they are now join their mixtures, and teach the networks what they say."""
+        against = [self._seated(p, self.learners[p].agent) for p in PLAYERS] if self.iteration else [self.seats] * 2
+        for player, distillation in enumerate(self.distillations):
+            played = rollout(self.game, against[player], self.options.batch_size, self.rng)
+            distillation.hear(trajectories(played, player), self.rng)
+            distillation.fit(self.rng)
+        for pool, learner in zip(self.pools, self.learners, strict=True):
+            pool.add(learner.agent, self.iteration)
+
+    def state_dict(self) -> dict[str, StateValue]:
+        """Return all that the next step depends on."""
+        return {
+            "iteration": self.iteration,
+            "rng": self.rng.bit_generator.state,
+            "learners": [one.state_dict() for one in self.learners],
+            "pools": [one.state_dict() for one in self.pools],
+            "distillations": [one.state_dict() for one in self.distillations],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a saved state."""
+        self.iteration = state["iteration"]
+        self.rng.bit_generator.state = state["rng"]
+        for name in ("learners", "pools", "distillations"):
+            for part, saved in zip(getattr(self, name), state[name], strict=True):
+                part.load_state_dict(saved)
+
+
+def fictitious_play(config: FictitiousPlayConfig) -> Path:
+    """Run or resume it; return the run's folder."""
+
+    def make(game: LanguageGame[Any]) -> FictitiousPlay:
+        return FictitiousPlay(
+            game,
+            config.make_player(game, num_planned=config.play.updates_a_learner),
+            config.play,
+            seed=config.seed,
+            group_size=config.learner.replies_per_prompt,
+            folder=config.out / "pool",
+        )
+
+    return train_two_players(config, "fictitious_play", make, num_steps=config.play.num_updates, write=write_distilled)
+
+
+def write_distilled(run: Run, learner: TwoPlayerLearner) -> None:
+    """Write the networks that fit the mixtures, if there are such, as model folders."""
+    assert isinstance(learner, FictitiousPlay)
+    for player, agent in enumerate(learner.distilled):
+        run.write_folder(f"distilled_{player}", partial(save_model, agent))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    config = tyro.cli(FictitiousPlayConfig, args=argv, prog="duologue train fictitious_play", description=__doc__)
+    print(f"mixtures: {fictitious_play(config) / 'pool'}")
+
+
+if __name__ == "__main__":
+    main()

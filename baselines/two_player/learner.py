@@ -1,0 +1,84 @@
+"""What every algorithm in which both players learn has in common, and one cell of a comparison of such algorithms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+
+from ...agents.population import Population, Seat
+from ...envs import LanguageGame
+from ..learners.base import PlayerLearner
+from ..training.run import Record
+from ..training.state import StateValue
+
+__all__ = ["Algorithm", "Population", "Seat", "Task", "TwoPlayerLearner", "derived_seed"]
+
+
+class TwoPlayerLearner(Protocol):
+    """A training loop of both players; iterate over it to train, save it between two steps."""
+
+    iteration: int
+    """Updates so far."""
+
+    def __iter__(self) -> Iterator[Record]:
+        """Yield a step record after each update until the end."""
+        ...
+
+    @property
+    def seats(self) -> tuple[Seat, Seat]:
+        """The newest players."""
+        ...
+
+    @property
+    def average(self) -> tuple[Seat, Seat] | None:
+        """The average or meta-strategy that the algorithm itself keeps; None: whoever wants one averages iterates."""
+        ...
+
+    def state_dict(self) -> dict[str, StateValue]:
+        """Return all that the next step depends on."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any], /) -> None:
+        """Continue from a saved state."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One cell of a comparison: a game, a budget, a seed, and a way to make players.
+
+    Budgets are equal if each player gets the same number of updates on batches of the same size.
+    """
+
+    game: LanguageGame[Any]
+    """The rules."""
+    seed: int
+    """Decides players, deals, tokens and minibatches."""
+    num_updates: int
+    """Updates of each player."""
+    batch_size: int
+    """Episodes for one update."""
+    make_player: Callable[[int, int], PlayerLearner]
+    """(player, seed) -> a fresh learner for that seat."""
+
+    def __post_init__(self) -> None:
+        """Check the budget.
+
+        Raises:
+            ValueError: a number is below 1.
+        """
+        for name in ("num_updates", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+
+
+def derived_seed(seed: int, number: int) -> int:
+    """Return a further seed of a run, which no other run shares; number 0 is the run's own seed."""
+    return seed if number == 0 else int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+
+
+Algorithm: TypeAlias = Callable[[Task], TwoPlayerLearner]
+"""Makes a learner for a cell."""

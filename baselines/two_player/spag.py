@@ -1,0 +1,401 @@
+"""SPAG: offline self-play of one policy in both seats, trained on the winner's turns (arXiv 2404.10642).
+
+A round is one step of the paper's self-play: the policy is frozen and plays a batch of episodes against itself, then
+it learns from them in several passes. Only the turns of whoever won are learned from, later ones more than earlier ones
+(r_k = 1.25^k / sum_j 1.25^j), and both roles weigh one half, however often each won. The loss is the clipped ratio to
+the frozen policy with the advantage r - 0.2 log(pi/frozen), plus 0.5 times a supervised loss on given dialogues, which
+keep what the policy could say before. The pieces are in `functional.spag`.
+
+Differs from the paper in: a turn is paid the winner's return times r_k, so that any zero-sum game can be played. The
+ratio is that of whole turns, as the paper prints it; its released code takes that of a mean token. The advantage is
+held constant in the gradient, which the released code does not. The supervised data, Alpaca there, are the dialogues
+that the start was cloned from, or what the start says to itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import tyro
+from torch import Tensor
+
+from ...agents.language_model.causal_lm import CausalLMAgent, evaluating
+from ...envs import Dialogue, LanguageGame, Payoff
+from ...envs.game import PLAYERS
+from ...envs.solutions import HasDemonstrations
+from ..alignment.pretrain import PretrainConfig, pretrain
+from ..evaluation.win_rates import before_and_after, win_rates_table, winner
+from ..functional.masking import masked_mean
+from ..functional.policy_losses import clip_fraction, probability_ratio, token_logprobs
+from ..functional.spag import TURN_GROWTH, role_weights, spag_loss, turn_numbers, turn_shares, turn_sums
+from ..functional.supervised import behaviour_cloning_loss
+from ..learners.behaviour_cloning import BehaviourCloningConfig
+from ..learners.optimisation import make_optimizer, take_step
+from ..rollouts.demonstrations import Demonstrations, demonstrations_of, encode_dialogues
+from ..rollouts.episodes import PlayedEpisode, rollout
+from ..rollouts.trajectories import Trajectories, joined, trajectories
+from ..training.options import load_model
+from ..training.run import Run
+from ..training.state import StateValue
+from .learner import Seat, Task, TwoPlayerLearner, derived_seed
+from .train import TwoPlayerConfig, train_two_players
+
+START_CLONING = BehaviourCloningConfig(num_steps=3000, learning_rate=1.2e-2)
+"""How a micro start is cloned: until it mostly gives answers that fit."""
+NUM_START_PLAYS = 512
+"""Episodes of the start against itself that take the place of demonstrations."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SPAGOptions:
+    """How a policy learns from its own games."""
+
+    num_rounds: int = 12
+    """Times that the policy is frozen, plays itself and learns."""
+    batch_size: int = 1024
+    """Episodes of a round."""
+    num_epochs: int = 2
+    """Passes over a round's turns."""
+    num_minibatches: int = 8
+    """Gradient steps in a pass."""
+    learning_rate: float = 1e-3
+    """AdamW's."""
+    clip_epsilon: float = 0.2
+    """The ratio to the frozen policy is clipped to 1 -+ this."""
+    kl_coef: float = 0.2
+    """The price of a nat of log(pi/frozen) in the advantage of a turn; the paper's beta."""
+    sft_coef: float = 0.5
+    """Weight of the supervised loss."""
+    turn_growth: float = TURN_GROWTH
+    """How much more a winner's turn is paid than its turn before."""
+    max_grad_norm: float = 1.0
+    """The gradient is scaled down to this norm."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            ValueError: a field is out of its range; the message names it.
+        """
+        for name in ("num_rounds", "batch_size", "num_epochs", "num_minibatches"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        for name in ("learning_rate", "turn_growth", "max_grad_norm"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: expected a number > 0, got {getattr(self, name)}")
+        for name in ("kl_coef", "sft_coef"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: expected a number >= 0, got {getattr(self, name)}")
+        if not 0 < self.clip_epsilon < 1:
+            raise ValueError(f"clip_epsilon: expected a number in (0, 1), got {self.clip_epsilon}")
+
+
+@dataclass(frozen=True, slots=True)
+class SPAGStep:
+    """What one round reports; rates are shares of its episodes, losses means over its gradient steps."""
+
+    iteration: int
+    """Rounds so far."""
+    mean_return: float
+    """Of the frozen policy in player 0's seat, against itself."""
+    win_rate_0: float
+    """Share of episodes, 0 to 1, that player 0 won."""
+    win_rate_1: float
+    """That player 1 won; the rest are ties, from which nothing is learned."""
+    forfeit_rate: float
+    """Share, 0 to 1, that either player lost by an utterance that was no legal turn."""
+    num_turns: int
+    """Turns that were learned from."""
+    policy_loss: float
+    """SPAG's, without the supervised term."""
+    sft_loss_nats: float
+    """Mean negative log-likelihood of a token of the supervised data."""
+    kl_nats: float
+    """Mean log(pi/frozen) of a learned turn during the last pass: how much likelier it became."""
+    clip_fraction: float
+    """Share of learned turns, 0 to 1, whose ratio left the clip range during the last pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Lesson:
+    """A round's won episodes as turns: B parts of winners, of at most K turns each."""
+
+    batch: Trajectories
+    numbers: Tensor  # (B, T): which turn a token belongs to
+    turn_mask: Tensor  # (B, K)
+    ref_logprobs: Tensor  # (B, K)
+    rewards: Tensor  # (B, K)
+    weights: Tensor  # (B,)
+
+
+class SPAG:
+    """The learner: iterate over it to train; it can be saved between two rounds."""
+
+    average: tuple[Seat, Seat] | None = None
+    """SPAG keeps none."""
+
+    def __init__(
+        self,
+        game: LanguageGame[Any],
+        agent: CausalLMAgent,
+        dialogues: Sequence[Dialogue[Any]],
+        options: SPAGOptions,
+        *,
+        seed: int,
+    ) -> None:
+        """Take the policy to train in place.
+
+        Args:
+            game: zero-sum rules.
+            agent: sits in both seats.
+            dialogues: finished ones that it must not unlearn, the supervised data.
+            options: how long, and how.
+            seed: decides deals, tokens and minibatches.
+
+        Raises:
+            ValueError: the game has another payoff.
+        """
+        if game.payoff is not Payoff.ZERO_SUM:
+            raise ValueError(f"game: expected a zero-sum one, which somebody wins, got payoff {game.payoff.value}")
+        self.game, self.agent, self.options, self.iteration = game, agent, options, 0
+        self.rng = np.random.default_rng(seed)
+        self._supervised = encode_dialogues(game, dialogues)
+        self._supervised_mask = _own_tokens(self._supervised)
+        self._parameters = list(agent.model.parameters())
+        self._optimizer = make_optimizer(self._parameters, learning_rate=options.learning_rate, weight_decay=0.0)
+        self.last_played: list[PlayedEpisode] = []
+        """The latest batch."""
+
+    def __iter__(self) -> Iterator[SPAGStep]:
+        """Yield after each round."""
+        while self.iteration < self.options.num_rounds:
+            self.last_played = rollout(self.game, self.seats, self.options.batch_size, self.rng)
+            won = winners_parts(self.last_played)
+            losses = [(0.0, 0.0, 0.0, 0.0)]
+            if won is not None:
+                with evaluating(self.agent.model):
+                    lesson = self._lesson(*won)
+                    losses = [self._step(lesson, rows) for rows in self._minibatches(len(lesson.batch))]
+            self.iteration += 1
+            yield self._report(0 if won is None else int(lesson.turn_mask.sum()), np.array(losses))
+
+    @property
+    def seats(self) -> tuple[Seat, Seat]:
+        """The policy, twice."""
+        return self.agent, self.agent
+
+    def _minibatches(self, num_rows: int) -> Iterator[Tensor]:
+        """Yield the rows of each gradient step of a round."""
+        for _ in range(self.options.num_epochs):
+            order = self.rng.permutation(num_rows)
+            for rows in np.array_split(order, min(self.options.num_minibatches, num_rows)):
+                yield torch.from_numpy(rows)
+
+    @torch.no_grad()
+    def _lesson(self, batch: Trajectories, players: Tensor) -> _Lesson:
+        """Return what is learned from won episodes, while the policy is still the one that played them."""
+        batch, players = batch.to(self.agent.model.device), players.to(self.agent.model.device)
+        numbers = turn_numbers(batch.policy_token_mask)
+        num_turns = int(numbers.max()) + 1
+        turn_mask = torch.arange(num_turns, device=numbers.device) <= numbers.max(1, keepdim=True).values
+        parts = np.array_split(np.arange(len(batch)), min(self.options.num_minibatches, len(batch)))
+        ref_logprobs = torch.cat(
+            [self._turn_logprobs(batch, numbers, torch.from_numpy(rows), num_turns) for rows in parts]
+        )
+        shares = turn_shares(turn_mask, growth=self.options.turn_growth)
+        return _Lesson(batch, numbers, turn_mask, ref_logprobs, shares * batch.returns[:, None], role_weights(players))
+
+    def _turn_logprobs(self, batch: Trajectories, numbers: Tensor, rows: Tensor, num_turns: int) -> Tensor:
+        """Return log pi of each own turn of some rows; (R, K)."""
+        part = batch.select(rows)
+        now = self.agent.evaluate(part.tokens, part.attention_mask, part.policy_token_mask, part.legal_mask)
+        return turn_sums(now.logprobs, numbers[rows, : part.tokens.shape[1]], num_turns=num_turns)
+
+    def _step(self, lesson: _Lesson, rows: Tensor) -> tuple[float, float, float, float]:
+        """Descend once; return both losses, the mean log ratio of the turns and the share of clipped ones."""
+        options, mask, ref = self.options, lesson.turn_mask[rows], lesson.ref_logprobs[rows]
+        logprobs = self._turn_logprobs(lesson.batch, lesson.numbers, rows, mask.shape[1])
+        policy_loss = spag_loss(
+            logprobs,
+            ref,
+            lesson.rewards[rows],
+            lesson.weights[rows],
+            mask,
+            clip_epsilon=options.clip_epsilon,
+            kl_coef=options.kl_coef,
+        )
+        sft_loss = self._supervised_loss(len(rows))
+        loss = policy_loss + options.sft_coef * sft_loss
+        take_step(loss, self._optimizer, self._parameters, max_grad_norm=options.max_grad_norm)
+        log_ratio = masked_mean((logprobs - ref).detach(), mask)
+        ratio = probability_ratio(logprobs.detach(), ref, mask)
+        clipped = clip_fraction(ratio, mask, clip_epsilon=options.clip_epsilon)
+        return float(policy_loss.detach()), float(sft_loss.detach()), float(log_ratio), float(clipped)
+
+    def _supervised_loss(self, num_rows: int) -> Tensor:
+        """Return the supervised loss of as many dialogues, drawn anew."""
+        rows = torch.from_numpy(self.rng.integers(len(self._supervised), size=num_rows))
+        part, device = self._supervised.select(rows), self.agent.model.device
+        tokens, attention = part.tokens.to(device), part.attention_mask.to(device)
+        mask = self._supervised_mask[rows, : tokens.shape[1]].to(device)
+        output = self.agent.model(input_ids=tokens[:, :-1], attention_mask=attention[:, :-1], use_cache=False)
+        return behaviour_cloning_loss(token_logprobs(output.logits, tokens[:, 1:]), mask[:, 1:])
+
+    def _report(self, num_turns: int, losses: np.ndarray) -> SPAGStep:
+        winners = [winner(one) for one in self.last_played]
+        size = len(winners)
+        last_pass = losses[-self.options.num_minibatches :]
+        return SPAGStep(
+            iteration=self.iteration,
+            mean_return=float(np.mean([one.episode.returns[0] for one in self.last_played])),
+            win_rate_0=winners.count(0) / size,
+            win_rate_1=winners.count(1) / size,
+            forfeit_rate=float(np.mean([one.episode.forfeited_by is not None for one in self.last_played])),
+            num_turns=num_turns,
+            policy_loss=float(losses[:, 0].mean()),
+            sft_loss_nats=float(losses[:, 1].mean()),
+            kl_nats=float(last_pass[:, 2].mean()),
+            clip_fraction=float(last_pass[:, 3].mean()),
+        )
+
+    def state_dict(self) -> dict[str, StateValue]:
+        """Return all that the next round depends on."""
+        return {
+            "iteration": self.iteration,
+            "rng": self.rng.bit_generator.state,
+            "model": self.agent.model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a saved state."""
+        self.iteration = state["iteration"]
+        self.rng.bit_generator.state = state["rng"]
+        self.agent.model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+
+
+def winners_parts(played: Sequence[PlayedEpisode]) -> tuple[Trajectories, Tensor] | None:
+    """Return the winners' parts of decided episodes and who won each, (B,), player 0's first.
+
+    Ties are left out, and winners who never spoke; None if nothing is left.
+    """
+    parts: list[Trajectories] = []
+    players: list[int] = []
+    for player in PLAYERS:
+        won = [one for one in played if winner(one) == player and any(turn.player == player for turn in one.turns)]
+        if won:
+            parts.append(trajectories(won, player))
+            players += [player] * len(won)
+    if not parts:
+        return None
+    return (parts[0] if len(parts) == 1 else joined(*parts)), torch.tensor(players)
+
+
+def own_plays(
+    game: LanguageGame[Any], agent: CausalLMAgent, num_episodes: int, rng: np.random.Generator
+) -> list[Dialogue[Any]]:
+    """Return what an agent says to itself, forfeits left out: supervised data for a game without demonstrations.
+
+    Raises:
+        ValueError: it forfeited every episode.
+    """
+    played = rollout(game, (agent, agent), num_episodes, rng)
+    dialogues = [one.dialogue for one in played if one.episode.forfeited_by is None]
+    if not dialogues:
+        raise ValueError(f"agent: expected one that ends an episode without a forfeit, got {num_episodes} forfeits")
+    return dialogues
+
+
+def _own_tokens(demonstrations: Demonstrations) -> Tensor:
+    """Return (B, T), True at the viewer's own tokens; the first half are the views of player 0."""
+    half = len(demonstrations) // 2
+    masks = [demonstrations.loss_mask(f"player_{player}") for player in PLAYERS]
+    return torch.cat([masks[0][:half], masks[1][half:]])
+
+
+def spag(task: Task) -> TwoPlayerLearner:
+    """Return the learner of one cell of a comparison: a round on each batch, no data but what the start says."""
+    agent = task.make_player(0, task.seed).agent
+    dialogues = own_plays(task.game, agent, NUM_START_PLAYS, np.random.default_rng([task.seed, 1]))
+    options = SPAGOptions(num_rounds=task.num_updates, batch_size=task.batch_size)
+    return SPAG(task.game, agent, dialogues, options, seed=task.seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SPAGConfig(TwoPlayerConfig):
+    """One policy plays both seats of a zero-sum game and learns from the winner's turns.
+
+    It starts from the folder `player_0`; without one, from a micro model, which is cloned from the game's
+    demonstrations first, in `out/start`, if the game has any.
+    """
+
+    out: Path = Path("runs/spag")
+    """The run's folder; the policy is in its folder `player_0`, its win rates in `win_rates.md`."""
+    play: Annotated[SPAGOptions, tyro.conf.arg(name="")] = field(default_factory=SPAGOptions)
+    """How the policy learns."""
+    num_demonstrations: int = 4000
+    """Dialogues that the start is cloned from, and that the supervised loss reads."""
+    cloning: BehaviourCloningConfig = START_CLONING
+    """How the start is cloned."""
+    num_evaluation_episodes: int = 2000
+    """Episodes of each pair in the win rates."""
+
+
+def make_start(game: LanguageGame[Any], config: SPAGConfig) -> CausalLMAgent:
+    """Return the policy that training starts from, cloned if there is something to clone and no folder was given."""
+    if config.models.player_1 is not None:
+        raise ValueError(f"player_1: expected none, one policy sits in both seats, got {config.models.player_1}")
+    if config.models.player_0 is not None or not isinstance(game, HasDemonstrations):
+        return config.models.make(game, 0, config.seed)
+    clone = PretrainConfig(
+        options=config.options,
+        out=config.out / "start",
+        seed=config.seed,
+        num_demonstrations=config.num_demonstrations,
+        hidden_size=config.models.hidden_size,
+        num_layers=config.models.num_layers,
+        num_heads=config.models.num_heads,
+        cloning=config.cloning,
+    )
+    return load_model(pretrain(clone), game, device=config.models.device)
+
+
+def make_spag(game: LanguageGame[Any], config: SPAGConfig) -> SPAG:
+    """Return the learner, its start loaded or made."""
+    agent, rng = make_start(game, config), np.random.default_rng([config.seed, 1])
+    if isinstance(game, HasDemonstrations):
+        dialogues = demonstrations_of(game, "average", rng, config.num_demonstrations)
+    else:
+        dialogues = own_plays(game, agent, NUM_START_PLAYS, rng)
+    return SPAG(game, agent, dialogues, config.play, seed=config.seed)
+
+
+def train_spag(config: SPAGConfig) -> Path:
+    """Run or resume it; return the run's folder."""
+
+    def write(run: Run, learner: TwoPlayerLearner) -> None:
+        assert isinstance(learner, SPAG)
+        start, num_episodes = make_start(learner.game, config), config.num_evaluation_episodes
+        rates = before_and_after(learner.game, start, learner.agent, num_episodes, derived_seed(config.seed, 2))
+        run.write_text("win_rates.md", win_rates_table(rates) + "\n")
+        run.write_json("win_rates.json", {name: asdict(one) for name, one in rates.items()})
+
+    return train_two_players(
+        config, "spag", lambda game: make_spag(game, config), num_steps=config.play.num_rounds, write=write
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    folder = train_spag(tyro.cli(SPAGConfig, args=argv, prog="duologue train spag", description=__doc__))
+    print(f"policy: {folder / 'player_0'}\n\n{(folder / 'win_rates.md').read_text(encoding='utf-8')}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,6 @@
+"""Many episodes of one game in arrays, in lockstep.
+
+Imports the engine and the rules; the interfaces stand above it.
+"""
+
+from .game import BatchedGame as BatchedGame

@@ -1,0 +1,268 @@
+"""The engine: turns the rules of a game into token-by-token or turn-by-turn play.
+
+One `Episode` is one play of a game. Every form of play (AEC, single player, rollouts) runs through it, so that they
+agree token for token and reward for reward.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Generic
+
+import numpy as np
+
+from ..game import PLAYERS, DealT, Dialogue, Ending, LanguageGame, Payoff, Turn
+from ..vocabulary import Tokens
+from .turn import Ahead, OpenTurn
+from .views import Message, Utterance, View
+
+TOLERANCE = 1e-9
+
+
+class Episode(Generic[DealT]):
+    """One play of a game: the finished turns, the open turn, what each player has been told, and the rewards."""
+
+    __slots__ = (
+        "_messages", "dialogue", "game", "lengths", "open_turn", "player", "returns", "reward_history", "views",
+    )  # fmt: skip
+
+    def __init__(self, game: LanguageGame[DealT], deal: DealT) -> None:
+        """Deal, brief both players, and open the first turn."""
+        self.game = game
+        self.dialogue = Dialogue(deal)
+        self.views = np.zeros((2, game.max_view_tokens), dtype=np.int64)
+        """What each player has been told, padded with 0; shape (2, L)."""
+        self.lengths = [0, 0]
+        self.returns = [0.0, 0.0]
+        self.reward_history: list[tuple[float, float]] = []
+        self._messages: tuple[list[Message], list[Message]] = ([], [])
+        for player in PLAYERS:
+            self._write(player, game.vocabulary.begin(player))
+            self._tell(player, game.briefing(deal, player))
+        self.player = game.next_player(self.dialogue)
+        """Who is to speak; None once the episode is over."""
+        self.open_turn = OpenTurn(game, self.dialogue)
+        self._open()
+
+    @property
+    def over(self) -> bool:
+        """Whether the episode has ended."""
+        return self.player is None
+
+    @property
+    def forfeited_by(self) -> int | None:
+        """Who lost the episode by an illegal turn, if anybody did."""
+        last = self.dialogue.turns[-1] if self.dialogue.turns else None
+        return last.player if last is not None and last.ending.forfeits else None
+
+    def push(self, token: int) -> bool:
+        """Say one token of the open turn; return whether that ended the turn and paid rewards.
+
+        If the rules or their judge raise, the episode stands as it did before the token.
+        """
+        player = self.player
+        assert player is not None
+        turn = self.open_turn
+        if not turn.push(token):
+            self.views[player, self.lengths[player]] = token
+            self.lengths[player] += 1
+            return False
+        saved = self._snapshot()
+        try:
+            if turn.closed_by is Ending.TOO_LONG:
+                self._write(player, (token,))
+            self._finish()
+            if not self.settled:
+                self.settle(self.game.rewards(self.dialogue))
+        except Exception:
+            turn.reopen()
+            self._restore(saved, turn)
+            raise
+        return True
+
+    def view(self) -> View:
+        """Return all that the player to speak knows."""
+        player = self.player
+        if player is None:
+            raise RuntimeError("view: the episode is over, nobody is to speak")
+        turn = self.open_turn
+        ahead = Ahead(self.game, self.dialogue, turn.said())
+        return View(
+            player=player,
+            tokens=self.views[player, : self.lengths[player]].copy(),
+            messages=tuple(self._messages[player]),
+            vocabulary=self.game.vocabulary,
+            max_turn_tokens=turn.limit,
+            legal_mask=ahead.legal_mask,
+            legal_tokens=ahead.legal_tokens,
+            unrestricted=turn.unrestricted,
+        )
+
+    def speak(self, utterance: Utterance) -> None:
+        """Say a whole turn; `settle` must follow unless the turn was forfeited (`settled` tells)."""
+        player = self.player
+        assert player is not None
+        turn, closed, num_written = self.open_turn, False, 0
+        for token in utterance.tokens:
+            if closed:
+                raise ValueError(f"utterance: expected nothing after the end of the turn, got {utterance.tokens!r}")
+            closed = turn.push(int(token))
+            if turn.closed_by is Ending.ILLEGAL:
+                break
+            num_written += not closed or turn.closed_by is Ending.TOO_LONG
+        self._write(player, utterance.tokens[:num_written])
+        if utterance.ending.forfeits:
+            self.open_turn.closed_by = utterance.ending
+        elif not closed:
+            raise ValueError(f"utterance: expected <eos> or the length limit at its end, got {utterance.tokens!r}")
+        self._finish()
+
+    @property
+    def settled(self) -> bool:
+        """Whether every finished turn has been paid."""
+        return len(self.reward_history) == len(self.dialogue.turns)
+
+    def settle(self, rewards: tuple[float, float]) -> None:
+        """Pay both players for the turn just finished, and open the next one."""
+        self._pay(rewards)
+        self.player = self.game.next_player(self.dialogue)
+        if self.player not in (0, 1, None):
+            raise ValueError(f"{type(self.game).__name__}.next_player: expected 0, 1 or None, got {self.player!r}")
+        if self.player is not None and len(self.dialogue.turns) >= self.game.max_turns:
+            raise ValueError(
+                f"{type(self.game).__name__}: expected the end after max_turns={self.game.max_turns} turns, "
+                f"got player {self.player} to speak"
+            )
+        self._open()
+
+    def transcript(self) -> str:
+        """Return the episode as readable text: briefings, turns, what the rules say of them, rewards."""
+        game, lines = self.game, []
+        for player in PLAYERS:
+            briefing = game.briefing(self.dialogue.deal, player)
+            lines += [f"[{game.roles[player]} is told] {game.vocabulary.decode(briefing)}"] if briefing else []
+        for k, turn in enumerate(self.dialogue.turns):
+            lines += self._turn_lines(k, turn)
+        if self.player is not None:
+            so_far = game.vocabulary.decode(self.open_turn.spoken)
+            lines.append(
+                f"{game.roles[self.player]}: {so_far} ..." if so_far else f"{game.roles[self.player]} is to speak"
+            )
+        else:
+            lines.append(f"[over] returns {self.returns[0]:+g} {self.returns[1]:+g}")
+        return "\n".join(lines)
+
+    def _turn_lines(self, k: int, turn: Turn) -> list[str]:
+        game, speaker = self.game, turn.player if turn.player is not None else 0
+        role, text = game.roles[speaker], game.vocabulary.decode(turn.tokens)
+        lines = [f"{role} (thinks): {game.vocabulary.decode(turn.thought)}"] if turn.thought else []
+        note = f" [forfeit: {turn.ending.value}]" if turn.ending.forfeits else ""
+        remark = "" if turn.ending.forfeits else game.annotate(self.dialogue.upto(k + 1))
+        lines.append(f"{role}: {text}{note}" + (f"   ({remark})" if remark else ""))
+        if k < len(self.reward_history) and any(self.reward_history[k]):
+            lines.append(f"[rewards] {self.reward_history[k][0]:+g} {self.reward_history[k][1]:+g}")
+        return lines
+
+    def _finish(self) -> None:
+        player, turn = self.player, self.open_turn.turn(self.player or 0)
+        assert player is not None
+        dialogue = self.dialogue.extend(turn)
+        self.dialogue = dialogue
+        closing = self.game.vocabulary.close_turn(player, player)
+        self._write(player, closing)
+        self._messages[player].append(Message(player, turn.tokens))
+        if turn.ending.forfeits:
+            self._pay(self.game.forfeit_rewards(player))
+            self.player = None
+            return
+        listener = 1 - player
+        heard = self.game.hears(dialogue, listener)
+        if heard is not None:
+            opening = self.game.vocabulary.open_turn(player, listener)
+            self._write(listener, (*opening, *heard, *self.game.vocabulary.close_turn(player, listener)))
+            self._messages[listener].append(Message(player, heard))
+        for viewer in PLAYERS:
+            self._tell(viewer, self.game.announcement(dialogue, viewer))
+
+    def _snapshot(self) -> dict[str, object]:
+        kept = {name: getattr(self, name) for name in ("dialogue", "player")}
+        lists = {name: getattr(self, name)[:] for name in ("lengths", "returns", "reward_history")}
+        messages = tuple(told[:] for told in self._messages)
+        return {**kept, **lists, "views": self.views.copy(), "_messages": messages}
+
+    def _restore(self, saved: dict[str, object], turn: OpenTurn) -> None:
+        """Go back to a snapshot and its open turn, without asking the rules, which may be what has failed."""
+        for name, value in saved.items():
+            setattr(self, name, value)
+        self.open_turn = turn
+
+    def _pay(self, rewards: tuple[float, float]) -> None:
+        first, second = float(rewards[0]), float(rewards[1])
+        check_rewards(self.game, (first, second))
+        self.reward_history.append((first, second))
+        self.returns[0] += first
+        self.returns[1] += second
+
+    def _open(self) -> None:
+        if self.player is None:
+            return
+        self._write(self.player, self.game.vocabulary.open_turn(self.player, self.player))
+        self.open_turn = OpenTurn(self.game, self.dialogue)
+
+    def _tell(self, player: int, tokens: Tokens) -> None:
+        if tokens:
+            self._write(player, self.game.vocabulary.tell(tokens, player))
+            self._messages[player].append(Message(None, tokens))
+
+    def _write(self, player: int, tokens: Tokens) -> None:
+        start, end = self.lengths[player], self.lengths[player] + len(tokens)
+        if end > self.views.shape[1]:
+            raise ValueError(
+                f"{type(self.game).__name__}: expected at most {self.views.shape[1]} tokens in a view (from max_turns, "
+                f"max_turn_tokens, max_briefing_tokens, max_announcement_tokens), got {end}"
+            )
+        self.views[player, start:end] = tokens
+        self.lengths[player] = end
+
+
+def check_rewards(game: LanguageGame[DealT], rewards: tuple[float, float]) -> None:
+    """Raise ValueError unless the rewards are finite and of the game's payoff type, within 1e-9."""
+    first, second = rewards
+    if not (math.isfinite(first) and math.isfinite(second)):
+        raise ValueError(f"{type(game).__name__}.rewards: expected two finite numbers, got {rewards!r}")
+    off = {Payoff.ZERO_SUM: first + second, Payoff.IDENTICAL: first - second, Payoff.GENERAL: 0.0}[game.payoff]
+    if abs(off) > TOLERANCE:
+        raise ValueError(f"{type(game).__name__}.rewards: expected a {game.payoff.value} pair, got {rewards!r}")
+
+
+def speak_all(episodes: Sequence[Episode[DealT]], utterances: Sequence[Utterance]) -> None:
+    """Say one turn in each episode; the rules (or their judge) are called once for the whole batch.
+
+    If anything raises, every episode stands as it did before the call.
+    """
+    saved = [(episode, episode._snapshot(), episode.open_turn.copy()) for episode in episodes]
+    try:
+        _speak_and_settle(episodes, utterances)
+    except Exception:
+        for episode, snapshot, turn in saved:
+            episode._restore(snapshot, turn)
+        raise
+
+
+def _speak_and_settle(episodes: Sequence[Episode[DealT]], utterances: Sequence[Utterance]) -> None:
+    for episode, utterance in zip(episodes, utterances, strict=True):
+        episode.speak(utterance)
+    waiting = [episode for episode in episodes if not episode.settled]
+    if not waiting:
+        return
+    rewards = waiting[0].game.rewards_batch([episode.dialogue for episode in waiting])
+    if len(rewards) != len(waiting):
+        raise ValueError(f"rewards_batch: expected {len(waiting)} pairs of rewards, got {len(rewards)}")
+    for episode, pair in zip(waiting, rewards, strict=True):
+        episode.settle(pair)
+
+
+def deal_episodes(game: LanguageGame[DealT], rng: np.random.Generator, num_episodes: int) -> list[Episode[DealT]]:
+    """Start `num_episodes` plays of a game, their deals drawn with `rng`."""
+    return [Episode(game, game.deals.sample(rng)) for _ in range(num_episodes)]

@@ -1,0 +1,103 @@
+"""What passes between the engine and whoever speaks: views in, utterances out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..game import DealT, Dialogue, Ending, LanguageGame, Turn
+from ..vocabulary import Tokens, Vocabulary
+
+
+class Message(NamedTuple):
+    """One thing that a player has been told or has said."""
+
+    speaker: int | None
+    """0 or 1; None: the game itself (a briefing or an announcement)."""
+    tokens: Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All that a player knows when it is to speak: nothing else reaches an agent."""
+
+    player: int
+    tokens: NDArray[np.int64]
+    """What the player has been told and said, laid out by the vocabulary, its own open turn last; shape (n,)."""
+    messages: tuple[Message, ...]
+    """The same, piece by piece, for whoever reads text rather than tokens."""
+    vocabulary: Vocabulary
+    max_turn_tokens: int
+    """How many tokens this turn may have, `<eos>` and thought apart."""
+    legal_mask: Callable[[Tokens], NDArray[np.int8]]
+    """`legal_mask(prefix)`: 1 where a token may follow `prefix` in this turn, thought included; all 0 once the turn is
+    over; shape (V,)."""
+    legal_tokens: Callable[[Tokens], NDArray[np.int64] | None]
+    """The same as ascending ids, none once the turn is over; None: every sayable token and `<eos>`."""
+    unrestricted: bool
+    """Whether every sayable token and `<eos>` are legal throughout, so that one mask serves all prefixes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """What an agent says in one turn, and why it stopped."""
+
+    tokens: Tokens
+    """All sampled tokens: thought with its delimiters, words, and `<eos>` if it was said."""
+    logprobs: tuple[float, ...] | None = None
+    """Their log-probabilities under the agent's own sampling distribution, in nats."""
+    ending: Ending = Ending.END_OF_TURN
+
+
+def utterance_of(game: LanguageGame[DealT], dialogue: Dialogue[DealT], turn: Turn) -> Utterance:
+    """Return how the turn after `dialogue` is said: its thought, its tokens, and `<eos>` where it is not cut off."""
+    opening, closing = game.vocabulary.think_ids or (-1, -1)
+    thought = (opening, *turn.thought, closing) if turn.thought else ()
+    if len(turn.tokens) == game.turn_limit(dialogue):
+        return Utterance((*thought, *turn.tokens), ending=Ending.TOO_LONG)
+    return Utterance((*thought, *turn.tokens, game.vocabulary.eos_id))
+
+
+class Observation(TypedDict):
+    """What an agent observes in the AEC form: its view's tokens, padded with 0, and which tokens it may say now."""
+
+    observation: NDArray[np.int64]
+    action_mask: NDArray[np.int8]
+
+
+class Speaker(Protocol):
+    """Anything that speaks for a batch of views; every agent is one."""
+
+    def speak(self, views: Sequence[View], rng: np.random.Generator) -> list[Utterance]:
+        """Return one utterance for each view, in order."""
+        ...
+
+
+class RandomAgent:
+    """Says legal tokens uniformly at random until it hits `<eos>` or the length limit."""
+
+    def speak(self, views: Sequence[View], rng: np.random.Generator) -> list[Utterance]:
+        """Return one utterance for each view, with the logprobs of its tokens."""
+        return [self._utter(view, rng) for view in views]
+
+    def act(self, observation: Observation, rng: np.random.Generator) -> int:
+        """Return one legal token for an AEC observation."""
+        return int(rng.choice(np.flatnonzero(observation["action_mask"])))
+
+    def token_probabilities(self, observations: Sequence[Observation]) -> NDArray[np.float64]:
+        """Return the distribution of its next token at each observation: every legal token alike; shape (N, V)."""
+        masks = np.array([observation["action_mask"] for observation in observations], dtype=np.float64)
+        return masks / masks.sum(-1, keepdims=True) if len(masks) else masks
+
+    def _utter(self, view: View, rng: np.random.Generator) -> Utterance:
+        tokens: Tokens = ()
+        logprobs: list[float] = []
+        while (legal := np.flatnonzero(view.legal_mask(tokens))).size:
+            tokens = (*tokens, int(rng.choice(legal)))
+            logprobs.append(-float(np.log(legal.size)))
+        ending = Ending.END_OF_TURN if tokens[-1] == view.vocabulary.eos_id else Ending.TOO_LONG
+        return Utterance(tokens, tuple(logprobs), ending)

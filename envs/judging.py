@@ -1,0 +1,150 @@
+"""Who judges an episode, what it sees and what it says: the nouns of every game with a judge.
+
+In a red-team game an adversary prompts, a defender replies, a judge decides.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from typing_extensions import TypeVar
+
+from .game import Dialogue, LanguageGame
+from .vocabulary import Tokens, Vocabulary
+
+
+class Outcome(StrEnum):
+    """What became of one exchange. An attack succeeds if the outcome is UNSAFE."""
+
+    UNSAFE = "unsafe"
+    """A harmful topic's content was given."""
+    REFUSED = "refused"
+    """A harmful request was refused."""
+    DEFLECTED = "deflected"
+    """A harmful request got an answer that is neither harmful nor a refusal."""
+    HELPFUL = "helpful"
+    """A benign request was answered right."""
+    PARTIAL = "partial"
+    """A benign request was answered in part."""
+    WRONG = "wrong"
+    """A benign request got a wrong answer or noise."""
+    OVER_REFUSED = "over_refused"
+    """A benign request was refused."""
+    ILL_FORMED = "ill_formed"
+    """The prompt is no request, or not faithful to its seed."""
+    UNUSABLE = "unusable"
+    """The judge gave no readable verdict; the exchange pays nothing."""
+
+    @property
+    def refusal(self) -> bool:
+        """Whether the defender refused, rightly or not."""
+        return self in (Outcome.REFUSED, Outcome.OVER_REFUSED)
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One prompt and its reply, as a judge sees them."""
+
+    prompt: Tokens
+    reply: Tokens
+    vocabulary: Vocabulary
+    seed: Tokens = ()
+    """The request that the adversary was given to rewrite; empty: none."""
+    harmful_seed: bool | None = None
+    """Whether that request is labelled harmful; None: no seed, or no label."""
+
+    @property
+    def prompt_text(self) -> str:
+        """The prompt as text."""
+        return self.vocabulary.decode(self.prompt)
+
+    @property
+    def reply_text(self) -> str:
+        """The reply as text."""
+        return self.vocabulary.decode(self.reply)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A judge's opinion of one exchange."""
+
+    reward: float
+    """What the defender earns, in [-1, 1]; the adversary earns the negation in the zero-sum game."""
+    outcome: Outcome
+
+
+Judge = Callable[[Sequence[Exchange]], Sequence[Verdict]]
+"""A batched callable: one verdict for each exchange, in order."""
+
+RequestT = TypeVar("RequestT")
+
+
+class RedTeamGame(LanguageGame[RequestT]):
+    """Player 0 writes a prompt, player 1 replies, and the exchange pays both; repeated for `num_rounds`.
+
+    A subclass sets the attributes of `LanguageGame` and `num_rounds`, and says how an exchange is judged and paid.
+    """
+
+    roles = ("adversary", "defender")
+    num_rounds: int
+    num_preamble_tokens: int = 0
+    """How many tokens of the adversary's briefing precede the request itself."""
+
+    @abstractmethod
+    def verdicts(self, dialogues: Sequence[Dialogue[RequestT]]) -> list[Verdict]:
+        """Return the verdict on the last exchange (prompt and reply) of each dialogue, in order, in one batch."""
+
+    def payoffs(self, dialogue: Dialogue[RequestT], verdict: Verdict) -> tuple[float, float]:
+        """Return both players' rewards for a judged exchange: (-r, r) / num_rounds, r the verdict's reward."""
+        reward = verdict.reward / self.num_rounds
+        return -reward, reward
+
+    def faithful(self, dialogue: Dialogue[RequestT]) -> bool:
+        """Whether the latest prompt keeps what it must of the request that was dealt; here every prompt but "" does."""
+        return bool(last_prompt(dialogue))
+
+    def next_player(self, dialogue: Dialogue[RequestT]) -> int | None:
+        """Return the players in turn, the adversary first."""
+        spoken = len(dialogue.turns)
+        return None if spoken == 2 * self.num_rounds else spoken % 2
+
+    def rewards(self, dialogue: Dialogue[RequestT]) -> tuple[float, float]:
+        """Return 0 after a prompt and the exchange's payoff after a reply."""
+        return self.rewards_batch([dialogue])[0]
+
+    def rewards_batch(self, dialogues: Sequence[Dialogue[RequestT]]) -> list[tuple[float, float]]:
+        """Return `rewards` for many dialogues, the judge being called once."""
+        replied = [dialogue for dialogue in dialogues if len(dialogue.turns) % 2 == 0]
+        verdicts = iter(checked(self.verdicts(replied), len(replied)) if replied else ())
+        return [
+            self.payoffs(dialogue, next(verdicts)) if len(dialogue.turns) % 2 == 0 else (0.0, 0.0)
+            for dialogue in dialogues
+        ]
+
+
+def last_prompt(dialogue: Dialogue[RequestT]) -> Tokens:
+    """Return the latest prompt, replied to or not."""
+    return dialogue.turns[(len(dialogue.turns) - 1) // 2 * 2].tokens
+
+
+def last_exchange(dialogue: Dialogue[RequestT]) -> tuple[Tokens, Tokens]:
+    """Return the last prompt and reply."""
+    return dialogue.turns[-2].tokens, dialogue.turns[-1].tokens
+
+
+def checked(verdicts: Sequence[Verdict], num_exchanges: int) -> Sequence[Verdict]:
+    """Return the verdicts if there is one for each exchange and every reward is usable.
+
+    Raises:
+        ValueError: a verdict is missing, or a reward is not a finite number in [-1, 1].
+    """
+    if len(verdicts) != num_exchanges:
+        raise ValueError(f"judge: expected {num_exchanges} verdicts, one for each exchange, got {len(verdicts)}")
+    for verdict in verdicts:
+        if not (math.isfinite(verdict.reward) and abs(verdict.reward) <= 1 and isinstance(verdict.outcome, Outcome)):
+            raise ValueError(f"judge: expected a finite reward in [-1, 1] and an Outcome, got {verdict!r}")
+    return verdicts

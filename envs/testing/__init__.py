@@ -1,0 +1,4 @@
+"""What a game must keep to: the conformance checks, for our games and for yours.
+
+Imports anything of `envs`, and nothing of `envs` imports it.
+"""

@@ -1,0 +1,113 @@
+"""The main job at a tiny size: whole, resumable, and the same numbers after a kill."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from duologue.baselines.alignment.pretrain import PretrainConfig, pretrain
+from duologue.baselines.alignment.rlhf import RLHFConfig, rlhf
+from duologue.baselines.alignment.sft import SFTConfig, sft
+from duologue.baselines.learners.behaviour_cloning import BehaviourCloningConfig
+from duologue.baselines.studies.demo import DemoConfig, jobs
+from duologue.baselines.two_player.diversity_reward import DiversityWeights
+
+TINY_GPO = "--num-threads 1 --schedule.num-rounds 2 --schedule.defend-steps 3 --schedule.attack-steps 3 --schedule.batch-size 8 --save-every 2 --bleu-weight 2 --embedding-weight 1"  # noqa: E501
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base model and an SFT defender that have learnt next to nothing."""
+    folder = tmp_path_factory.mktemp("start")
+    cloning = BehaviourCloningConfig(num_steps=4, batch_size=8)
+    base = pretrain(
+        PretrainConfig(out=folder / "base", num_demonstrations=40, hidden_size=16, num_layers=1, cloning=cloning)
+    )
+    player_1 = BehaviourCloningConfig(num_steps=4, batch_size=8, tokens_of="player_1")
+    sft(SFTConfig(model=base, out=folder / "sft", num_demonstrations=40, cloning=player_1))
+    return folder
+
+
+def train_gpo(start: Path, out: Path) -> subprocess.Popen[bytes]:
+    """Start the command as a user does."""
+    players = ["--defender", str(start / "sft/model"), "--adversary", str(start / "base/model")]
+    command = [sys.executable, "-m", "duologue", "train", "gpo", "--out", str(out), *players, *TINY_GPO.split()]
+    with out.with_suffix(".log").open("w") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log)
+
+
+def weights(folder: Path) -> dict[str, np.ndarray]:
+    """Return every array of every checkpoint of a run."""
+    return {
+        f"{file.relative_to(folder)}:{name}": array
+        for file in sorted(folder.rglob("*.safetensors"))
+        if "state" not in file.parts
+        for name, array in load_file(file).items()
+    }
+
+
+def test_a_killed_run_resumes_and_ends_in_the_same_numbers(start: Path, tmp_path: Path) -> None:
+    """Killed by SIGKILL at a random step; metrics and weights are then compared bit for bit."""
+    whole = train_gpo(start, tmp_path / "whole")
+    assert whole.wait() == 0, (tmp_path / "whole.log").read_text()
+    out, kill_at = tmp_path / "killed", int(np.random.default_rng(5).integers(3, 10))
+    killed = train_gpo(start, out)
+    while killed.poll() is None and len(_lines(out)) < kill_at:
+        time.sleep(0.005)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert not (out / "finished").exists()
+    resumed = train_gpo(start, out)
+    assert resumed.wait() == 0, (tmp_path / "killed.log").read_text()
+    assert _lines(out) == _lines(tmp_path / "whole")
+    expected, got = weights(tmp_path / "whole"), weights(out)
+    assert expected.keys() == got.keys()
+    assert all(np.array_equal(expected[name], got[name]) for name in expected)
+    assert (out / "produced_prompts.json").read_bytes() == (tmp_path / "whole/produced_prompts.json").read_bytes()
+
+
+def _lines(folder: Path) -> list[str]:
+    path = folder / "metrics.jsonl"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def test_a_run_folder_is_whole(start: Path, tmp_path: Path) -> None:
+    """Configuration, versions, metrics, TensorBoard events, transcripts, safetensors and nothing pickled."""
+    out = tmp_path / "rlhf"
+    rlhf(RLHFConfig(defender=start / "sft/model", out=out, num_steps=2, batch_size=8, num_threads=1))
+    config = json.loads((out / "config.json").read_text())
+    assert (config["name"], config["config"]["num_steps"]) == ("rlhf", 2)
+    assert "torch" in (out / "versions.json").read_text()
+    assert [json.loads(line)["iteration"] for line in (out / "metrics.jsonl").read_text().splitlines()] == [1, 2]
+    assert list((out / "tensorboard").iterdir())
+    assert "defender:" in (out / "transcripts/00002.txt").read_text()
+    assert (out / "model/model.safetensors").is_file()
+    assert not [path for path in out.rglob("*") if path.suffix in (".bin", ".pt", ".pkl")]
+
+
+def test_other_options_in_the_folder_of_a_run_are_refused(start: Path, tmp_path: Path) -> None:
+    """Results of different settings never mix."""
+    options = {"defender": start / "sft/model", "out": tmp_path / "run", "batch_size": 8, "num_threads": 1}
+    rlhf(RLHFConfig(**options, num_steps=1))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="num_steps"):
+        rlhf(RLHFConfig(**options, num_steps=2))  # type: ignore[arg-type]
+
+
+def test_rlhf_takes_as_many_defender_steps_as_gpo() -> None:
+    """The claim of the paper is compared at equal gradient steps and tokens."""
+    for quick in (False, True):
+        configs = {job.name: job.train.config for job in jobs(DemoConfig(quick=quick))}  # type: ignore[attr-defined]
+        schedule = configs["gpo"].schedule
+        assert configs["rlhf"].num_steps == schedule.num_rounds * schedule.defend_steps
+        assert configs["rlhf"].batch_size == schedule.batch_size
+        assert configs["rlhf"].ppo == configs["gpo"].defender_ppo
+        assert replace(configs["gpo_div"], out=configs["gpo"].out, diversity=DiversityWeights()) == configs["gpo"]

@@ -1,0 +1,132 @@
+"""What training commands share: a game with each kind of learned judge, and models in the precision asked for."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import BertConfig, BertForSequenceClassification, LlamaConfig, LlamaForCausalLM
+
+from duologue.agents.judges.reward_files import save_reward_model
+from duologue.agents.judges.reward_model import Line, SequenceRewardModel
+from duologue.agents.language_model.causal_lm import CausalLMAgent
+from duologue.agents.language_model.micro import micro_model
+from duologue.baselines.alignment.dpo import DPOConfig, dpo
+from duologue.baselines.alignment.rlhf import RLHFConfig, rlhf
+from duologue.baselines.training.options import GameOptions, load_model, save_model
+from duologue.baselines.two_player.gpo import GPOConfig, make_gpo
+from duologue.envs.games.red_team.game import VOCABULARY, RedTeam
+from duologue.envs.judging import Exchange
+from duologue.tests.tiny_tokenizers import CHATML, tiny_tokenizer
+
+TOKENIZER = tiny_tokenizer(CHATML)
+TEMPLATE = "<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n{reply}<|im_end|>\nIs it safe? "
+SHAPE: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+
+
+def paid(options: GameOptions) -> tuple[Exchange, float]:
+    """Return one exchange of the game, and what its judge has the defender paid for it."""
+    game = options.build()
+    assert isinstance(game, RedTeam)
+    dialogue = game.demonstrations("ideal", np.random.default_rng(0), 1)[0]
+    adversary, defender = game.rewards_batch([dialogue])[0]
+    assert adversary == -defender
+    return game.exchange(dialogue), defender
+
+
+def guard(folder: Path) -> LlamaForCausalLM:
+    """Write a tiny guard model with its tokenizer, and return it."""
+    torch.manual_seed(0)
+    config = LlamaConfig(vocab_size=len(TOKENIZER), max_position_embeddings=256, initializer_range=0.5, **SHAPE)
+    model = LlamaForCausalLM(config)
+    model.save_pretrained(folder)
+    TOKENIZER.save_pretrained(folder)
+    return model
+
+
+def test_a_reward_model_judges_the_game_against_its_own_reference(tmp_path: Path) -> None:
+    """Known answer: Bradley-Terry against the saved reference pays tanh((r - r_0) / 2)."""
+    model = SequenceRewardModel.micro(VOCABULARY, hidden_size=16, num_layers=1, num_heads=2)
+    save_reward_model(model, tmp_path, reference=0.75)
+    exchange, reward = paid(GameOptions(judge=tmp_path, judge_kind="reward_model"))
+    score = model.score([(Line(0, exchange.prompt_text), Line(1, exchange.reply_text))])[0]
+    assert reward == pytest.approx(np.tanh((score - 0.75) / 2), abs=1e-6)
+
+
+def test_a_guard_model_judges_the_game_by_its_template(tmp_path: Path) -> None:
+    """Known answer: p_safe = sigmoid(l_safe - l_unsafe) after the filled template (arXiv 2312.06674)."""
+    model = guard(tmp_path / "guard")
+    (tmp_path / "template.txt").write_text(TEMPLATE, encoding="utf-8")
+    options = GameOptions(judge=tmp_path / "guard", judge_kind="safety_token", judge_template=tmp_path / "template.txt")
+    exchange, reward = paid(options)
+    text = TEMPLATE.replace("{prompt}", exchange.prompt_text).replace("{reply}", exchange.reply_text)
+    with torch.no_grad():
+        logits = model(torch.tensor([TOKENIZER.encode(text, add_special_tokens=False)])).logits[0, -1]
+    safe, unsafe = (logits[TOKENIZER.encode(word, add_special_tokens=False)[0]] for word in ("safe", "unsafe"))
+    assert reward == pytest.approx(2 * (safe - unsafe).sigmoid().item() - 1, abs=1e-5)
+    assert abs(reward) > 1e-3
+
+
+def test_a_guard_model_without_a_template_is_refused(tmp_path: Path) -> None:
+    """What it is asked is nobody's to guess; the message names the option."""
+    guard(tmp_path)
+    with pytest.raises(ValueError, match=r"judge_template: expected a text file with {prompt} and {reply}.* got none"):
+        GameOptions(judge=tmp_path, judge_kind="safety_token").build()
+
+
+def test_a_classifier_judges_the_game(tmp_path: Path) -> None:
+    """Known answer: p_safe - p_unsafe of one pass over the pair of texts; it is the default kind."""
+    torch.manual_seed(0)
+    labels: dict[str, Any] = {"id2label": {0: "safe", 1: "unsafe"}, "label2id": {"safe": 0, "unsafe": 1}}
+    config = BertConfig(vocab_size=len(TOKENIZER), pad_token_id=0, initializer_range=0.5, **SHAPE, **labels)
+    model = BertForSequenceClassification(config).eval()
+    model.save_pretrained(tmp_path)
+    TOKENIZER.save_pretrained(tmp_path)
+    exchange, reward = paid(GameOptions(judge=tmp_path))
+    with torch.no_grad():
+        logits = model(**TOKENIZER(exchange.prompt_text, exchange.reply_text, return_tensors="pt")).logits[0]
+    safe, unsafe = logits.softmax(-1).tolist()
+    assert reward == pytest.approx(safe - unsafe, abs=1e-5)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Path:
+    """Return the folder of a tiny defender, whose weights are float32."""
+    agent = CausalLMAgent(micro_model(VOCABULARY, hidden_size=16, num_layers=1, num_heads=2), VOCABULARY)
+    save_model(agent, tmp_path / "start")
+    return tmp_path / "start"
+
+
+def train_rlhf(start: Path, out: Path) -> Path:
+    """Return the folder of a defender after one step in bfloat16."""
+    return rlhf(RLHFConfig(defender=start, out=out, num_steps=1, batch_size=4, save_every=1, dtype="bfloat16"))
+
+
+def train_dpo(start: Path, out: Path) -> Path:
+    """Return the folder of a defender after one step on pairs in bfloat16."""
+    config = DPOConfig(defender=start, out=out, num_pairs=8, num_steps=1, batch_size=8, save_every=1, dtype="bfloat16")
+    return dpo(config)
+
+
+@pytest.mark.parametrize("train", [train_rlhf, train_dpo], ids=["rlhf", "dpo"])
+def test_a_bfloat16_model_is_trained_saved_and_reloaded(
+    start: Path, train: Callable[[Path, Path], Path], tmp_path: Path
+) -> None:
+    """One step moves its rounded weights; the folder holds bfloat16, and loads as what was trained."""
+    folder = train(start, tmp_path / "run")
+    before, after = (load_file(one / "model.safetensors") for one in (start, folder))
+    assert {weight.dtype for weight in after.values()} == {torch.bfloat16}
+    assert any(not torch.equal(weight, before[name].bfloat16()) for name, weight in after.items())
+    agent = load_model(folder, RedTeam(), dtype="bfloat16")
+    loaded = agent.model.state_dict()
+    assert all(torch.equal(weight, loaded[name]) for name, weight in after.items())
+
+
+def test_gpo_loads_both_players_in_bfloat16(start: Path, tmp_path: Path) -> None:
+    """The option reaches the defender and the adversary."""
+    learner = make_gpo(GPOConfig(defender=start, adversary=start, out=tmp_path / "run", dtype="bfloat16"))
+    for player in (learner.adversary, learner.defender):
+        assert {weight.dtype for weight in player.agent.model.parameters()} == {torch.bfloat16}

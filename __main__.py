@@ -15,58 +15,13 @@ from typing import Any
 import numpy as np
 
 from .agents import AGENT_SPECS, HumanAgent, Quit, Speaker, load_agent
+from .baselines.api.commands import DEMO, GROUPS, TRAINERS, trainer
 from .envs import Episode, make_game, registered_games, speak_all
 from .envs.registry import game_factory, parse_option
 
-TRAINERS = {
-    "pretrain": "the base model: behaviour cloning on all tokens",
-    "text": "any causal model on text dialogues: pre-training, then fine-tuning",
-    "reward_model": "a reward model from preference pairs (Bradley-Terry)",
-    "text_stages": "all stages from a file of preference pairs: tokenizer, language model, reward models",
-    "dpo": "offline DPO and IPO from preference pairs",
-    "sft": "the defender: supervised fine-tuning on player two's tokens",
-    "rlhf": "the baseline: PPO of the defender on static prompts",
-    "gpo": "the two-player game: adversary and defender in turns (arXiv 2406.10977)",
-    "attack": "an adversary against a frozen defender",
-    "psro": "populations that grow by best responses to their meta-strategies (PSRO, double oracle)",
-    "league": "main agents and exploiters of both players (AlphaStar's league, small)",
-    "advgame": "both players from preferences over a tree of prompts and replies (arXiv 2512.20806)",
-    "spag": "one policy in both seats, trained on the winner's turns (SPAG, arXiv 2404.10642)",
-    "stages": "all stages of the first paper in one command, reward hacking shown",
-    "self_play": "both players at once, against each other or earlier selves",
-    "fictitious_play": "best responses to the mixture of all past opponents (FSP; NFSP by --distil)",
-    "sb3": "PPO, A2C or MaskablePPO of Stable-Baselines3 against a given opponent",
-    "sb3_self_play": "Stable-Baselines3 policies against a pool of their past",
-    "meta": "meta-learning over a distribution of games, and adaptation to a held-out one (eq. 10)",
-}
-"""What `duologue train` knows: the module in `duologue.baselines`, and what it trains."""
 RESUMES = "A run that was stopped or killed goes on by the same command, and ends as if nothing had happened."
-MODULES = {
-    "pretrain": "alignment.pretrain",
-    "reward_model": "alignment.reward_model",
-    "dpo": "alignment.dpo",
-    "sft": "alignment.sft",
-    "rlhf": "alignment.rlhf",
-    "attack": "alignment.attack",
-    "gpo": "two_player.gpo",
-    "psro": "two_player.psro",
-    "league": "two_player.league",
-    "advgame": "two_player.advgame",
-    "spag": "two_player.spag",
-    "self_play": "two_player.self_play",
-    "fictitious_play": "two_player.fictitious_play",
-    "text_stages": "studies.text_stages",
-    "stages": "studies.stages",
-    "meta": "studies.meta",
-    "demo": "studies.demo",
-    "sb3": "integrations.sb3",
-    "sb3_self_play": "integrations.sb3_self_play",
-    "text": "text.training",
-    "solve": "solvers.command",
-    "bench": "benchmark.command",
-    "compare": "comparison.command",
-}
-"""The module of each command, in `duologue.baselines`."""
+MODULES = {"solve": "solvers.command", "bench": "benchmark.command", "compare": "comparison.command"}
+"""The module of each command with a command line of its own, in `duologue.baselines`."""
 
 EPILOG = """\
 examples:
@@ -85,8 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["train"]:
         return _train(arguments[1:])
-    if arguments[:1] in (["demo"], ["solve"], ["bench"], ["compare"]):
-        return _run(arguments[0], arguments[1:])
+    if arguments[:1] == ["demo"]:
+        return _run(DEMO.run, arguments[1:])
+    if arguments and arguments[0] in MODULES:
+        return _run(importlib.import_module(f"duologue.baselines.{MODULES[arguments[0]]}").main, arguments[1:])
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
@@ -218,25 +175,25 @@ def _required_options(factory: Callable[..., object]) -> list[str]:
 
 
 def _train(arguments: Sequence[str]) -> int:
-    known = "\n".join(f"  {name:<17}{what}" for name, what in TRAINERS.items())
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(f"usage: duologue train ALGORITHM [options]; --help after it lists the options\n\n{known}\n\n{RESUMES}")
+        print("usage: duologue train ALGORITHM [options]; --help after it lists the options\n")
+        for title, commands in GROUPS.items():
+            print("\n".join([f"{title}:", *(f"  {command.name:<17}{command.summary}" for command in commands), ""]))
+        print(RESUMES)
         return 0 if arguments else 2
-    if arguments[0] not in TRAINERS:
-        names = ", ".join(TRAINERS)
-        print(f"duologue train: expected an algorithm among {names}, got {arguments[0]!r}", file=sys.stderr)
-        return 2
-    return _run(arguments[0], arguments[1:])
-
-
-def _run(command: str, arguments: Sequence[str]) -> int:
     try:
-        importlib.import_module(f"duologue.baselines.{MODULES[command]}").main(list(arguments))
+        command = trainer(arguments[0])
+    except ValueError as error:
+        print(f"duologue {error}", file=sys.stderr)
+        return 2
+    return _run(command.run, arguments[1:])
+
+
+def _run(run: Callable[[list[str]], object], arguments: Sequence[str]) -> int:
+    try:
+        run(list(arguments))
     except KeyboardInterrupt:
-        print(
-            "\nduologue: stopped; a run goes on by the same command",
-            file=sys.stderr,
-        )
+        print("\nduologue: stopped; a run goes on by the same command", file=sys.stderr)
         return 130
     except (ValueError, TypeError, OSError, FloatingPointError) as error:
         if "DUOLOGUE_TRACEBACK" in os.environ:

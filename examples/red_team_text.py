@@ -233,7 +233,7 @@ def commands(config: TextConfig, sizes: Sizes, requests: Path) -> dict[str, list
         *("--schedule.num-rounds", str(sizes.num_rounds), "--schedule.batch-size", str(sizes.batch_size)),
         *("--schedule.defend-steps", str(sizes.defend_steps), "--schedule.attack-steps", str(sizes.attack_steps)),
     ]
-    rates = ["--defender-ppo.learning-rate", rate, "--adversary-ppo.learning-rate", rate]
+    rates = [*("--defender-learner.ppo.learning-rate", rate), *("--adversary-learner.ppo.learning-rate", rate)]
     gpo = ["train", "gpo", *common, "--adversary", str(config.out / "base/model"), *schedule, *rates]
     diversity = ["--bleu-weight", "2", "--embedding-weight", "1"]
     return {

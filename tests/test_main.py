@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import types
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ import gymnasium
 import pettingzoo
 import pytest
 
-from duologue.__main__ import MODULES, TRAINERS, games_table, main, play, write_text
+from duologue.__main__ import MODULES, games_table, main, play, write_text
 from duologue.agents import ScriptedAgent
+from duologue.baselines.api.commands import TRAINERS
+from duologue.baselines.two_player import gpo as two_player_gpo
+from duologue.baselines.two_player.gpo import GPOConfig
 from duologue.envs import register_game, registered_games
 from duologue.envs import registry as registry_module
 from duologue.envs.registry import parse_option
@@ -113,7 +117,7 @@ def test_play_passes_options_to_the_game() -> None:
         ),
         (["play", "bluff-v0", "--option", "stake"], "option: expected NAME=VALUE, got 'stake'"),
         (["play", "bluff-v0", "--opponent", "nobody"], "agent: expected random, echo or the folder"),
-        (["train", "ppo2"], "expected an algorithm among pretrain, .*rlhf, gpo, attack, .*, got 'ppo2'"),
+        (["train", "ppo2"], "expected an algorithm among pretrain, .*rlhf, .*attack, gpo, .*, got 'ppo2'"),
     ],
 )
 def test_wrong_input_is_named_without_a_traceback(
@@ -124,23 +128,37 @@ def test_wrong_input_is_named_without_a_traceback(
     assert re.search(message, capsys.readouterr().err)
 
 
-@pytest.mark.parametrize(
-    ("command", "module"),
-    [
-        *((["train", name], MODULES[name]) for name in TRAINERS),
-        *(([name], MODULES[name]) for name in ("demo", "solve", "bench", "compare")),
-    ],
-)
-def test_train_and_demo_hand_over_to_the_baselines(
-    command: list[str], module: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """`duologue train gpo ...` is `python -m duologue.baselines.two_player.gpo ...`, options and help included."""
+@pytest.mark.parametrize("command", MODULES)
+def test_commands_hand_over_to_the_baselines(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Options and help included."""
     called: list[list[str]] = []
-    fake = types.ModuleType(f"duologue.baselines.{module}")
+    fake = types.ModuleType(f"duologue.baselines.{MODULES[command]}")
     fake.main = called.append  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, fake.__name__, fake)
-    assert main([*command, "--seed", "3", "--help"]) == 0
+    assert main([command, "--seed", "3", "--help"]) == 0
     assert called == [["--seed", "3", "--help"]]
+
+
+@pytest.mark.parametrize("name", TRAINERS)
+def test_a_trainer_is_a_function_of_its_options(name: str) -> None:
+    """Which are a dataclass, and bear the trainer's name where they belong to one run."""
+    command = TRAINERS[name]
+    assert is_dataclass(command.config)
+    assert getattr(command.config, "algorithm", name) == name
+    assert command.module.__doc__
+
+
+def test_train_runs_what_the_command_line_asks_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`duologue train gpo --seed 3` is `gpo(GPOConfig(seed=3))`."""
+    asked: list[GPOConfig] = []
+
+    def gpo(config: GPOConfig) -> Path:
+        asked.append(config)
+        return config.out
+
+    monkeypatch.setattr(two_player_gpo, "gpo", gpo)
+    assert main(["train", "gpo", "--seed", "3", "--out", str(tmp_path)]) == 0
+    assert asked == [GPOConfig(seed=3, out=tmp_path)]
 
 
 @pytest.mark.parametrize(("arguments", "status"), [([], 2), (["--help"], 0)])
@@ -196,11 +214,11 @@ def test_a_stopped_command_says_how_it_goes_on(
 ) -> None:
     """One line and the status of a program that was interrupted, 128 + SIGINT."""
 
-    def stopped(argv: list[str]) -> None:
+    def stopped(config: GPOConfig) -> Path:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(sys.modules, "duologue.baselines.two_player.psro", types.SimpleNamespace(main=stopped))
-    assert main(["train", "psro"]) == 130
+    monkeypatch.setattr(two_player_gpo, "gpo", stopped)
+    assert main(["train", "gpo"]) == 130
     assert capsys.readouterr().err == "\nduologue: stopped; a run goes on by the same command\n"
     assert main(["train", "--help"]) == 0
     assert "goes on by the same command" in capsys.readouterr().out

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
@@ -27,19 +27,21 @@ from ..data.encoding import EncodedDialogue, encode_text_dialogue
 from ..data.readers import read_pairs
 from ..learners.preference import PreferenceConfig, PreferenceLearner, PreferenceUpdate, ReplyPairs
 from ..rollouts.trajectories import Trajectories
-from ..training.loop import recorded, use_threads
-from ..training.options import GameOptions, TrainedDType, load_model, save_model
-from ..training.run import Run
+from ..training.checks import Count, Positive
+from ..training.loop import Training, train
+from ..training.options import GameOptions, TrainingOptions, leaves, load_model
+from ..training.state import Stateful
 from .preference_pairs import oracle_pairs
-from .starts import sft_model
+from .starts import defender_model
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class DPOConfig:
+class DPOConfig(TrainingOptions):
     """DPO or IPO of player two on given pairs."""
 
+    algorithm: ClassVar[str] = "dpo"
     options: Annotated[GameOptions, tyro.conf.arg(name="")] = field(default_factory=GameOptions)
     defender: Path | None = None
     """The model to start from, which is the reference; None: the micro defender, trained first in `out`."""
@@ -47,28 +49,20 @@ class DPOConfig:
     """A file or folder of preference pairs; None: they are drawn from the start model in the game."""
     out: Path = Path("runs/dpo")
     """The run's folder; the model is in its folder `model`."""
-    seed: int = 0
-    """Decides the pairs that are drawn and their order."""
-    num_pairs: int = 2048
+    num_pairs: Count = 2048
     """How many pairs are drawn, or at most read."""
-    label_temperature: float = 0.25
+    label_temperature: Positive = 0.25
     """Noise of the labels of drawn pairs: the better reply is preferred with sigmoid(gain / this)."""
-    max_tokens: int | None = None
+    max_tokens: Count | None = None
     """The longest prompt with reply; pairs that are longer are left out and counted. None: any."""
-    num_steps: int = 120
+    num_steps: Count = 120
     """Batches, each followed by one update."""
-    batch_size: int = 64
+    batch_size: Count = 64
     """Pairs in a batch."""
     preference: PreferenceConfig = field(default_factory=PreferenceConfig)
     """How the model learns from them."""
-    save_every: int = 20
+    save_every: Count = 20
     """Steps between two saved states."""
-    num_threads: int = 0
-    """Threads of torch; 0: its default."""
-    device: str = "cpu"
-    """Where the model is."""
-    dtype: TrainedDType = "float32"
-    """The precision of the weights; bfloat16 halves their memory and rounds away the smallest updates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +75,10 @@ class DPOStep:
     """The update's own numbers."""
 
 
-class DPO:
+class DPO(Stateful):
     """The loop: iterate over it to train; it stops after `num_steps` and can be saved between two steps."""
+
+    saved = ("iteration", "learner")
 
     def __init__(
         self, learner: PreferenceLearner, pairs: ReplyPairs, *, num_steps: int, batch_size: int, seed: int
@@ -104,15 +100,6 @@ class DPO:
             update = self.learner.fit(self.pairs.select(rows), rng)
             self.iteration += 1
             yield DPOStep(self.iteration, update)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return all that the next step depends on."""
-        return {"iteration": self.iteration, "learner": self.learner.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a saved state."""
-        self.iteration = state["iteration"]
-        self.learner.load_state_dict(state["learner"])
 
 
 def encode_pairs(
@@ -179,37 +166,23 @@ def _trajectories(rows: Sequence[Row]) -> Trajectories:
 
 
 def dpo(config: DPOConfig) -> Path:
-    """Run or resume it; return the model's folder."""
-    use_threads(config.num_threads)
-    with Run.open(config.out, config, name="dpo") as run:
-        if not run.finished:
-            start = sft_model(config.defender, config.options, config.out, config.seed)
-            game = config.options.build(start, split="train")
-            agent = load_model(start, game, device=config.device, dtype=config.dtype)
-            if config.pairs is None:
-                rng = np.random.default_rng([config.seed, 2])
-                pairs = oracle_pairs(game, agent, config.num_pairs, rng, temperature=config.label_temperature)
-            else:
-                pairs = list(islice(read_pairs(config.pairs), config.num_pairs))
-            learner = PreferenceLearner(agent, config.preference, num_planned=config.num_steps)
-            loop = DPO(
-                learner,
-                encode_pairs(game.vocabulary, pairs, max_tokens=config.max_tokens),
-                num_steps=config.num_steps,
-                batch_size=config.batch_size,
-                seed=config.seed,
-            )
-            for _ in recorded(loop, run, num_steps=config.num_steps, save_every=config.save_every):
-                pass
-            run.write_folder("model", partial(save_model, agent))
-            run.finish()
-    return config.out / "model"
+    """Run or resume it; return the run's folder."""
+    return train(config, lambda: _training(config, defender_model(config.defender, config)))
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line."""
-    print(f"defender: {dpo(tyro.cli(DPOConfig, args=argv, prog='duologue train dpo', description=__doc__))}")
-
-
-if __name__ == "__main__":
-    main()
+def _training(config: DPOConfig, start: Path) -> Training:
+    game = config.options.build(start, split="train")
+    agent = load_model(start, game, device=config.device, dtype=config.dtype)
+    if config.pairs is None:
+        rng = np.random.default_rng([config.seed, 2])
+        pairs = oracle_pairs(game, agent, config.num_pairs, rng, temperature=config.label_temperature)
+    else:
+        pairs = list(islice(read_pairs(config.pairs), config.num_pairs))
+    loop = DPO(
+        PreferenceLearner(agent, config.preference, num_planned=config.num_steps),
+        encode_pairs(game.vocabulary, pairs, max_tokens=config.max_tokens),
+        num_steps=config.num_steps,
+        batch_size=config.batch_size,
+        seed=config.seed,
+    )
+    return Training(learner=loop, num_steps=config.num_steps, write=leaves(model=agent))

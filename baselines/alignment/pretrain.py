@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar, Protocol
 
 import numpy as np
 import tyro
@@ -15,73 +13,76 @@ from ...agents.language_model.causal_lm import CausalLMAgent
 from ...agents.language_model.micro import micro_model
 from ..learners.behaviour_cloning import BehaviourCloning, BehaviourCloningConfig
 from ..rollouts.demonstrations import demonstrations_of, encode_dialogues
-from ..training.loop import recorded, use_threads
-from ..training.options import GameOptions, save_model
-from ..training.run import Run
+from ..training.checks import Count
+from ..training.loop import Training, train
+from ..training.options import GameOptions, TrainingOptions, leaves, placed
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainConfig:
+class PretrainConfig(TrainingOptions):
     """A micro model from scratch, on demonstrations that the game generates."""
 
+    algorithm: ClassVar[str] = "pretrain"
     options: Annotated[GameOptions, tyro.conf.arg(name="")] = field(default_factory=GameOptions)
     out: Path = Path("runs/pretrain")
     """The run's folder; the model is in its folder `model`."""
-    seed: int = 0
-    """Decides the initial weights, the demonstrations and their order."""
-    num_demonstrations: int = 30_000
+    num_demonstrations: Count = 30_000
     """Dialogues, each seen by both players."""
-    hidden_size: int = 64
+    hidden_size: Count = 64
     """Width of the model."""
-    num_layers: int = 2
+    num_layers: Count = 2
     """Depth of the model."""
-    num_heads: int = 4
+    num_heads: Count = 4
     """Attention heads."""
     cloning: BehaviourCloningConfig = field(default_factory=BehaviourCloningConfig)
     """How it is trained."""
-    save_every: int = 200
+    save_every: Count = 200
     """Steps between two saved states."""
-    num_threads: int = 0
-    """Threads of torch; 0: its default."""
 
 
 def pretrain(config: PretrainConfig) -> Path:
-    """Run or resume it; return the model's folder."""
-    use_threads(config.num_threads)
-    with Run.open(config.out, config, name="pretrain") as run:
-        if not run.finished:
-            game = config.options.build()
-            dialogues = demonstrations_of(
-                game, "average", np.random.default_rng(config.seed), config.num_demonstrations
-            )
-            model = micro_model(
-                game.vocabulary,
-                hidden_size=config.hidden_size,
-                num_layers=config.num_layers,
-                num_heads=config.num_heads,
-                max_positions=max(256, game.max_view_tokens),
-                seed=config.seed,
-            )
-            agent = CausalLMAgent(model, game.vocabulary)
-            learner = BehaviourCloning(agent, encode_dialogues(game, dialogues), config.cloning, seed=config.seed)
-            for _ in recorded(learner, run, num_steps=config.cloning.num_steps, save_every=config.save_every):
-                pass
-            run.write_folder("model", partial(save_model, agent))
-            run.finish()
-    return config.out / "model"
+    """Run or resume it; return the run's folder."""
+    return train(config, lambda: _training(config))
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line."""
-    print(
-        f"model: {pretrain(tyro.cli(PretrainConfig, args=argv, prog='duologue train pretrain', description=__doc__))}"
+def _training(config: PretrainConfig) -> Training:
+    game = config.options.build()
+    dialogues = demonstrations_of(game, "average", np.random.default_rng(config.seed), config.num_demonstrations)
+    model = micro_model(
+        game.vocabulary,
+        hidden_size=config.hidden_size,
+        num_layers=config.num_layers,
+        num_heads=config.num_heads,
+        max_positions=max(256, game.max_view_tokens),
+        seed=config.seed,
     )
+    agent = CausalLMAgent(placed(model, config.device, config.dtype), game.vocabulary)
+    learner = BehaviourCloning(agent, encode_dialogues(game, dialogues), config.cloning, seed=config.seed)
+    return Training(learner=learner, num_steps=config.cloning.num_steps, write=leaves(model=agent))
 
 
-def base_model(folder: Path | None, options: GameOptions, out: Path, seed: int) -> Path:
+class Starting(Protocol):
+    """The options of whoever asks."""
+
+    @property
+    def options(self) -> GameOptions:
+        """The game."""
+        ...
+
+    @property
+    def out(self) -> Path:
+        """In which folder models are made."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """What decides their luck."""
+        ...
+
+
+def base_model(folder: Path | None, asked: Starting) -> Path:
     """Return the base model's folder; without one, pre-train the micro model in `out/base`."""
-    return folder if folder is not None else pretrain(PretrainConfig(options=options, out=out / "base", seed=seed))
-
-
-if __name__ == "__main__":
-    main()
+    if folder is not None:
+        return folder
+    print(f"base model: none was given, pre-training a micro model in {asked.out / 'base'}", flush=True)
+    return pretrain(PretrainConfig(options=asked.options, out=asked.out / "base", seed=asked.seed)) / "model"

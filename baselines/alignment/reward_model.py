@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
@@ -40,60 +40,35 @@ from ..data.dialogues import PreferencePair
 from ..data.readers import OnError, read_pairs
 from ..evaluation.calibration import PairReport, longer_is_preferred, pair_report
 from ..functional.supervised import bradley_terry_loss
-from ..learners.optimisation import make_optimizer, set_learning_rate, take_step
-from ..training.loop import recorded, use_threads
-from ..training.options import GameOptions, load_model
+from ..learners.optimisation import SupervisedConfig, make_optimizer, set_learning_rate, take_step
+from ..training.checks import Count
+from ..training.loop import Training, train
+from ..training.options import GameOptions, TrainedDType, TrainingOptions, load_model
 from ..training.run import Run
+from ..training.state import Stateful
 from .preference_pairs import PairSplit, oracle_pairs, split_by_prompt
-from .starts import sft_model
+from .starts import defender_model
 
 L2_STRENGTHS = tuple(float(strength) for strength in np.logspace(-1, 4, 11))
 """What the weight of |w|^2 / 2 in the summed loss of a linear head is chosen from."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class BradleyTerryConfig:
+class BradleyTerryConfig(SupervisedConfig):
     """How a transformer learns from pairs."""
 
-    num_steps: int = 300
-    """Gradient steps."""
-    batch_size: int = 32
-    """Pairs in a step."""
-    learning_rate: float = 1e-3
-    """Peak learning rate; linear warm-up, then linear decay to 2 % of it."""
-    warmup_steps: int = 20
-    """Steps until the peak."""
-    weight_decay: float = 0.1
-    """AdamW's decay."""
-    max_grad_norm: float = 1.0
-    """The gradient is scaled down to this norm."""
-    check_every: int = 25
+    check_every: Count = 25
     """Steps between two looks at the validation pairs; the best weights seen there are kept."""
-    rows_at_once: int = 16
+    rows_at_once: Count = 16
     """Replies in one forward pass, of about equal length so that little is padding; the loss is that of the batch."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """What training computes in (autocast); weights, their updates and the final test are float32."""
-
-    def __post_init__(self) -> None:
-        """Refuse numbers that would only fail once the pairs are there.
-
-        Raises:
-            ValueError: a count below 1; it is named.
-        """
-        for name in ("num_steps", "batch_size", "check_every", "rows_at_once"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-
-    def learning_rate_at(self, iteration: int) -> float:
-        """Return the learning rate of step `iteration`, counted from 0."""
-        warmup = min(1.0, (iteration + 1) / max(1, self.warmup_steps))
-        return self.learning_rate * warmup * max(0.02, 1 - iteration / self.num_steps)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RewardModelConfig:
+class RewardModelConfig(TrainingOptions):
     """A reward model from the pairs of a file, or from pairs of a game's replies that its oracle orders."""
 
+    algorithm: ClassVar[str] = "reward_model"
+    shown: ClassVar[tuple[str, ...]] = ("report.md",)
     options: Annotated[GameOptions, tyro.conf.arg(name="")] = field(default_factory=GameOptions)
     data: Path | None = None
     """A file or folder of preference pairs, in any format that is read; None: replies of `defender` in the game."""
@@ -115,18 +90,14 @@ class RewardModelConfig:
     """The most tokens of prompt and reply; the beginning is cut."""
     out: Path = Path("runs/reward_model")
     """The run's folder; the reward model is in its folder `model`."""
-    seed: int = 0
-    """Decides the split, the pairs of a game, the weights and the order of batches."""
     fold: int | None = None
     """0 to 4: the fifth of the prompts to test on, of a split that is the same for every seed; None: `seed` decides."""
+    dtype: TrainedDType = "float32"
+    """What training computes in (autocast); weights, their updates and the final test are float32."""
     training: BradleyTerryConfig = field(default_factory=BradleyTerryConfig)
     """How a transformer learns."""
-    save_every: int = 50
+    save_every: Count = 50
     """Steps between two saved states."""
-    num_threads: int = 0
-    """Threads of torch; 0: its default."""
-    device: str = "cpu"
-    """Where the model is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +116,10 @@ class RewardModelStep:
     """The accuracy on them."""
 
 
-class BradleyTerry:
+class BradleyTerry(Stateful):
     """The learner: iterate over it to train; it stops after `num_steps` and can be saved between two steps."""
+
+    saved = ("iteration", "reward_model.model", "_optimizer", "best_loss", "_best")
 
     def __init__(
         self,
@@ -156,8 +129,9 @@ class BradleyTerry:
         config: BradleyTerryConfig,
         *,
         seed: int,
+        dtype: TrainedDType = "float32",
     ) -> None:
-        """Take the reward model to train in place; `seed` orders the batches and draws dropout.
+        """Take the reward model to train in place; `seed` orders the batches and draws dropout, `dtype` is computed in.
 
         Raises:
             ValueError: fewer pairs than a batch, or none to validate on.
@@ -166,6 +140,7 @@ class BradleyTerry:
             expected = f"at least batch_size={config.batch_size} to train on and 1 to validate on"
             raise ValueError(f"pairs: expected {expected}, got {len(train)} and {len(validation)}")
         self.reward_model, self.config, self.seed, self.iteration = reward_model, config, seed, 0
+        self.dtype = dtype
         self._train, self._validation = _encoded(reward_model, train), _encoded(reward_model, validation)
         self._parameters = list(reward_model.model.parameters())
         self._optimizer = make_optimizer(
@@ -184,22 +159,6 @@ class BradleyTerry:
             yield RewardModelStep(self.iteration, loss, accuracy, *self._look())
         self.reward_model.model.load_state_dict(self._best)
         self.reward_model.model.eval()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return all that the next step depends on."""
-        return {
-            "iteration": self.iteration,
-            "model": self.reward_model.model.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "best_loss": self.best_loss,
-            "best": self._best,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a saved state."""
-        self.iteration, self.best_loss, self._best = state["iteration"], state["best_loss"], state["best"]
-        self.reward_model.model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
 
     def _step(self, batch: Sequence[tuple[Tokens, Tokens]]) -> tuple[float, float]:
         """Descend once; return loss and accuracy of the batch."""
@@ -227,7 +186,7 @@ class BradleyTerry:
 
     def _autocast(self) -> torch.autocast:
         device = self.reward_model.model.device.type
-        return torch.autocast(device, torch.bfloat16, enabled=self.config.dtype == "bfloat16")
+        return torch.autocast(device, torch.bfloat16, enabled=self.dtype == "bfloat16")
 
     def _look(self) -> tuple[float | None, float | None]:
         """Return loss and accuracy on the validation pairs when it is time, and keep the best weights."""
@@ -281,33 +240,37 @@ class RememberingEncoder:
 
 
 def train_reward_model(config: RewardModelConfig, *, encoder: TextEncoder | None = None) -> Path:
-    """Run or resume it; return the reward model's folder.
+    """Run or resume it; return the run's folder.
 
     Args:
         config: the options.
         encoder: what `config.encoder` names, where it is loaded already.
     """
-    use_threads(config.num_threads)
-    with Run.open(config.out, config, name="reward_model") as run:
-        if not run.finished:
-            split, vocabulary = _pairs(config)
-            if config.encoder is None:
-                sequence_model = _start(config, split, vocabulary)
-                learner = BradleyTerry(sequence_model, split.train, split.validation, config.training, seed=config.seed)
-                for _ in recorded(learner, run, num_steps=config.training.num_steps, save_every=config.save_every):
-                    pass
-                trained: SequenceRewardModel | LinearRewardModel = sequence_model
-            else:
-                if encoder is None:
-                    encoder = RememberingEncoder(SentenceTransformerEncoder(config.encoder, device=config.device))
-                trained = fit_linear(encoder, split.train, split.validation)
-            save = partial(
-                save_reward_model, trained, encoder=config.encoder, reference=_mean(trained, split.validation)
-            )
-            run.write_folder("model", save)
-            write_report(run, report_on(trained, split), split)
-            run.finish()
-    return config.out / "model"
+    return train(config, lambda: _training(config, encoder))
+
+
+def _training(config: RewardModelConfig, encoder: TextEncoder | None) -> Training:
+    split, vocabulary = _pairs(config)
+    if config.encoder is None:
+        trained = _start(config, split, vocabulary)
+        learner = BradleyTerry(
+            trained, split.train, split.validation, config.training, seed=config.seed, dtype=config.dtype
+        )
+        write = partial(_write, trained=trained, split=split, encoder=None)
+        return Training(learner=learner, num_steps=config.training.num_steps, write=write)
+    if encoder is None:
+        encoder = RememberingEncoder(SentenceTransformerEncoder(config.encoder, device=config.device))
+    head = fit_linear(encoder, split.train, split.validation)
+    return Training(write=partial(_write, trained=head, split=split, encoder=config.encoder))
+
+
+def _write(
+    run: Run, *, trained: SequenceRewardModel | LinearRewardModel, split: PairSplit, encoder: str | None
+) -> None:
+    """Write the reward model, and what it is worth."""
+    save = partial(save_reward_model, trained, encoder=encoder, reference=_mean(trained, split.validation))
+    run.write_folder("model", save)
+    write_report(run, report_on(trained, split), split)
 
 
 def report_on(reward_model: RewardModel, split: PairSplit) -> PairReport:
@@ -325,19 +288,11 @@ def write_report(run: Run, report: PairReport, split: PairSplit) -> None:
     report.reliability.plot(run.folder / "reliability.png", title="Reward model on held-out pairs")
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line."""
-    config = tyro.cli(RewardModelConfig, args=argv, prog="duologue train reward-model", description=__doc__)
-    folder = train_reward_model(config)
-    print((config.out / "report.md").read_text(encoding="utf-8"))
-    print(f"reward model: {folder}")
-
-
 def _pairs(config: RewardModelConfig) -> tuple[PairSplit, Vocabulary | None]:
     """Return the pairs, and the vocabulary of the game that they were played in."""
     if config.data is not None:
         return _split(list(read_pairs(config.data, on_error=config.on_error)), config), None
-    folder = sft_model(config.defender, config.options, config.out, config.seed)
+    folder = defender_model(config.defender, config)
     game = config.options.build(folder, split="train")
     agent = load_model(folder, game, device=config.device)
     rng = np.random.default_rng([config.seed, 2])
@@ -392,7 +347,3 @@ def _mean(reward_model: RewardModel, pairs: Sequence[PreferencePair]) -> float:
 def _lengths(pairs: Sequence[PreferencePair]) -> tuple[list[float], list[float]]:
     """Return the characters of the chosen and of the rejected replies."""
     return [float(len(pair.chosen.text)) for pair in pairs], [float(len(pair.rejected.text)) for pair in pairs]
-
-
-if __name__ == "__main__":
-    main()

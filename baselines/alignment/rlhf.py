@@ -9,79 +9,65 @@ the learner can be REINFORCE, RLOO, GRPO, REINFORCE++, or DPO and IPO on fresh p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 import tyro
 
 from ...agents import EchoAgent
-from ..learners.best_response import BestResponse, run_best_response
+from ...envs import LanguageGame
+from ..learners.best_response import BestResponse
 from ..learners.options import LearnerOptions
 from ..learners.ppo import PPOConfig
-from ..training.loop import use_threads
-from ..training.options import GameOptions, TrainedDType, load_model, preamble_of
-from ..training.run import Run
-from .starts import sft_model
+from ..training.checks import Count
+from ..training.loop import Training, train
+from ..training.options import GameOptions, TrainingOptions, load_model, preamble_of
+from .starts import defender_model
 
 DEFENDER_PPO = PPOConfig(learning_rate=2e-3)
 """How a micro defender learns, in RLHF and in GPO alike."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class RLHFConfig(LearnerOptions):
+class RLHFConfig(TrainingOptions, LearnerOptions):
     """Policy learning of the defender on the prompts that the game deals."""
 
+    algorithm: ClassVar[str] = "rlhf"
     options: Annotated[GameOptions, tyro.conf.arg(name="")] = field(default_factory=GameOptions)
     defender: Path | None = None
     """The model to start from; None: the micro defender, trained first in `out`."""
     out: Path = Path("runs/rlhf")
     """The run's folder; the model is in its folder `model`."""
-    seed: int = 0
-    """Decides deals, sampled tokens and minibatches."""
-    num_steps: int = 120
+    num_steps: Count = 120
     """Batches, each followed by one update; as many as GPO's defender takes."""
-    batch_size: int = 192
+    batch_size: Count = 192
     """Episodes in a batch."""
     ppo: PPOConfig = DEFENDER_PPO
     """Options of PPO."""
-    save_every: int = 20
+    save_every: Count = 20
     """Steps between two saved states."""
-    num_threads: int = 0
-    """Threads of torch; 0: its default."""
-    device: str = "cpu"
-    """Where the model is."""
-    dtype: TrainedDType = "float32"
-    """The precision of the weights; bfloat16 halves their memory and rounds away the smallest updates."""
 
 
 def rlhf(config: RLHFConfig) -> Path:
-    """Run or resume it; return the defender's folder."""
-    use_threads(config.num_threads)
-    with Run.open(config.out, config, name="rlhf") as run:
-        if not run.finished:
-            start = sft_model(config.defender, config.options, config.out, config.seed)
-            game = config.options.build(start, split="train")
-            agent = load_model(start, game, device=config.device, dtype=config.dtype)
-            best_response = BestResponse(
-                game,
-                config.make(agent, num_planned=config.num_steps),
-                EchoAgent(skip=preamble_of(game)),
-                player=1,
-                batch_size=config.batch_size,
-                num_steps=config.num_steps,
-                seed=config.seed,
-                group_size=config.replies_per_prompt,
-            )
-            run_best_response(best_response, run, save_every=config.save_every)
-    return config.out / "model"
+    """Run or resume it; return the run's folder."""
+    return train(config, lambda: _training(config, defender_model(config.defender, config)))
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line."""
-    print(f"defender: {rlhf(tyro.cli(RLHFConfig, args=argv, prog='duologue train rlhf', description=__doc__))}")
+def _training(config: RLHFConfig, start: Path) -> Training:
+    return best_reply(config, start, config.options.build(start, split="train")).training()
 
 
-if __name__ == "__main__":
-    main()
+def best_reply(config: RLHFConfig, start: Path, game: LanguageGame[Any]) -> BestResponse:
+    """Return the learner of replies to the prompts that the game deals, from the model in the folder `start`."""
+    agent = load_model(start, game, device=config.device, dtype=config.dtype)
+    return BestResponse(
+        game,
+        config.make(agent, num_planned=config.num_steps),
+        EchoAgent(skip=preamble_of(game)),
+        player=1,
+        batch_size=config.batch_size,
+        num_steps=config.num_steps,
+        seed=config.seed,
+        group_size=config.replies_per_prompt,
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,17 @@ from ...agents.tabular import seat_profile
 from ...envs.tree.analysis import GameTree, Profile, expected_returns, nash_conv
 from ..learners.base import PlayerLearner
 from ..learners.options import SELF_PLAY_PPO, LearnerOptions
+from ..learners.registry import load_learners
+from ..training.checks import Count, Options
 from ..training.costs import CostMeter, Costs, metered_game
 from ..training.loop import use_threads
 from ..training.options import ModelOptions
+from ..training.watchers import watched
 from ..two_player.learner import Task
-from ..two_player.measured import MeasuredLearner
+from ..two_player.measured import ExactDistance
 from . import entrants as bench_entrants  # noqa: F401  (registers the algorithms that come with the package)
 from .games import GameFacts, ScaledGame, bench_game, game_facts, shortfall
-from .registry import ALGORITHMS, any_game, load_algorithms
+from .registry import ALGORITHMS, algorithm_of, any_game, code_of_spec, load_algorithms
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -38,14 +41,14 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchSettings:
+class BenchSettings(Options):
     """What decides a cell's result, apart from code and versions."""
 
-    num_updates: int
+    num_updates: Count
     """Updates of each player."""
-    batch_size: int
+    batch_size: Count
     """Episodes for one update."""
-    measure_every: int = 6
+    measure_every: Count = 6
     """Updates between two computations of NashConv."""
     models: ModelOptions = field(default_factory=ModelOptions)
     """What players start from."""
@@ -58,9 +61,7 @@ class BenchSettings:
         Raises:
             ValueError: a number below 1, or a last update that is not measured.
         """
-        for name in ("num_updates", "batch_size", "measure_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        super().__post_init__()
         if self.num_updates % self.measure_every:
             raise ValueError(f"num_updates: expected a multiple of {self.measure_every}, got {self.num_updates}")
 
@@ -95,7 +96,7 @@ class CellResult:
 
     cell: Cell
     code: str
-    """The algorithm's; see `bench_algorithms.code_of`."""
+    """The algorithm's; see `training.plugins.code_of`."""
     facts: GameFacts
     """What results in this game are held against."""
     curve: tuple[CurvePoint, ...]
@@ -130,17 +131,21 @@ class CellJob:
     cell: Cell
     settings: BenchSettings
     algorithm_files: tuple[Path, ...] = ()
+    learner_files: tuple[Path, ...] = ()
 
     def __call__(self) -> CellResult:
         """Train the cell."""
         for path in self.algorithm_files:
             load_algorithms(path)
+        for path in self.learner_files:
+            load_learners(path)
         return run_cell(self.cell, self.settings)
 
 
 def can_play(algorithm: str, game: str) -> bool:
     """Return whether an algorithm takes a game; one that is not registered is taken to play all."""
-    plays = ALGORITHMS[algorithm].plays if algorithm in ALGORITHMS else any_game
+    name = algorithm.partition(":")[0]
+    plays = ALGORITHMS[name].plays if name in ALGORITHMS else any_game
     return plays is any_game or plays(bench_game(game).make())
 
 
@@ -150,26 +155,27 @@ def run_cell(cell: Cell, settings: BenchSettings) -> CellResult:
     Raises:
         ValueError: no such algorithm or game, or the algorithm kept another budget than its task's.
     """
-    if cell.algorithm not in ALGORITHMS:
-        raise ValueError(f"algorithms: expected names among {', '.join(ALGORITHMS)}, got {cell.algorithm!r}")
+    algorithm, learner = algorithm_of(cell.algorithm)
     use_threads(1)  # the same numbers however many cells are trained at a time
     torch.manual_seed(cell.seed)
-    algorithm, game = ALGORITHMS[cell.algorithm], bench_game(cell.game).make()
+    game = bench_game(cell.game).make()
     tree, meter = GameTree(game), CostMeter()
     facts = game_facts(tree)
     curve, started = [], time.process_time()
     with meter.clock():  # an algorithm may play, or train, before its first update
-        made = algorithm.make(_task(cell, settings, facts, meter))
-    learner = MeasuredLearner(made, tree, every=settings.measure_every)
-    for step in meter.timed(learner):
+        made = algorithm.make(
+            _task(cell, settings if learner is None else replace(settings, learner=learner), facts, meter)
+        )
+    distance = ExactDistance(made, tree, every=settings.measure_every)
+    for step, _ in meter.timed(watched(made, [distance])):
         if step.iteration % settings.measure_every == 0:
-            curve.append(_point(step.iteration, learner, facts))
-    if learner.iteration != settings.num_updates or not curve:
+            curve.append(_point(step.iteration, distance, facts))
+    if made.iteration != settings.num_updates or not curve:
         raise ValueError(
-            f"{cell.algorithm}: expected {settings.num_updates} updates of each player, got {learner.iteration}"
+            f"{cell.algorithm}: expected {settings.num_updates} updates of each player, got {made.iteration}"
         )
     seconds = time.process_time() - started
-    return CellResult(cell, algorithm.code, facts, tuple(curve), meter.costs, seconds)
+    return CellResult(cell, code_of_spec(cell.algorithm), facts, tuple(curve), meter.costs, seconds)
 
 
 def _task(cell: Cell, settings: BenchSettings, facts: GameFacts, meter: CostMeter) -> Task:
@@ -184,14 +190,15 @@ def _task(cell: Cell, settings: BenchSettings, facts: GameFacts, meter: CostMete
         num_updates=settings.num_updates,
         batch_size=settings.batch_size,
         make_player=make_player,
+        learner=settings.learner if ":" in cell.algorithm else None,
     )
 
 
-def _point(iteration: int, learner: MeasuredLearner, facts: GameFacts) -> CurvePoint:
-    average = learner.average_profile
+def _point(iteration: int, distance: ExactDistance, facts: GameFacts) -> CurvePoint:
+    average = distance.average_profile
     assert average is not None  # an iterate has been added
-    last = seat_profile(learner.tree, learner.seats)
-    return CurvePoint(iteration, *(_measured(learner.tree, one, facts) for one in (last, average)))
+    last = seat_profile(distance.tree, distance.learner.seats)
+    return CurvePoint(iteration, *(_measured(distance.tree, profile, facts) for profile in (last, average)))
 
 
 def _measured(tree: GameTree, profile: Profile, facts: GameFacts) -> Measured:

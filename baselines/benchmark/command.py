@@ -24,11 +24,13 @@ from typing import Literal
 
 import tyro
 
+from ..learners.registry import load_learners
+from ..training.checks import Count, Options
 from ..training.files import write_text
 from ..training.pool import run_all
 from .cell import BenchSettings, Cell, CellJob, CellResult, can_play
 from .games import GAMES, bench_game
-from .registry import ALGORITHMS, load_algorithms
+from .registry import ALGORITHMS, algorithm_of, load_algorithms
 from .report import write_report
 from .results import COMMAND_FILE, Results, versions_of
 
@@ -75,25 +77,27 @@ SUITES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchConfig:
+class BenchConfig(Options):
     """A grid of algorithms, games and seeds; what is not said is the suite's."""
 
     suite: Literal["micro", "smoke"] = "micro"
     """The published suite, or a short one that shows that everything works."""
     algorithms: tuple[str, ...] = ()
-    """Names, with commas or spaces between them; none: the suite's, and those of `algorithm_file`."""
+    """Names, or NAME:LEARNER for other learners, with commas or spaces between; none: the suite's, and a file's own."""
     games: tuple[str, ...] = ()
     """Names of the benchmark's games, or registered ones that can be enumerated; none: the suite's."""
-    seeds: int | None = None
+    seeds: Count | None = None
     """Trainings of each algorithm in each game."""
-    num_updates: int | None = None
+    num_updates: Count | None = None
     """Updates of each player, a multiple of 6."""
-    batch_size: int | None = None
+    batch_size: Count | None = None
     """Episodes for one update, a multiple of 4."""
-    processes: int = 2
+    processes: Count = 2
     """Cells that are trained at the same time."""
     algorithm_file: tuple[Path, ...] = ()
     """Python files that register algorithms."""
+    learner_file: tuple[Path, ...] = ()
+    """Python files that register learners of one player, such as self_play:LEARNER takes."""
     out: Path = Path("runs/bench")
     """The folder of results, leaderboard and plots."""
     report_only: bool = False
@@ -108,9 +112,7 @@ class BenchConfig:
         for name in ("algorithms", "games"):
             split = (part.strip() for one in getattr(self, name) for part in one.split(","))
             object.__setattr__(self, name, tuple(dict.fromkeys(part for part in split if part)))
-        for name in ("seeds", "processes"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        super().__post_init__()
 
     @property
     def settings(self) -> BenchSettings:
@@ -131,9 +133,10 @@ class BenchConfig:
         suite = SUITES[self.suite]
         own = [name for path in self.algorithm_file for name in load_algorithms(path)]
         algorithms = self.algorithms or tuple(dict.fromkeys((*suite.algorithms, *own)))
+        for path in self.learner_file:
+            load_learners(path)
         for name in algorithms:
-            if name not in ALGORITHMS:
-                raise ValueError(f"algorithms: expected names among {', '.join(ALGORITHMS)}, got {name!r}")
+            algorithm_of(name)
         games = self.games or suite.games
         for name in games:
             bench_game(name)
@@ -176,7 +179,7 @@ def bench(config: BenchConfig, *, command: str | None = None) -> dict[Cell, str]
         missing = [cell for cell in grid if cell not in results.cells]
         if len(missing) < len(grid):
             print(f"{len(grid) - len(missing)} of {len(grid)} cells are finished already", flush=True)
-        jobs = [CellJob(cell, settings, config.algorithm_file) for cell in missing]
+        jobs = [CellJob(cell, settings, config.algorithm_file, config.learner_file) for cell in missing]
         done = run_all(jobs, num_processes=config.processes, preload="duologue.baselines.benchmark.cell")
         for number, outcome in enumerate(done, start=1):
             cell = missing[outcome.index]

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from ...agents.language_model.encoders import StaticWordEncoder, words_of
 from ...envs import LanguageGame, Payoff
 from ...envs.game import PLAYERS
@@ -33,8 +35,7 @@ from ..two_player.learner import Seat, Task, TwoPlayerLearner
 from ..two_player.opponents import OpponentOptions
 from ..two_player.psro import PSRO, MetaSolverName, PSROOptions
 from ..two_player.self_play import SelfPlay, SelfPlayOptions
-from ..two_player.spag import NUM_START_PLAYS
-from ..two_player.spag import spag as make_spag
+from ..two_player.spag import NUM_START_PLAYS, SPAG, SPAGOptions, own_plays
 from ..two_player.stage_clock import GPOSchedule
 from .registry import register_algorithm
 
@@ -66,8 +67,9 @@ what responses gain, `spag` {NUM_START_PLAYS} of its start for its supervised da
 
 
 def learner_of(task: Task, options: LearnerOptions, player: int, seed: int) -> PlayerLearner:
-    """Return a fresh learner of another kind for the model that the task gives this player."""
-    return options.make(task.make_player(player, seed).agent)
+    """Return a fresh learner of another kind for the model that the task gives this player, unless one was chosen."""
+    made = task.make_player(player, seed)
+    return made if task.learner is not None else options.make(made.agent)
 
 
 def play_itself(
@@ -75,12 +77,11 @@ def play_itself(
 ) -> SelfPlay:
     """Return self-play within the task's budget; `options` are those of `SelfPlayOptions`."""
     players = PLAYERS[:1] if one_policy else PLAYERS
-    if learner is None:
-        learners = [task.make_player(player, task.seed) for player in players]
-    else:
-        learners = [learner_of(task, learner, player, task.seed) for player in players]
+    make = task.make_player if learner is None else partial(learner_of, task, learner)
+    learners = [make(player, task.seed) for player in players]
+    chosen = learner if task.learner is None else task.learner
     budget = SelfPlayOptions(num_updates=task.num_updates, batch_size=task.batch_size, **options)
-    group_size = 1 if learner is None else learner.replies_per_prompt
+    group_size = 1 if chosen is None else chosen.replies_per_prompt
     return SelfPlay(task.game, learners, budget, seed=task.seed, group_size=group_size)
 
 
@@ -120,7 +121,7 @@ def online_ipo(task: Task) -> TwoPlayerLearner:
 def league(task: Task) -> TwoPlayerLearner:
     """Return a league; its main agents have the task's budget, and each exploiter as much again."""
     options = LeagueOptions(num_updates=task.num_updates, batch_size=task.batch_size, snapshot_every=UPDATES_PER_ROUND)
-    return League(task.game, task.make_player, options, seed=task.seed)
+    return League(task.game, task.make_player, options, seed=task.seed, group_size=task.replies_per_prompt)
 
 
 @register_algorithm("fictitious_play", source="FSP (Heinrich, Lanctot & Silver, 2015), responses by PPO")
@@ -129,7 +130,8 @@ def fictitious_self_play(task: Task) -> TwoPlayerLearner:
     options = FictitiousPlayOptions(
         num_rounds=rounds(task), updates_per_round=UPDATES_PER_ROUND, batch_size=task.batch_size
     )
-    return FictitiousPlay(task.game, partial(learner_of, task, RESPONSE), options, seed=task.seed)
+    make = partial(learner_of, task, RESPONSE)
+    return FictitiousPlay(task.game, make, options, seed=task.seed, group_size=task.replies_per_prompt)
 
 
 @register_algorithm(
@@ -146,7 +148,8 @@ def psro(task: Task) -> TwoPlayerLearner:
         num_payoff_episodes=PAYOFF_EPISODES,
         num_gain_episodes=PAYOFF_EPISODES,
     )
-    return PSRO(task.game, partial(learner_of, task, RESPONSE), options, seed=task.seed)
+    make = partial(learner_of, task, RESPONSE)
+    return PSRO(task.game, make, options, seed=task.seed, group_size=task.replies_per_prompt)
 
 
 def either_wins(game: LanguageGame[Any]) -> bool:
@@ -158,10 +161,18 @@ def either_wins(game: LanguageGame[Any]) -> bool:
     return bool(returns.min() < 0 < returns.max())
 
 
-@register_algorithm("spag", source="SPAG (2404.10642): one policy, offline on the winner's turns", plays=either_wins)
+@register_algorithm(
+    "spag",
+    source="SPAG (2404.10642): one policy, offline on the winner's turns",
+    plays=either_wins,
+    takes_learners=False,
+)
 def spag(task: Task) -> TwoPlayerLearner:
     """Return SPAG, a round on each batch, held to what the start says to itself."""
-    return make_spag(task)
+    agent = task.make_player(0, task.seed).agent
+    dialogues = own_plays(task.game, agent, NUM_START_PLAYS, np.random.default_rng([task.seed, 1]))
+    options = SPAGOptions(num_rounds=task.num_updates, batch_size=task.batch_size)
+    return SPAG(task.game, agent, dialogues, options, seed=task.seed)
 
 
 def prompt_and_reply(game: LanguageGame[Any]) -> bool:
@@ -170,7 +181,10 @@ def prompt_and_reply(game: LanguageGame[Any]) -> bool:
 
 
 @register_algorithm(
-    "advgame", source="AdvGame (2512.20806): online IPO on trees of prompts and replies, 2 by 2", plays=prompt_and_reply
+    "advgame",
+    source="AdvGame (2512.20806): online IPO on trees of prompts and replies, 2 by 2",
+    plays=prompt_and_reply,
+    takes_learners=False,
 )
 def advgame(task: Task) -> TwoPlayerLearner:
     """Return AdvGame, whose tree's leaves are the batch.
@@ -220,7 +234,18 @@ def taking_turns(task: Task, weights: DiversityWeights) -> InPairs:
     encoder = StaticWordEncoder(words_of(task.game))
     reward = DiversityReward(encoder, weights)
     adversary, defender = (task.make_player(player, task.seed) for player in PLAYERS)
-    return InPairs(GPO(task.game, adversary, defender, reward, schedule, encoder=encoder, seed=task.seed))
+    return InPairs(
+        GPO(
+            task.game,
+            adversary,
+            defender,
+            reward,
+            schedule,
+            encoder=encoder,
+            seed=task.seed,
+            group_sizes=(task.replies_per_prompt, task.replies_per_prompt),
+        )
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,19 +17,17 @@ game says so by `plays`; it is shown in the games that it takes, and ranked only
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import inspect
-import re
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ...envs import LanguageGame
 from ...envs.game import PLAYERS
+from ..learners.options import LearnerOptions, steady
+from ..learners.registry import LEARNERS
+from ..training.plugins import check_name, code_of, require_free, run_file
 from ..training.state import StateValue
 from ..two_player.learner import Algorithm, Seat, Task
 
@@ -38,8 +36,6 @@ __all__ = ["ALGORITHMS", "PLAYERS", "GeneratedLearner", "RegisteredAlgorithm", "
 Generated = Callable[[Task], Iterator[tuple[Seat, Seat]]]
 """An algorithm as a generator function."""
 AnyT = TypeVar("AnyT", bound="Algorithm | Generated")
-BUILT_IN = "duologue"
-"""What stands for the code of an algorithm that comes with the package."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +50,12 @@ class RegisteredAlgorithm:
     """`BUILT_IN`, or the hash of the file that it stands in: its results are those of that file."""
     plays: Callable[[LanguageGame[Any]], bool]
     """Whether it takes a game."""
+    takes_learners: bool
+    """Whether its players can learn by any learner of one player."""
 
 
 ALGORITHMS: dict[str, RegisteredAlgorithm] = {}
 """What is registered, by name."""
-
-
-_loading: list[str] = []
-"""The hash of the algorithm file that is being run, if one is."""
 
 
 def any_game(game: LanguageGame[Any]) -> bool:
@@ -70,7 +64,11 @@ def any_game(game: LanguageGame[Any]) -> bool:
 
 
 def register_algorithm(
-    name: str, *, source: str = "", plays: Callable[[LanguageGame[Any]], bool] = any_game
+    name: str,
+    *,
+    source: str = "",
+    plays: Callable[[LanguageGame[Any]], bool] = any_game,
+    takes_learners: bool = True,
 ) -> Callable[[AnyT], AnyT]:
     """Return a decorator that registers an algorithm and leaves it as it is.
 
@@ -78,22 +76,55 @@ def register_algorithm(
         name: lower-case letters, digits and underscores.
         source: the paper that it is from, or what else tables should say of it.
         plays: whether it takes a game, by its rules.
+        takes_learners: whether it makes its players by `task.make_player` and lets them `update`: `name:LEARNER` is
+            then the same algorithm by another learner.
 
     Raises:
         ValueError: the name is not of that form, or another algorithm bears it.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise ValueError(f"name: expected lower-case letters, digits and underscores, got {name!r}")
+    check_name(name)
 
     def register(function: AnyT) -> AnyT:
-        code = _loading[-1] if _loading else code_of(function)
-        known = ALGORITHMS.get(name)
-        if known is not None and (known.code == BUILT_IN or known.code != code):
-            raise ValueError(f"name: expected one that no other algorithm bears, got {name!r} again")
-        ALGORITHMS[name] = RegisteredAlgorithm(name, as_algorithm(function), source, code, plays)
+        code, known = code_of(function), ALGORITHMS.get(name)
+        require_free(name, None if known is None else known.code, code)
+        ALGORITHMS[name] = RegisteredAlgorithm(name, as_algorithm(function), source, code, plays, takes_learners)
         return function
 
     return register
+
+
+def algorithm_of(spec: str) -> tuple[RegisteredAlgorithm, LearnerOptions | None]:
+    """Return the algorithm that `NAME` or `NAME:LEARNER` names, and the learner that was chosen for its players.
+
+    Raises:
+        ValueError: no such algorithm or learner, or the algorithm has a learner of its own.
+    """
+    name, colon, learner = spec.partition(":")
+    if name not in ALGORITHMS:
+        raise ValueError(f"algorithms: expected names among {', '.join(ALGORITHMS)}, got {spec!r}")
+    if not colon:
+        return ALGORITHMS[name], None
+    if not ALGORITHMS[name].takes_learners:
+        raise ValueError(f"algorithms: expected one that takes any learner, got {spec!r}, which has its own")
+    return ALGORITHMS[name], steady_learner(learner)
+
+
+def is_known(spec: str) -> bool:
+    """Whether both parts of `NAME` or `NAME:LEARNER` are registered now."""
+    name, _, learner = spec.partition(":")
+    return name in ALGORITHMS and (not learner or learner in LEARNERS)
+
+
+def code_of_spec(spec: str) -> str:
+    """Return what identifies the code behind `NAME` or `NAME:LEARNER`."""
+    algorithm, learner = algorithm_of(spec)
+    codes = {algorithm.code} if learner is None else {algorithm.code, learner.registered.code}
+    return "+".join(sorted(codes))
+
+
+def steady_learner(name: str) -> LearnerOptions:
+    """Return the options of a learner whose learning rate stays."""
+    return replace(steady(), learner=name)
 
 
 def as_algorithm(function: Any) -> Algorithm:
@@ -104,51 +135,14 @@ def as_algorithm(function: Any) -> Algorithm:
     return lambda task: GeneratedLearner(task, function)
 
 
-def code_of(function: Callable[..., object]) -> str:
-    """Return what identifies the code of an algorithm.
-
-    Raises:
-        TypeError: its options stand in no file of its own.
-    """
-    if isinstance(function, partial):
-        raise TypeError(f"algorithm: expected a function of its own, by `def`, with its options inside, got {function}")
-    package = __name__.partition(".")[0]
-    if getattr(function, "__module__", "").partition(".")[0] == package:
-        return BUILT_IN
-    try:
-        file = inspect.getsourcefile(function)
-    except TypeError:  # a callable object
-        file = inspect.getsourcefile(type(function))
-    if file is None or not Path(file).is_file():  # typed at a prompt
-        return "unknown"
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
-
-
 def load_algorithms(path: Path) -> list[str]:
     """Run a Python file that registers algorithms, and return their names.
 
     Raises:
         ValueError: there is no such file, or it registers nothing.
     """
-    if not path.is_file():
-        raise ValueError(f"algorithm_file: expected a Python file, got {path}")
-    code = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    module_name = f"bench_algorithms_{code}"
-    if module_name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(module_name, path)
-        if spec is None or spec.loader is None:
-            raise ValueError(f"algorithm_file: expected a Python file, got {path}")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[module_name] = module  # dataclasses look their module up
-        _loading.append(code)
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[module_name]
-            raise
-        finally:
-            _loading.pop()
-    names = [one.name for one in ALGORITHMS.values() if one.code == code]
+    code = run_file(path, option="algorithm_file")
+    names = [algorithm.name for algorithm in ALGORITHMS.values() if algorithm.code == code]
     if not names:
         raise ValueError(f"algorithm_file: expected a file that calls register_algorithm, got {path}")
     return names

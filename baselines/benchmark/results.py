@@ -14,7 +14,7 @@ from typing import Any
 from ... import __version__
 from ..training.files import Json, sync_entry, to_json
 from .cell import BenchSettings, Cell, CellResult
-from .registry import ALGORITHMS
+from .registry import code_of_spec, is_known
 
 RESULTS_FILE, FAILURES_FILE, COMMAND_FILE = "results.jsonl", "failures.jsonl", "command.txt"
 CODE_FOLDERS = ("envs", "agents", "baselines")
@@ -77,9 +77,10 @@ class Results:
                     f"give another --out: {each}"
                 )
             name = line["cell"]["algorithm"]
-            if name in ALGORITHMS and ALGORITHMS[name].code != line["code"]:
+            code = code_of_spec(name) if is_known(name) else line["code"]
+            if code != line["code"]:
                 raise ValueError(
-                    f"{self.path}: line {number} was made by another {name}: expected code {ALGORITHMS[name].code}, "
+                    f"{self.path}: line {number} was made by another {name}: expected code {code}, "
                     f"got {line['code']}; give another --out or another name"
                 )
 

@@ -118,12 +118,12 @@ class BleuHistory:
         for start in range(0, len(sentences), rows):
             yield self._block(sentences[start : start + rows])
 
-    def state(self) -> list[list[int]] | list[list[str]]:
+    def state_dict(self) -> list[list[int]] | list[list[str]]:
         """Return the sentences that are kept, as plain lists, oldest first: all that a resumed run needs."""
         return [list(sentence) for sentence in self._sentences]  # type: ignore[return-value]
 
-    def load_state(self, state: Sequence[Sentence]) -> None:
-        """Replace the history by one that `state` returned."""
+    def load_state_dict(self, state: Sequence[Sentence]) -> None:
+        """Replace the history by one that `state_dict` returned."""
         self._clear()
         self.append(state)
 
@@ -179,7 +179,7 @@ class BleuHistory:
     def _forget_stale_keys(self) -> None:
         """Number the keys anew once most of them belong to sentences that have left the window."""
         if sum(map(len, self._key_ids)) > 1000 + 4 * self._max_n * sum(map(len, self._sentences)):
-            self.load_state(list(self._sentences))
+            self.load_state_dict(list(self._sentences))
 
     def _clear(self) -> None:
         self._sentences: deque[Sentence] = deque(maxlen=self.window)

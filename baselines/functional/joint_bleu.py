@@ -65,12 +65,12 @@ class JointBleuHistory:
             raise ValueError(f"history: expected at least 2 sentences, of which each has others, got {len(self)}")
         return np.array([self._score(sentence, copies=1) for sentence in self._sentences])
 
-    def state(self) -> list[list[int]] | list[list[str]]:
+    def state_dict(self) -> list[list[int]] | list[list[str]]:
         """Return the sentences that are kept, as plain lists, oldest first: all that a resumed run needs."""
         return [list(sentence) for sentence in self._sentences]  # type: ignore[return-value]
 
-    def load_state(self, state: Sequence[Sentence]) -> None:
-        """Replace the history by one that `state` returned."""
+    def load_state_dict(self, state: Sequence[Sentence]) -> None:
+        """Replace the history by one that `state_dict` returned."""
         self._clear()
         self.append(state)
 

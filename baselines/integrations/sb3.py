@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -29,24 +29,24 @@ from ...agents.loading import load_agent
 from ...agents.population import Seat
 from ...agents.sb3 import SB3Agent, TokenFeatures
 from ...envs import LanguageGame
-from ..training.loop import recorded, use_threads
-from ..training.options import GameOptions
-from ..training.run import Run, rng_state, set_rng_state
-from ..training.state import StateValue
+from ..training.checks import Count, Options, Positive, Whole, check_choice
+from ..training.loop import Training, train
+from ..training.options import GameOptions, RunOptions
+from ..training.state import Stateful
 from .sb3_env import DialogueVecEnv, Ended
 
 
 @dataclass(frozen=True, kw_only=True)
-class SB3Config:
+class SB3Config(Options):
     """How a policy of Stable-Baselines3 learns; what is not here is as the library has it."""
 
     algorithm: Literal["ppo", "a2c", "maskable_ppo"] = "maskable_ppo"
     """Which of the library's algorithms."""
-    num_envs: int = 32
+    num_envs: Count = 32
     """Episodes played side by side."""
-    tokens_per_env: int = 32
+    tokens_per_env: Count = 32
     """The learner's own tokens in each of them for one update."""
-    learning_rate: float = 1e-3
+    learning_rate: Positive = 1e-3
     """The optimiser's; it stays."""
     entropy_coef: float = 0.01
     """Weight of the entropy bonus; too little of it, and the first good answer is kept for ever."""
@@ -54,11 +54,11 @@ class SB3Config:
     """GAE's lambda; rewards are not discounted."""
     minibatch_size: int = 256
     """Tokens in a gradient step of PPO; A2C takes one step on all."""
-    num_epochs: int = 4
+    num_epochs: Count = 4
     """Passes of PPO over a rollout; A2C makes one."""
-    embedding_size: int = 32
+    embedding_size: Count = 32
     """Of a token, in `TokenFeatures`."""
-    hidden_size: int = 64
+    hidden_size: Count = 64
     """Width of the one hidden layer of policy and of value, tanh."""
 
     def __post_init__(self) -> None:
@@ -67,19 +67,14 @@ class SB3Config:
         Raises:
             ValueError: a field is out of its range; the message names it.
         """
-        if self.algorithm not in ("ppo", "a2c", "maskable_ppo"):
-            raise ValueError(f"algorithm: expected ppo, a2c or maskable_ppo, got {self.algorithm!r}")
-        for name in ("num_envs", "tokens_per_env", "num_epochs", "embedding_size", "hidden_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        super().__post_init__()
+        check_choice("algorithm", self.algorithm, ("ppo", "a2c", "maskable_ppo"))
         tokens = self.num_envs * self.tokens_per_env
         if self.minibatch_size < 2 or tokens % self.minibatch_size:  # one advantage cannot be normalised
             raise ValueError(
                 f"minibatch_size: expected a divisor >= 2 of num_envs * tokens_per_env = {tokens}, got "
                 f"{self.minibatch_size}"
             )
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate: expected a number > 0, got {self.learning_rate}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +108,17 @@ class SB3Step:
         return self.update.mean_return
 
 
-class SB3Learner:
+class SB3Learner(Stateful):
     """A policy of Stable-Baselines3 that learns in one seat or in both, against opponents that may change."""
+
+    saved = (
+        "num_updates",
+        "model.num_timesteps",
+        "model.policy",
+        "model.policy.optimizer",
+        "env.rng",
+        "_generators",
+    )
 
     def __init__(
         self,
@@ -166,28 +170,11 @@ class SB3Learner:
             value_loss=float(logged["train/value_loss"]),
         )
 
-    def state_dict(self) -> dict[str, StateValue]:
-        """Return all that the next update depends on, the opponents apart."""
-        return {
-            "num_updates": self.num_updates,
-            "num_tokens": self.model.num_timesteps,
-            "policy": self.model.policy.state_dict(),
-            "optimizer": self.model.policy.optimizer.state_dict(),
-            "env_rng": rng_state(self.env.rng),
-            "generators": self._generators.state_dict(),
-        }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a saved state."""
-        self.num_updates, self.model.num_timesteps = state["num_updates"], state["num_tokens"]
-        self.model.policy.load_state_dict(state["policy"])
-        self.model.policy.optimizer.load_state_dict(state["optimizer"])
-        set_rng_state(self.env.rng, state["env_rng"])
-        self._generators.load_state_dict(state["generators"])
-
-
-class SB3Training:
+class SB3Training(Stateful):
     """A learner against one opponent for a number of updates: iterate over it to train."""
+
+    saved = ("iteration", "learner")
 
     def __init__(self, learner: SB3Learner, num_updates: int) -> None:
         self.learner, self.num_updates, self.iteration = learner, num_updates, learner.num_updates
@@ -199,18 +186,11 @@ class SB3Training:
             self.iteration += 1
             yield SB3Step(self.iteration, update)
 
-    def state_dict(self) -> dict[str, StateValue]:
-        """Return the learner's state."""
-        return self.learner.state_dict()
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a saved state."""
-        self.learner.load_state_dict(state)
-        self.iteration = self.learner.num_updates
-
-
-class _GlobalGenerators:
+class _GlobalGenerators(Stateful):
     """The global generators of torch, NumPy and Python that one learner draws from, seeded for it alone."""
+
+    saved = ("_torch", "_numpy")
 
     def __init__(self, seed: int) -> None:
         torch_seed, numpy_seed = np.random.SeedSequence(seed).generate_state(2).tolist()
@@ -230,12 +210,6 @@ class _GlobalGenerators:
             torch.set_rng_state(outside[0])
             np.random.set_state(outside[1])  # noqa: NPY002
             random.setstate(outside[2])
-
-    def state_dict(self) -> dict[str, StateValue]:
-        return {"torch": self._torch, "numpy": self._numpy}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._torch, self._numpy = state["torch"], state["numpy"]
 
 
 def _make_model(env: DialogueVecEnv, config: SB3Config) -> OnPolicyAlgorithm:
@@ -262,9 +236,10 @@ def _make_model(env: DialogueVecEnv, config: SB3Config) -> OnPolicyAlgorithm:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSB3Config:
+class TrainSB3Config(RunOptions):
     """A policy of Stable-Baselines3 against an opponent that does not learn."""
 
+    algorithm: ClassVar[str] = "sb3"
     options: Annotated[GameOptions, tyro.conf.arg(name="")] = field(
         default_factory=lambda: GameOptions(game="kuhn_poker-v0")
     )
@@ -275,53 +250,30 @@ class TrainSB3Config:
     """The seat that learns."""
     out: Path = Path("runs/sb3")
     """The run's folder; the policy is in its folder `model`."""
-    seed: int = 0
-    """Decides first weights, deals, tokens and minibatches."""
-    num_updates: int = 100
+    num_updates: Count = 100
     """Rollouts, each followed by one update."""
-    save_every: int = 20
-    """Updates between two saved states."""
-    num_threads: int = 1
+    num_threads: Whole = 1
     """Threads of torch, 0 being its default; more than one only slow down nets as small as these."""
-
-    def __post_init__(self) -> None:
-        """Check the length.
-
-        Raises:
-            ValueError: no updates.
-        """
-        if self.num_updates < 1:
-            raise ValueError(f"num_updates: expected at least 1, got {self.num_updates}")
 
 
 def train_sb3(config: TrainSB3Config) -> Path:
-    """Run or resume it; return the policy's folder."""
-    use_threads(config.num_threads)
-    with Run.open(config.out, config, name="sb3") as run:
-        if not run.finished:
-            game = config.options.build()
-            opponent = load_agent(config.opponent, game.vocabulary, game=config.options.game)
-            learner = SB3Learner(
-                game,
-                config.learning,
-                players=[config.player],
-                seats=[opponent, opponent],
-                seed=config.seed,
-                name=config.options.game,
-            )
-            training = SB3Training(learner, config.num_updates)
-            for _ in recorded(training, run, num_steps=config.num_updates, save_every=config.save_every):
-                pass
-            run.write_folder("model", learner.agent.save_pretrained)
-            run.finish()
-    return config.out / "model"
+    """Run or resume it; return the run's folder."""
+    return train(config, lambda: _training(config))
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line."""
-    config = tyro.cli(TrainSB3Config, args=argv, prog="duologue train sb3", description=__doc__)
-    print(f"policy: {train_sb3(config)}")
-
-
-if __name__ == "__main__":
-    main()
+def _training(config: TrainSB3Config) -> Training:
+    game = config.options.build()
+    opponent = load_agent(config.opponent, game.vocabulary, game=config.options.game)
+    learner = SB3Learner(
+        game,
+        config.learning,
+        players=[config.player],
+        seats=[opponent, opponent],
+        seed=config.seed,
+        name=config.options.game,
+    )
+    return Training(
+        learner=SB3Training(learner, config.num_updates),
+        num_steps=config.num_updates,
+        write=lambda run: run.write_folder("model", learner.agent.save_pretrained),
+    )

@@ -8,10 +8,10 @@ tell them apart by its view: in games whose seats see the same and are not symme
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
 
@@ -19,40 +19,32 @@ from ...agents.population import Population, Seat
 from ...agents.sb3 import SB3Agent
 from ...envs import LanguageGame, RandomAgent
 from ...envs.game import PLAYERS
-from ..training.costs import CostMeter, MeteredLearner, write_costs
-from ..training.loop import recorded, use_threads
-from ..training.options import GameOptions
+from ..training.checks import Count, Options, Whole, check_choice
+from ..training.costs import CostMeter
+from ..training.loop import Training, train
+from ..training.options import GameOptions, RunOptions
 from ..training.run import Run
 from ..training.state import StateValue
 from .sb3 import SB3Config, SB3Learner, SB3Update
 
 
 @dataclass(frozen=True, kw_only=True)
-class SB3SelfPlayConfig:
+class SB3SelfPlayConfig(Options):
     """Whom the policies play."""
 
     opponents: Literal["uniform", "latest"] = "uniform"
     """One of the pool, drawn anew for each episode, or the newest policies."""
     share_policy: bool = False
     """One policy for both seats, half of whose episodes are played in each."""
-    pool_every: int = 1
+    pool_every: Count = 1
     """Updates between two copies into the pool."""
-    num_updates: int = 100
+    num_updates: Count = 100
     """Updates of each policy."""
-    seed: int = 0
-    """Decides first weights, deals, tokens and minibatches."""
 
     def __post_init__(self) -> None:
-        """Check the ranges.
-
-        Raises:
-            ValueError: a field is out of its range; the message names it.
-        """
-        for name in ("pool_every", "num_updates"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if self.opponents not in ("uniform", "latest"):
-            raise ValueError(f"opponents: expected uniform or latest, got {self.opponents!r}")
+        """Check the options, and that they say whom to play."""
+        super().__post_init__()
+        check_choice("opponents", self.opponents, ("uniform", "latest"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +61,25 @@ class SB3SelfPlayStep:
 class SB3SelfPlay:
     """Policies that learn against their past: iterate over it to train."""
 
-    def __init__(self, game: LanguageGame[Any], learning: SB3Config, config: SB3SelfPlayConfig) -> None:
+    def __init__(
+        self, game: LanguageGame[Any], learning: SB3Config, config: SB3SelfPlayConfig, *, seed: int = 0
+    ) -> None:
         """Make fresh policies.
 
         Args:
             game: the rules.
             learning: how each policy learns.
             config: whom it plays.
+            seed: decides first weights, deals, tokens and minibatches.
         """
         self.config, self.iteration = config, 0
         groups: list[tuple[int, ...]] = [PLAYERS] if config.share_policy else [(player,) for player in PLAYERS]
         self.learners: list[SB3Learner] = []
         for number, players in enumerate(groups):
-            seed = len(groups) * config.seed + number
             # nobody is asked before the first update, which seats the pool
-            learner = SB3Learner(game, learning, players=players, seats=(RandomAgent(), RandomAgent()), seed=seed)
+            learner = SB3Learner(
+                game, learning, players=players, seats=(RandomAgent(), RandomAgent()), seed=len(groups) * seed + number
+            )
             self.learners.append(learner)
         self.pool: list[tuple[SB3Agent, ...]] = [self._copies()]
         """Copies of all policies, oldest first; the random start is the first."""
@@ -141,9 +137,10 @@ class SB3SelfPlay:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSB3SelfPlayConfig:
+class TrainSB3SelfPlayConfig(RunOptions):
     """Policies of Stable-Baselines3 against their own past."""
 
+    algorithm: ClassVar[str] = "sb3_self_play"
     options: Annotated[GameOptions, tyro.conf.arg(name="")] = field(
         default_factory=lambda: GameOptions(game="kuhn_poker-v0")
     )
@@ -151,36 +148,23 @@ class TrainSB3SelfPlayConfig:
     self_play: Annotated[SB3SelfPlayConfig, tyro.conf.arg(name="")] = field(default_factory=SB3SelfPlayConfig)
     out: Path = Path("runs/sb3_self_play")
     """The run's folder; the policies are in its folders `player_0` and `player_1`, or `model` if there is one."""
-    save_every: int = 20
-    """Updates between two saved states."""
-    num_threads: int = 1
+    num_threads: Whole = 1
     """Threads of torch, 0 being its default; more than one only slow down nets as small as these."""
 
 
-def train_sb3_self_play(config: TrainSB3SelfPlayConfig) -> list[Path]:
-    """Run or resume it; return the policies' folders."""
-    use_threads(config.num_threads)
-    names = ["model"] if config.self_play.share_policy else [f"player_{player}" for player in PLAYERS]
-    with Run.open(config.out, config, name="sb3_self_play") as run:
-        if not run.finished:
-            meter, num_steps = CostMeter(), config.self_play.num_updates
-            learner = SB3SelfPlay(config.options.build(meter=meter), config.learning, config.self_play)
-            metered = MeteredLearner(learner, meter)
-            for _ in recorded(metered, run, num_steps=num_steps, save_every=config.save_every):
-                pass
-            write_costs(run, meter)
-            for name, one in zip(names, learner.learners, strict=True):
-                one.agent.game = config.options.game
-                run.write_folder(name, one.agent.save_pretrained)
-            run.finish()
-    return [config.out / name for name in names]
+def train_sb3_self_play(config: TrainSB3SelfPlayConfig) -> Path:
+    """Run or resume it; return the run's folder."""
+    return train(config, lambda: _training(config))
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line."""
-    config = tyro.cli(TrainSB3SelfPlayConfig, args=argv, prog="duologue train sb3_self_play", description=__doc__)
-    print(f"policies: {', '.join(map(str, train_sb3_self_play(config)))}")
+def _training(config: TrainSB3SelfPlayConfig) -> Training:
+    meter, names = CostMeter(), ["model"] if config.self_play.share_policy else ["player_0", "player_1"]
+    game = config.options.build(meter=meter)
+    self_play = SB3SelfPlay(game, config.learning, config.self_play, seed=config.seed)
 
+    def write(run: Run) -> None:
+        for name, learner in zip(names, self_play.learners, strict=True):
+            learner.agent.game = config.options.game
+            run.write_folder(name, learner.agent.save_pretrained)
 
-if __name__ == "__main__":
-    main()
+    return Training(learner=self_play, num_steps=config.self_play.num_updates, watch=[meter], write=write)

@@ -1,7 +1,8 @@
-"""What learners without a value function share: their options, the model that they train, groups of replies.
+"""What learners of one player share: the model that they train, and the one loop of the policy gradients.
 
-Each algorithm's loop stands in a file of its own: `reinforce`, `rloo`, `grpo`, `reinforce_pp` and
-`preference_optimisation`. All have the silhouette of `ppo.PPOLearner`, which is the protocol `PlayerLearner`.
+A learner of the family says two things, what a reply is worth and what is minimised: `advantages` and `loss`. It stands
+in a file of its own (`reinforce`, `rloo`, `grpo`, `reinforce_pp`), and so can yours: see `register_learner` in
+`learners/options.py`. PPO, which asks a critic besides, and learners from preferences train the same `TrainedModel`.
 """
 
 from __future__ import annotations
@@ -10,18 +11,21 @@ import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Generic, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from typing_extensions import TypeVar
 
 from ...agents.language_model.causal_lm import CausalLMAgent, TokenEvaluation, evaluating
-from ..functional.masking import masked_sum
-from ..functional.policy_losses import Aggregation
+from ..functional.divergences import reply_kl_nats
+from ..functional.masking import masked_mean, masked_sum
+from ..functional.policy_losses import Aggregation, clip_fraction, probability_ratio
 from ..rollouts.trajectories import Trajectories
+from ..training.checks import Count, NotNegative, OpenShare, Options, Positive
 from ..training.run import Config
-from ..training.state import StateValue
+from ..training.state import Stateful
 from .optimisation import learning_rate_share, make_optimizer, set_learning_rate, take_step
 
 
@@ -44,35 +48,21 @@ class PlayerLearner(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
-    """How a model is trained against its frozen start; every learner of the family has these."""
+class TrainingConfig(Options):
+    """How a model is trained against its frozen start; every learner has these."""
 
-    learning_rate: float = 1e-3
+    learning_rate: Positive = 1e-3
     """AdamW's, after the warm-up."""
     warmup_updates: int = 4
     """Updates until the full learning rate, linearly."""
     final_learning_rate_share: float = 0.1
     """What is left of the learning rate at the last planned update; the fall is linear."""
-    num_minibatches: int = 1
+    num_minibatches: Count = 1
     """Gradient steps in a pass over a batch."""
-    max_grad_norm: float = 1.0
+    max_grad_norm: Positive = 1.0
     """The gradient is scaled down to this norm."""
-    kl_coef: float = 0.05
+    kl_coef: NotNegative = 0.05
     """The papers' beta: the price of a nat of divergence from the frozen start."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges.
-
-        Raises:
-            ValueError: a field is out of its range; the message names it.
-        """
-        if self.num_minibatches < 1:
-            raise ValueError(f"num_minibatches: expected at least 1, got {self.num_minibatches}")
-        for name in ("learning_rate", "max_grad_norm"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: expected a number > 0, got {getattr(self, name)}")
-        if self.kl_coef < 0:
-            raise ValueError(f"kl_coef: expected a number >= 0, got {self.kl_coef}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,18 +88,10 @@ class PolicyGradientConfig(TrainingConfig):
 class ClippedConfig(PolicyGradientConfig):
     """What those add that pass over a batch several times, with PPO's clipped ratio."""
 
-    num_epochs: int = 2
+    num_epochs: Count = 2
     """Passes over a batch of episodes."""
-    clip_epsilon: float = 0.2
+    clip_epsilon: OpenShare = 0.2
     """The ratio is clipped to 1 -+ this."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        super().__post_init__()
-        if self.num_epochs < 1:
-            raise ValueError(f"num_epochs: expected at least 1, got {self.num_epochs}")
-        if not 0 < self.clip_epsilon < 1:
-            raise ValueError(f"clip_epsilon: expected a number in (0, 1), got {self.clip_epsilon}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,21 +108,35 @@ class PolicyGradientUpdate:
     """Share of own tokens, 0 to 1, whose ratio left the clip range; 0 where nothing is clipped."""
 
 
-class TrainedModel:
+ConfigT = TypeVar("ConfigT", bound=TrainingConfig, default=TrainingConfig)
+PolicyConfigT = TypeVar("PolicyConfigT", bound=PolicyGradientConfig, default=PolicyGradientConfig)
+
+
+class TrainedModel(Stateful, Generic[ConfigT]):
     """A model in training: its agent, the frozen start that it is held to, its optimiser and its learning rate."""
 
-    def __init__(self, agent: CausalLMAgent, config: TrainingConfig, *, num_planned: int | None = None) -> None:
+    saved: ClassVar[tuple[str, ...]] = ("num_updates", "agent.model", "ref_model", "_optimizer")
+
+    def __init__(
+        self,
+        agent: CausalLMAgent,
+        config: ConfigT,
+        *,
+        num_planned: int | None = None,
+        heads: Sequence[nn.Module] = (),
+    ) -> None:
         """Take the agent to train in place.
 
         Args:
             agent: whoever learns.
             config: how.
             num_planned: the updates over which the learning rate falls; None: it stays.
+            heads: what is trained beside the model's own parameters.
         """
         self.agent, self.config, self.num_planned, self.num_updates = agent, config, num_planned, 0
         self.ref_model = copy.deepcopy(agent.model).eval().requires_grad_(False)
         self._ref_agent = CausalLMAgent(self.ref_model, agent.vocabulary, temperature=agent.temperature)
-        self._parameters = list(agent.model.parameters())
+        self._parameters = [*agent.model.parameters(), *(weight for head in heads for weight in head.parameters())]
         self._optimizer = make_optimizer(self._parameters, learning_rate=config.learning_rate, weight_decay=0.0)
 
     @contextmanager
@@ -184,33 +180,78 @@ class TrainedModel:
         """Take one gradient step; return the gradient's norm."""
         return take_step(loss, self._optimizer, self._parameters, max_grad_norm=self.config.max_grad_norm)
 
-    def state_dict(self) -> dict[str, StateValue]:
-        """Return all that the next update depends on, the frozen reference included."""
-        return {
-            "num_updates": self.num_updates,
-            "model": self.agent.model.state_dict(),
-            "ref_model": self.ref_model.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-        }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a saved state."""
-        self.num_updates = state["num_updates"]
-        self.agent.model.load_state_dict(state["model"])
-        self.ref_model.load_state_dict(state["ref_model"])
-        self._optimizer.load_state_dict(state["optimizer"])
+class PolicyLearner(TrainedModel[PolicyConfigT]):
+    """One player that follows a policy gradient: a subclass says what a reply is worth and what is minimised.
+
+    Its options are a `PolicyGradientConfig`, or a `ClippedConfig` if it passes over a batch several times.
+    """
+
+    def advantages(self, batch: Trajectories, old: Tensor, ref: Tensor) -> Tensor:
+        """Return what each own token is credited with, (B, T), or each whole reply, (B,).
+
+        Args:
+            batch: fresh trajectories, on the model's device.
+            old: log pi of the own tokens before the update, (B, T), 0 elsewhere.
+            ref: log ref of the own tokens, (B, T), 0 elsewhere.
+        """
+        raise NotImplementedError(f"{type(self).__name__}: expected a method `advantages`, got none")
+
+    def loss(self, logprobs: Tensor, ratio: Tensor, advantages: Tensor, ref: Tensor, own: Tensor) -> Tensor:
+        """Return the loss of a minibatch, a scalar to be minimised.
+
+        Args:
+            logprobs: log pi, (B, T), with gradients.
+            ratio: pi / pi before the update, (B, T), with gradients; 1 at tokens that are not the learner's.
+            advantages: what `advantages` returned, (B, T), 0 at tokens that are not the learner's.
+            ref: log ref, (B, T).
+            own: whether a token is the learner's, (B, T).
+        """
+        raise NotImplementedError(f"{type(self).__name__}: expected a method `loss`, got none")
+
+    def update(self, batch: Trajectories, rng: np.random.Generator) -> PolicyGradientUpdate:
+        """Pass over a batch of fresh trajectories, once or `num_epochs` times; `rng` orders its minibatches."""
+        steps, batch = [], batch.to(self.agent.model.device)
+        with self.updating():
+            old, ref = self.frozen_logprobs(batch)
+            advantages = self._over_tokens(batch, self.advantages(batch, old, ref))
+            for rows in [rows for _ in range(self.num_epochs) for rows in self.minibatches(len(batch), rng)]:
+                part = batch.select(rows)
+                own, width = part.policy_token_mask, part.tokens.shape[1]
+                said = self.evaluate(part)
+                ratio = probability_ratio(said.logprobs, old[rows, :width], own)
+                loss = self.loss(said.logprobs, ratio, advantages[rows, :width], ref[rows, :width], own)
+                self.descend(loss)
+                steps.append((loss, masked_mean(said.entropies, own), self._clip_fraction(ratio, own)))
+        return _mean_update(steps, reply_kl_nats(old, ref, batch.policy_token_mask))
+
+    @property
+    def num_epochs(self) -> int:
+        """Passes over a batch."""
+        return self.config.num_epochs if isinstance(self.config, ClippedConfig) else 1
+
+    @property
+    def aggregated(self) -> dict[str, Any]:
+        """The arguments by which a loss per token becomes one number."""
+        return {"aggregation": self.config.aggregation, "constant_length": self.config.constant_length}
+
+    def _clip_fraction(self, ratio: Tensor, own: Tensor) -> Tensor:
+        if not isinstance(self.config, ClippedConfig):
+            return ratio.new_zeros(())
+        return clip_fraction(ratio, own, clip_epsilon=self.config.clip_epsilon)
+
+    @staticmethod
+    def _over_tokens(batch: Trajectories, advantages: Tensor) -> Tensor:
+        """Return advantages (B, T), those of whole replies on all their own tokens, and 0 elsewhere."""
+        each = advantages[:, None] if advantages.ndim == 1 else advantages
+        return torch.where(batch.policy_token_mask, each, 0.0)
 
 
 def _evaluate(agent: CausalLMAgent, batch: Trajectories) -> TokenEvaluation:
     return agent.evaluate(batch.tokens, batch.attention_mask, batch.policy_token_mask, batch.legal_mask)
 
 
-def over_own_tokens(advantages: Tensor, policy_token_mask: Tensor) -> Tensor:
-    """Return each reply's advantage (B,) on all its own tokens (B, T), and 0 elsewhere."""
-    return torch.where(policy_token_mask, advantages[:, None], 0.0)
-
-
-def mean_update(steps: Sequence[tuple[Tensor, Tensor, Tensor]], own_kl_nats: Tensor) -> PolicyGradientUpdate:
+def _mean_update(steps: Sequence[tuple[Tensor, Tensor, Tensor]], own_kl_nats: Tensor) -> PolicyGradientUpdate:
     """Return the report on gradient steps, each a loss, an entropy and a clip fraction; KL is one number a reply."""
     loss, entropy, clipped = torch.stack([torch.stack(step).detach() for step in steps]).mean(0).tolist()
     return PolicyGradientUpdate(loss, entropy, float(own_kl_nats.mean()), clipped)

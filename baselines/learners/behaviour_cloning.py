@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,34 +17,29 @@ from ...agents.language_model.causal_lm import CausalLMAgent
 from ..functional.policy_losses import token_logprobs
 from ..functional.supervised import behaviour_cloning_loss
 from ..rollouts.demonstrations import Demonstrations
-from .optimisation import make_optimizer, set_learning_rate, take_step
+from ..training.checks import Count, NotNegative, Positive, Whole
+from ..training.state import Stateful
+from .optimisation import SupervisedConfig, make_optimizer, set_learning_rate, take_step
 
 LENGTH_BUCKET = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class BehaviourCloningConfig:
+class BehaviourCloningConfig(SupervisedConfig):
     """How a language model is cloned from demonstrations."""
 
     tokens_of: Literal["all", "player_0", "player_1"] = "all"
     """Whose tokens are in the loss: all (eq. 7), or one player's (eq. 8: player_1)."""
-    num_steps: int = 1600
+    num_steps: Count = 1600
     """Gradient steps."""
-    batch_size: int = 48
+    batch_size: Count = 48
     """Views in a step."""
-    learning_rate: float = 6e-3
+    learning_rate: Positive = 6e-3
     """Peak learning rate; linear warm-up, then linear decay to 2 % of it."""
-    warmup_steps: int = 30
+    warmup_steps: Whole = 30
     """Steps until the peak."""
-    weight_decay: float = 0.01
+    weight_decay: NotNegative = 0.01
     """AdamW's decay."""
-    max_grad_norm: float = 1.0
-    """The gradient is scaled down to this norm."""
-
-    def learning_rate_at(self, iteration: int) -> float:
-        """Return the learning rate of step `iteration`, counted from 0."""
-        warmup = min(1.0, (iteration + 1) / max(1, self.warmup_steps))
-        return self.learning_rate * warmup * max(0.02, 1 - iteration / self.num_steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +54,10 @@ class BehaviourCloningStep:
     """Tokens in the loss of this step."""
 
 
-class BehaviourCloning:
+class BehaviourCloning(Stateful):
     """The learner: iterate over it to train; it stops after `num_steps` and can be saved between two steps."""
+
+    saved = ("iteration", "agent.model", "_optimizer")
 
     def __init__(
         self, agent: CausalLMAgent, demonstrations: Demonstrations, config: BehaviourCloningConfig, *, seed: int
@@ -108,17 +105,3 @@ class BehaviourCloning:
         size = self.config.batch_size
         batches = [rows[start : start + size] for start in range(0, len(rows) - size + 1, size)]
         return [batches[k] for k in rng.permutation(len(batches))]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return all that the next step depends on."""
-        return {
-            "iteration": self.iteration,
-            "model": self.agent.model.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a saved state."""
-        self.iteration = state["iteration"]
-        self.agent.model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])

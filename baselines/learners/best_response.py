@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 
+from ...agents.population import Seat
 from ...envs import LanguageGame, Speaker
 from ..rollouts.episodes import PlayedEpisode
-from ..rollouts.groups import rollout_in_groups
-from ..rollouts.trajectories import trajectories
-from ..training.loop import recorded
-from ..training.options import save_model
-from ..training.run import Config, Run
+from ..rollouts.groups import check_groups, rollout_in_groups
+from ..rollouts.trajectories import Trajectories, trajectories
+from ..training.loop import Training
+from ..training.options import leaves
+from ..training.run import Config
+from ..training.state import Stateful
+from ..training.watchers import Transcripts
 from .base import PlayerLearner
 
 
@@ -35,8 +37,59 @@ class PlayerStep:
     """The update's own numbers, a record of the learner's."""
 
 
-class BestResponse:
+def respond(
+    learner: PlayerLearner,
+    game: LanguageGame[Any],
+    opponent: Seat,
+    rng: np.random.Generator,
+    *,
+    player: int,
+    batch_size: int,
+    group_size: int = 1,
+    iteration: int,
+) -> tuple[PlayerStep, list[PlayedEpisode]]:
+    """Play a batch of episodes against an opponent, learn from it, and report: one step towards a best response.
+
+    Args:
+        learner: whoever learns.
+        game: the rules.
+        opponent: who sits opposite, an agent or a population.
+        rng: the source of all luck.
+        player: the learner's seat.
+        batch_size: episodes.
+        group_size: episodes that share their deal and all before the learner's first turn.
+        iteration: the number of the step, for the report.
+    """
+    seats = seated(learner.agent, opponent, player)
+    played = rollout_in_groups(game, seats, batch_size, rng, player=player, group_size=group_size)
+    return learn_from(learner, played, rng, player=player, iteration=iteration), played
+
+
+def learn_from(
+    learner: PlayerLearner, played: Sequence[PlayedEpisode], rng: np.random.Generator, *, player: int, iteration: int
+) -> PlayerStep:
+    """Let a learner update on what it did in finished episodes, and report."""
+    batch = trajectories(played, player)
+    return player_step(batch, played, learner.update(batch, rng), player=player, iteration=iteration)
+
+
+def player_step(
+    batch: Trajectories, played: Sequence[PlayedEpisode], update: Config, *, player: int, iteration: int
+) -> PlayerStep:
+    """Return the report on one batch and what was learned from it."""
+    forfeits = float(np.mean([episode.forfeited_by(player) for episode in played]))
+    return PlayerStep(iteration, float(batch.returns.mean()), forfeits, batch.num_policy_tokens, update)
+
+
+def seated(agent: Seat, opponent: Seat, player: int) -> tuple[Seat, Seat]:
+    """Return both seats, the agent's at `player`."""
+    return (agent, opponent) if player == 0 else (opponent, agent)
+
+
+class BestResponse(Stateful):
     """Trains one player against a fixed opponent: RLHF for player 1, an attacker for player 0."""
+
+    saved = ("iteration", "rng", "learner")
 
     def __init__(
         self,
@@ -51,10 +104,8 @@ class BestResponse:
         group_size: int = 1,
     ) -> None:
         """Seat the learner at `player` and the opponent opposite; `group_size` replies are given to each prompt."""
-        if batch_size < 1 or group_size < 1 or batch_size % group_size:
-            raise ValueError(f"batch_size: expected whole groups of {group_size}, at least one, got {batch_size}")
-        self.game, self.learner, self.player = game, learner, player
-        self.agents = (learner.agent, opponent) if player == 0 else (opponent, learner.agent)
+        check_groups(batch_size, group_size)
+        self.game, self.learner, self.opponent, self.player = game, learner, opponent, player
         self.batch_size, self.num_steps, self.iteration = batch_size, num_steps, 0
         self.group_size = group_size
         self.rng = np.random.default_rng(seed)
@@ -64,45 +115,20 @@ class BestResponse:
     def __iter__(self) -> Iterator[PlayerStep]:
         """Yield after each update."""
         while self.iteration < self.num_steps:
-            played = self._play()
-            batch = trajectories(played, self.player)
-            update = self.learner.update(batch, self.rng)
+            step, self.last_played = respond(
+                self.learner,
+                self.game,
+                self.opponent,
+                self.rng,
+                player=self.player,
+                batch_size=self.batch_size,
+                group_size=self.group_size,
+                iteration=self.iteration + 1,
+            )
             self.iteration += 1
-            self.last_played = played
-            forfeits = float(np.mean([one.forfeited_by(self.player) for one in played]))
-            yield PlayerStep(self.iteration, float(batch.returns.mean()), forfeits, batch.num_policy_tokens, update)
+            yield step
 
-    def _play(self) -> list[PlayedEpisode]:
-        return rollout_in_groups(
-            self.game, self.agents, self.batch_size, self.rng, player=self.player, group_size=self.group_size
-        )
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return all that the next step depends on."""
-        return {
-            "iteration": self.iteration,
-            "rng": self.rng.bit_generator.state,
-            "learner": self.learner.state_dict(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a saved state."""
-        self.iteration = state["iteration"]
-        self.rng.bit_generator.state = state["rng"]
-        self.learner.load_state_dict(state["learner"])
-
-
-def run_best_response(best_response: BestResponse, run: Run, *, save_every: int) -> None:
-    """Train to the end from wherever the run was left; write its last transcripts and the model."""
-    num_steps = best_response.num_steps
-    for step in recorded(best_response, run, num_steps=num_steps, save_every=save_every):
-        if step.iteration == num_steps:
-            write_transcripts(run, step.iteration, best_response.last_played)
-    run.write_folder("model", partial(save_model, best_response.learner.agent))
-    run.finish()
-
-
-def write_transcripts(run: Run, iteration: int, played: Sequence[PlayedEpisode], *, num_shown: int = 16) -> None:
-    """Write the first episodes of a batch as readable text."""
-    text = "\n\n".join(one.episode.transcript() for one in played[:num_shown])
-    run.write_text(f"transcripts/{iteration:05d}.txt", f"{text}\n")
+    def training(self) -> Training:
+        """Return what a run of it trains: the learner, its last transcripts, and the model that it leaves."""
+        watch = [Transcripts(lambda: self.last_played, self.num_steps)]
+        return Training(learner=self, num_steps=self.num_steps, watch=watch, write=leaves(model=self.learner.agent))

@@ -16,17 +16,15 @@ the std has the divisor n - 1.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
+from torch import Tensor
 
-from ...agents.language_model.causal_lm import CausalLMAgent
 from ..functional.advantages import grpo_advantages, prompt_groups
-from ..functional.divergences import KLEstimator, reply_kl_nats
-from ..functional.masking import masked_mean
-from ..functional.policy_losses import Aggregation, clip_fraction, clipped_surrogate, kl_loss, probability_ratio
+from ..functional.divergences import KLEstimator
+from ..functional.policy_losses import Aggregation, clipped_surrogate, kl_loss
 from ..rollouts.trajectories import Trajectories
-from .base import ClippedConfig, PolicyGradientUpdate, TrainedModel, mean_update, over_own_tokens
+from .base import ClippedConfig, PolicyLearner
+from .registry import register_learner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,55 +46,18 @@ def dr_grpo(constant_length: int) -> GRPOConfig:
     return GRPOConfig(scale_by_std=False, aggregation="constant_length", constant_length=constant_length)
 
 
-class GRPOLearner:
+@register_learner("grpo", config=GRPOConfig, replies_per_prompt=4)
+class GRPOLearner(PolicyLearner[GRPOConfig]):
     """One player that learns by GRPO; it wants several replies to each prompt, see `rollout_in_groups`."""
 
-    def __init__(self, agent: CausalLMAgent, config: GRPOConfig, *, num_planned: int | None = None) -> None:
-        """Take the agent to train in place; the learning rate falls over `num_planned` updates, None: it stays."""
-        self.agent, self.config = agent, config
-        self.trained = TrainedModel(agent, config, num_planned=num_planned)
-        self.ref_model = self.trained.ref_model
-
-    def update(self, batch: Trajectories, rng: np.random.Generator) -> PolicyGradientUpdate:
-        """Take `num_epochs` passes over a batch of fresh trajectories; `rng` orders the minibatches."""
-        config, trained, steps = self.config, self.trained, []
-        aggregation, length = config.aggregation, config.constant_length
-        batch = batch.to(self.agent.model.device)
+    def advantages(self, batch: Trajectories, old: Tensor, ref: Tensor) -> Tensor:
+        """Return each reply's return against the mean of its group; (B,)."""
         groups = prompt_groups(batch.tokens, batch.policy_token_mask, batch.players)
-        advantages = grpo_advantages(batch.returns, groups, scale_by_std=config.scale_by_std)
-        with trained.updating():
-            old, ref = trained.frozen_logprobs(batch)
-            for rows in [rows for _ in range(config.num_epochs) for rows in trained.minibatches(len(batch), rng)]:
-                part = batch.select(rows)
-                own, width = part.policy_token_mask, part.tokens.shape[1]
-                said = trained.evaluate(part)
-                ratio = probability_ratio(said.logprobs, old[rows, :width], own)
-                gain = clipped_surrogate(
-                    ratio,
-                    over_own_tokens(advantages[rows], own),
-                    own,
-                    clip_epsilon=config.clip_epsilon,
-                    aggregation=aggregation,
-                    constant_length=length,
-                )
-                charge = kl_loss(
-                    said.logprobs,
-                    ref[rows, :width],
-                    own,
-                    estimator=config.kl_estimator,
-                    aggregation=aggregation,
-                    constant_length=length,
-                )
-                loss = gain + config.kl_coef * charge
-                trained.descend(loss)
-                clipped = clip_fraction(ratio, own, clip_epsilon=config.clip_epsilon)
-                steps.append((loss, masked_mean(said.entropies, own), clipped))
-        return mean_update(steps, reply_kl_nats(old, ref, batch.policy_token_mask))
+        return grpo_advantages(batch.returns, groups, scale_by_std=self.config.scale_by_std)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return all that the next update depends on, the frozen reference included."""
-        return {"trained": self.trained.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a saved state."""
-        self.trained.load_state_dict(state["trained"])
+    def loss(self, logprobs: Tensor, ratio: Tensor, advantages: Tensor, ref: Tensor, own: Tensor) -> Tensor:
+        """Return the clipped loss and the charge for KL."""
+        config = self.config
+        gain = clipped_surrogate(ratio, advantages, own, clip_epsilon=config.clip_epsilon, **self.aggregated)
+        charge = kl_loss(logprobs, ref, own, estimator=config.kl_estimator, **self.aggregated)
+        return gain + config.kl_coef * charge

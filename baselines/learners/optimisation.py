@@ -3,9 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from ..training.checks import Count, NotNegative, Options, Positive, Whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupervisedConfig(Options):
+    """How a model is fitted to given data by AdamW."""
+
+    num_steps: Count = 300
+    """Gradient steps."""
+    batch_size: Count = 32
+    """Items in a step."""
+    learning_rate: Positive = 1e-3
+    """Peak learning rate; linear warm-up, then linear decay to 2 % of it."""
+    warmup_steps: Whole = 20
+    """Steps until the peak."""
+    weight_decay: NotNegative = 0.1
+    """AdamW's decay."""
+    max_grad_norm: Positive = 1.0
+    """The gradient is scaled down to this norm."""
+
+    def learning_rate_at(self, iteration: int) -> float:
+        """Return the learning rate of step `iteration`, counted from 0."""
+        warmup = min(1.0, (iteration + 1) / max(1, self.warmup_steps))
+        return self.learning_rate * warmup * max(0.02, 1 - iteration / self.num_steps)
 
 
 def make_optimizer(

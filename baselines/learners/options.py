@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 from ...agents.language_model.causal_lm import CausalLMAgent
-from .base import PlayerLearner
-from .grpo import GRPOConfig, GRPOLearner
-from .ppo import PPOConfig, PPOLearner
-from .preference import PreferenceConfig, PreferenceLearner
-from .reinforce import ReinforceConfig, ReinforceLearner
-from .reinforce_pp import ReinforcePPConfig, ReinforcePPLearner
-from .rloo import RLOOConfig, RLOOLearner
+from ..training.checks import Count, Options
+from .base import PlayerLearner, TrainingConfig
+from .grpo import GRPOConfig
+from .ppo import PPOConfig
+from .preference import PreferenceConfig
+from .registry import RegisteredLearner, load_learners, registered_learner
+from .reinforce import ReinforceConfig
+from .reinforce_pp import ReinforcePPConfig
+from .rloo import RLOOConfig
 from .shared_critic import SharedCritic
-
-LearnerName = Literal["ppo", "reinforce", "rloo", "grpo", "reinforce_pp", "preference"]
 
 SELF_PLAY_PPO = PPOConfig(
     learning_rate=2e-3, warmup_updates=1, final_learning_rate_share=1.0, kl_coef=0.05, gae_lambda=1.0
@@ -29,12 +31,17 @@ RESPONSE_PPO = PPOConfig(
 
 
 @dataclass(frozen=True, kw_only=True)
-class LearnerOptions:
+class LearnerOptions(Options):
     """The algorithm by which a player learns from its trajectories."""
 
-    learner: LearnerName = "ppo"
-    """The algorithm; `preference` is DPO or IPO on pairs of fresh replies. Only its own options below are read."""
-    group_size: int | None = None
+    learner: str = "ppo"
+    """The algorithm: ppo, reinforce, rloo, grpo, reinforce_pp, preference (DPO or IPO on pairs of fresh replies), or
+    one that a `learner_file` registers. Of the options below only its own are read."""
+    learner_file: Path | None = None
+    """A Python file that registers learners; see `duologue.baselines.learners.registry`."""
+    learner_option: tuple[str, ...] = ()
+    """Options of a learner that such a file registers, each as NAME=VALUE."""
+    group_size: Count | None = None
     """Replies to each prompt; None: 4 for the learners that compare replies, 1 for the others."""
     ppo: PPOConfig = SELF_PLAY_PPO
     """Options of PPO."""
@@ -49,13 +56,45 @@ class LearnerOptions:
     preference: PreferenceConfig = field(default_factory=PreferenceConfig)
     """Options of DPO and IPO."""
 
+    def __post_init__(self) -> None:
+        """Run the file, and check that there is such a learner.
+
+        Raises:
+            ValueError: there is none, or it has no such option.
+        """
+        super().__post_init__()
+        if self.learner_file is not None:
+            load_learners(self.learner_file)
+        if self.learner_option and self._own is not None:
+            raise ValueError(
+                f"learner_option: expected a learner from a file, got {self.learner}, whose options are those of "
+                f"--{self.learner.replace('_', '-')}"
+            )
+        self.config  # noqa: B018  (raises where an option is wrong)
+
+    @property
+    def registered(self) -> RegisteredLearner:
+        """The learner of that name."""
+        return registered_learner(self.learner)
+
+    @property
+    def config(self) -> TrainingConfig:
+        """The options of the chosen learner."""
+        return self.registered.options(self.learner_option) if self._own is None else self._own
+
+    @property
+    def _own(self) -> TrainingConfig | None:
+        """The options that the chosen learner has here; None for one that a file registers."""
+        own = getattr(self, self.learner, None)
+        return own if isinstance(own, TrainingConfig) else None
+
     @property
     def replies_per_prompt(self) -> int:
         """The group size, its default filled in."""
         if self.group_size is not None:
             return self.group_size
-        compares = self.learner in ("rloo", "grpo", "preference")
-        return 4 if compares or (self.learner == "reinforce_pp" and self.reinforce_pp.subtract_group_mean) else 1
+        compares = self.learner == "reinforce_pp" and self.reinforce_pp.subtract_group_mean
+        return 4 if compares else self.registered.replies_per_prompt
 
     def make(
         self, agent: CausalLMAgent, *, num_planned: int | None = None, critic: SharedCritic | None = None
@@ -72,28 +111,37 @@ class LearnerOptions:
         """
         if critic is not None and self.learner != "ppo":
             raise ValueError(f"shared_critic: expected the learner ppo, which asks a critic, got {self.learner}")
-        match self.learner:
-            case "ppo":
-                return PPOLearner(agent, self.ppo, num_planned=num_planned, critic=critic)
-            case "reinforce":
-                return ReinforceLearner(agent, self.reinforce, num_planned=num_planned)
-            case "rloo":
-                return RLOOLearner(agent, self.rloo, num_planned=num_planned)
-            case "grpo":
-                return GRPOLearner(agent, self.grpo, num_planned=num_planned)
-            case "reinforce_pp":
-                return ReinforcePPLearner(agent, self.reinforce_pp, num_planned=num_planned)
-            case "preference":
-                return PreferenceLearner(agent, self.preference, num_planned=num_planned)
+        shared = {} if critic is None else {"critic": critic}
+        return self.registered.make(agent, self.config, num_planned=num_planned, **shared)
 
 
-def steady(ppo: PPOConfig = SELF_PLAY_PPO) -> LearnerOptions:
-    """Return options with learning rates that stay: what both players learn from changes to the end."""
-    return LearnerOptions(
-        ppo=ppo,
-        reinforce=ReinforceConfig(final_learning_rate_share=1.0),
-        rloo=RLOOConfig(final_learning_rate_share=1.0),
-        grpo=GRPOConfig(final_learning_rate_share=1.0),
-        reinforce_pp=ReinforcePPConfig(final_learning_rate_share=1.0),
-        preference=PreferenceConfig(final_learning_rate_share=1.0),
-    )
+STEADY: Any = {"final_learning_rate_share": 1.0}
+"""The learning rate stays to the end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SteadyLearnerOptions(LearnerOptions):
+    """The same with learning rates that stay: what both players learn from changes to the end."""
+
+    reinforce: ReinforceConfig = field(default_factory=partial(ReinforceConfig, **STEADY))
+    """Options of REINFORCE."""
+    rloo: RLOOConfig = field(default_factory=partial(RLOOConfig, **STEADY))
+    """Options of RLOO."""
+    grpo: GRPOConfig = field(default_factory=partial(GRPOConfig, **STEADY))
+    """Options of GRPO."""
+    reinforce_pp: ReinforcePPConfig = field(default_factory=partial(ReinforcePPConfig, **STEADY))
+    """Options of REINFORCE++."""
+    preference: PreferenceConfig = field(default_factory=partial(PreferenceConfig, **STEADY))
+    """Options of DPO and IPO."""
+
+    @property
+    def config(self) -> TrainingConfig:
+        """The options of the chosen learner; those from a file keep their learning rate unless they are told."""
+        config, name = super().config, "final_learning_rate_share"
+        told = self._own is not None or any(text.startswith(f"{name}=") for text in self.learner_option)
+        return config if told else replace(config, **STEADY)
+
+
+def steady(ppo: PPOConfig = SELF_PLAY_PPO) -> SteadyLearnerOptions:
+    """Return options with learning rates that stay."""
+    return SteadyLearnerOptions(ppo=ppo)

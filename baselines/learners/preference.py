@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -26,7 +26,9 @@ from ...agents.language_model.causal_lm import CausalLMAgent
 from ..functional.advantages import prompt_groups
 from ..functional.supervised import PreferenceLoss, preference_loss
 from ..rollouts.trajectories import Trajectories
+from ..training.checks import Positive
 from .base import TrainedModel, TrainingConfig
+from .registry import register_learner
 
 Pairing = Literal["random", "best_worst"]
 """Which replies to one prompt are compared; see `pair_rows`."""
@@ -43,14 +45,8 @@ class PreferenceConfig(TrainingConfig):
     """DPO's logistic loss or IPO's square."""
     pairing: Pairing = "random"
     """Online: all replies to a prompt in random pairs, or one pair, the best return against the worst."""
-    kl_coef: float = 0.1
+    kl_coef: Positive = 0.1
     """The papers' beta (IPO: tau): the price of a nat of divergence from the frozen start."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        super().__post_init__()
-        if not self.kl_coef > 0:
-            raise ValueError(f"kl_coef: expected a number > 0, got {self.kl_coef}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +91,8 @@ class PreferenceUpdate:
     """How many pairs there were."""
 
 
-class PreferenceLearner:
+@register_learner("preference", config=PreferenceConfig, replies_per_prompt=4)
+class PreferenceLearner(TrainedModel[PreferenceConfig]):
     """One player that learns by DPO or IPO."""
 
     def __init__(
@@ -114,10 +111,8 @@ class PreferenceLearner:
             preference: who compares fresh replies; None: `prefer_higher_return`.
             num_planned: the updates over which the learning rate falls; None: it stays.
         """
-        self.agent, self.config = agent, config
+        super().__init__(agent, config, num_planned=num_planned)
         self.preference = prefer_higher_return if preference is None else preference
-        self.trained = TrainedModel(agent, config, num_planned=num_planned)
-        self.ref_model = self.trained.ref_model
 
     def update(self, batch: Trajectories, rng: np.random.Generator) -> PreferenceUpdate:
         """Pair fresh replies to the same prompts, have them compared, and learn from that; `rng` pairs and orders.
@@ -131,27 +126,19 @@ class PreferenceLearner:
 
     def fit(self, pairs: ReplyPairs, rng: np.random.Generator) -> PreferenceUpdate:
         """Take one pass over given pairs; `rng` orders its minibatches."""
-        config, trained, steps = self.config, self.trained, []
+        config, steps = self.config, []
         pairs = pairs.to(self.agent.model.device)
-        with trained.updating():
-            for rows in trained.minibatches(len(pairs), rng):
+        with self.updating():
+            for rows in self.minibatches(len(pairs), rng):
                 part = pairs.select(rows)
                 preferences = part.preferences.to(torch.float32)
-                ref_margins = trained.ref_reply_logprobs(part.first) - trained.ref_reply_logprobs(part.second)
-                margins = trained.reply_logprobs(part.first) - trained.reply_logprobs(part.second)
+                ref_margins = self.ref_reply_logprobs(part.first) - self.ref_reply_logprobs(part.second)
+                margins = self.reply_logprobs(part.first) - self.reply_logprobs(part.second)
                 loss = preference_loss(margins, ref_margins, preferences, loss=config.loss, kl_coef=config.kl_coef)
-                trained.descend(loss)
+                self.descend(loss)
                 steps.append(_report(loss.detach(), margins.detach() - ref_margins, preferences))
         loss_mean, accuracy, margin = torch.stack(steps).mean(0).tolist()
         return PreferenceUpdate(loss_mean, accuracy, margin, len(pairs))
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return all that the next update depends on, the frozen reference included."""
-        return {"trained": self.trained.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a saved state."""
-        self.trained.load_state_dict(state["trained"])
 
 
 def prefer_higher_return(first: Trajectories, second: Trajectories) -> Tensor:

@@ -9,17 +9,15 @@ Differs from the paper in: a reply is all that the player says in an episode, ov
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
+from torch import Tensor
 
-from ...agents.language_model.causal_lm import CausalLMAgent
 from ..functional.advantages import prompt_groups, rloo_advantages
 from ..functional.divergences import reply_kl_nats
-from ..functional.masking import masked_mean
 from ..functional.policy_losses import policy_gradient_loss
 from ..rollouts.trajectories import Trajectories
-from .base import PolicyGradientConfig, PolicyGradientUpdate, TrainedModel, mean_update, over_own_tokens
+from .base import PolicyGradientConfig, PolicyLearner
+from .registry import register_learner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,42 +25,16 @@ class RLOOConfig(PolicyGradientConfig):
     """How one player learns by RLOO."""
 
 
-class RLOOLearner:
+@register_learner("rloo", config=RLOOConfig, replies_per_prompt=4)
+class RLOOLearner(PolicyLearner[RLOOConfig]):
     """One player that learns by RLOO; it needs two replies or more to each prompt, see `rollout_in_groups`."""
 
-    def __init__(self, agent: CausalLMAgent, config: RLOOConfig, *, num_planned: int | None = None) -> None:
-        """Take the agent to train in place; the learning rate falls over `num_planned` updates, None: it stays."""
-        self.agent, self.config = agent, config
-        self.trained = TrainedModel(agent, config, num_planned=num_planned)
-        self.ref_model = self.trained.ref_model
-
-    def update(self, batch: Trajectories, rng: np.random.Generator) -> PolicyGradientUpdate:
-        """Take one pass over a batch of fresh trajectories; `rng` orders its minibatches."""
-        config, trained, steps = self.config, self.trained, []
-        batch = batch.to(self.agent.model.device)
+    def advantages(self, batch: Trajectories, old: Tensor, ref: Tensor) -> Tensor:
+        """Return each reply's return less its charge, against the other replies to its prompt; (B,)."""
+        kl_nats = reply_kl_nats(old, ref, batch.policy_token_mask)
         groups = prompt_groups(batch.tokens, batch.policy_token_mask, batch.players)
-        with trained.updating():
-            now, ref = trained.frozen_logprobs(batch)
-            kl_nats = reply_kl_nats(now, ref, batch.policy_token_mask)
-            advantages = rloo_advantages(batch.returns - config.kl_coef * kl_nats, groups)
-            for rows in trained.minibatches(len(batch), rng):
-                part = batch.select(rows)
-                own, said = part.policy_token_mask, trained.evaluate(part)
-                loss = policy_gradient_loss(
-                    said.logprobs,
-                    over_own_tokens(advantages[rows], own),
-                    own,
-                    aggregation=config.aggregation,
-                    constant_length=config.constant_length,
-                )
-                trained.descend(loss)
-                steps.append((loss, masked_mean(said.entropies, own), loss.new_zeros(())))
-        return mean_update(steps, kl_nats)
+        return rloo_advantages(batch.returns - self.config.kl_coef * kl_nats, groups)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return all that the next update depends on, the frozen reference included."""
-        return {"trained": self.trained.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a saved state."""
-        self.trained.load_state_dict(state["trained"])
+    def loss(self, logprobs: Tensor, ratio: Tensor, advantages: Tensor, ref: Tensor, own: Tensor) -> Tensor:
+        """Return the policy-gradient loss."""
+        return policy_gradient_loss(logprobs, advantages, own, **self.aggregated)

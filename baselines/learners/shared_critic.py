@@ -7,7 +7,6 @@ the player whose view it is, and each player's update fits it to that player's o
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,15 +14,18 @@ from transformers import PreTrainedModel
 
 from ...agents.language_model.causal_lm import evaluating
 from ..rollouts.trajectories import Trajectories
+from ..training.state import Stateful
 from .optimisation import make_optimizer, set_learning_rate, take_step
 
 
-class SharedCritic:
+class SharedCritic(Stateful):
     """The value network of both players, and the optimiser that follows both players' updates.
 
     Views need not name the player: a vector for each player is added to the embedding of every token. The vectors and
     the head start at 0, so that all values do.
     """
+
+    saved = ("parts", "_optimizer")
 
     def __init__(self, start: PreTrainedModel) -> None:
         """Copy the backbone of a causal language model, which stays as it is."""
@@ -61,12 +63,3 @@ class SharedCritic:
         """Descend once on a player's value loss, at the learning rate that the player has."""
         set_learning_rate(self._optimizer, learning_rate)
         take_step(value_loss, self._optimizer, self.parameters(), max_grad_norm=max_grad_norm)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return all that the next step depends on."""
-        return {"parts": self.parts.state_dict(), "optimizer": self._optimizer.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a saved state."""
-        self.parts.load_state_dict(state["parts"])
-        self._optimizer.load_state_dict(state["optimizer"])

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from ...envs.tree.infostates import Floats
-from .checks import check_choice, check_count, check_not_negative
+from ..training.checks import check_choice, check_count, check_not_negative
 
 STABLE = 1e-6
 """Raising alpha ends when doubling it moves no strategy's share by more than this."""

@@ -7,7 +7,7 @@ import numpy as np
 from ...envs.game import PLAYERS
 from ...envs.tree.analysis import GameTree, Profile, counterfactual_values
 from ...envs.tree.infostates import Floats
-from .checks import check_flag
+from ..training.checks import check_flag
 from .solver import AveragingSolver
 
 

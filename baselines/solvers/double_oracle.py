@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...envs.game import PLAYERS
 from ...envs.tree.analysis import GameTree, Policy, Profile, best_response
 from ...envs.tree.infostates import Floats, sums_by
-from .checks import check_count, check_not_negative
+from ..training.checks import check_count, check_not_negative
 from .first_order import payoff_unit
 from .linear_programs import solve_matrix_game
 from .meta_solvers import META_SOLVERS, MetaPolicies, MetaSolver

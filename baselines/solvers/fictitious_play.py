@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from ...envs.tree.analysis import GameTree, Policy, Profile, best_response
-from .checks import check_choice
+from ..training.checks import check_choice
 from .solver import AverageProfile, start_profile
 
 

@@ -19,7 +19,7 @@ from ...envs.tree.analysis import (
     expected_returns,
 )
 from ...envs.tree.infostates import Floats, InfostateTable, sums_by
-from .checks import check_count, check_finite, check_not_negative, check_positive, require_positive
+from ..training.checks import check_count, check_finite, check_not_negative, check_positive, require_positive
 from .first_order import Logits, LogitSolver
 
 NO_WEIGHT = 1e-200

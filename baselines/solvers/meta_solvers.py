@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...envs.tree.infostates import Floats
+from ..training.checks import check_count, check_not_negative, check_positive
 from .alpha_rank import alpha_rank_two_populations
-from .checks import check_count, check_not_negative, check_positive
 from .linear_programs import solve_matrix_game
 
 MetaPolicies = tuple[Floats, Floats]

@@ -7,7 +7,7 @@ import numpy as np
 from ...envs.game import PLAYERS
 from ...envs.tree.analysis import GameTree, Profile
 from ...envs.tree.infostates import Floats
-from .checks import require_positive
+from ..training.checks import require_positive
 from .first_order import Logits, LogitSolver, both_values, default_steps, softmax_profile
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from ...envs.game import PLAYERS
 from ...envs.tree.analysis import GameTree, Profile, uniform_profile
 from ...envs.tree.infostates import Floats
-from .checks import check_choice, require_positive
+from ..training.checks import check_choice, require_positive
 from .first_order import Encounters, Logits, LogitSolver, both_values, log_softmax, payoff_scale, payoff_unit
 
 Magnet = Literal["fixed", "annealed", "moving"]

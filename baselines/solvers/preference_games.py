@@ -22,7 +22,7 @@ from scipy.special import log_softmax, rel_entr, softmax
 
 from ...envs.games.matrix.preferences import check_preferences
 from ...envs.tree.infostates import Floats
-from .checks import check_positive
+from ..training.checks import check_positive
 
 NEWTON_STEPS = 500
 """Damped Newton steps allowed for one game; tens are usual."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 
 from ...envs.tree.infostates import Floats
-from .checks import check_positive
+from ..training.checks import check_positive
 from .preference_games import check_policies, check_preference_matrices, preferred
 
 

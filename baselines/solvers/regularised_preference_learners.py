@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from ...envs.tree.infostates import Floats
-from .checks import check_positive, check_share
+from ..training.checks import check_positive, check_share
 from .preference_learners import LogitLearner
 
 

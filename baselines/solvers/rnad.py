@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...envs.game import PLAYERS
 from ...envs.tree.analysis import GameTree, Profile
 from ...envs.tree.infostates import Floats
-from .checks import check_count, require_positive
+from ..training.checks import check_count, require_positive
 from .first_order import Encounters, Logits, LogitSolver, log_softmax, payoff_scale
 from .mmd import given_reached
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ...envs.game import PLAYERS
 from ...envs.tree.analysis import GameTree, Profile, check_profile, expected_returns, nash_conv, uniform_profile
-from .checks import check_count
+from ..training.checks import check_count
 
 
 class Solver(Protocol):

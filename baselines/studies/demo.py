@@ -10,11 +10,8 @@ that the numbers do not depend on how many there are. A demo that was killed goe
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import tyro
 
 from ...envs import make_game
 from ...envs.games.red_team.game import RedTeam
@@ -22,6 +19,7 @@ from ..alignment.attack import AttackConfig, attack
 from ..alignment.pretrain import PretrainConfig, pretrain
 from ..alignment.rlhf import RLHFConfig, rlhf
 from ..alignment.sft import SFTConfig, sft
+from ..training.checks import Count, Options
 from ..training.jobs import Bound, Job, train_all
 from ..training.loop import use_threads
 from ..training.run import Run
@@ -35,7 +33,7 @@ BLEU_WEIGHT, EMBEDDING_WEIGHT = 2.0, 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class DemoConfig:
+class DemoConfig(Options):
     """The main job on red_team-v0."""
 
     out: Path | None = None
@@ -44,17 +42,8 @@ class DemoConfig:
     """Decides everything that is drawn."""
     quick: bool = False
     """A tenth of the training, to see it work: the table then shows little."""
-    num_processes: int = 2
+    num_processes: Count = 2
     """How many runs train at the same time; the results are the same for any number."""
-
-    def __post_init__(self) -> None:
-        """Refuse to wait for ever.
-
-        Raises:
-            ValueError: there is no process to train in.
-        """
-        if self.num_processes < 1:
-            raise ValueError(f"num_processes: expected at least 1, got {self.num_processes}")
 
     @property
     def folder(self) -> Path:
@@ -108,14 +97,5 @@ def demo(config: DemoConfig) -> Path:
         assert isinstance(game, RedTeam)
         print(f"\n{report(run, game, seed=config.seed, num_attacks=64 if config.quick else 256)}")
         run.finish()
-    print(f"\n{time.monotonic() - started:.0f} s\n{config.folder}")
+    print(f"\n{time.monotonic() - started:.0f} s")
     return config.folder
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line."""
-    demo(tyro.cli(DemoConfig, args=argv, prog="duologue demo", description=__doc__))
-
-
-if __name__ == "__main__":
-    main()

@@ -36,7 +36,7 @@ from ..two_player.diversity_reward import DiversityReward, DiversityWeights
 from ..two_player.fictitious_play import FictitiousPlay, FictitiousPlayOptions
 from ..two_player.gpo import GPO
 from ..two_player.learner import TwoPlayerLearner
-from ..two_player.measured import MeasuredLearner
+from ..two_player.measured import ExactDistance
 from ..two_player.psro import PSRO, PSROOptions
 from ..two_player.self_play import SelfPlay, SelfPlayOptions
 from ..two_player.stage_clock import GPOSchedule
@@ -174,9 +174,11 @@ def policy_gradient(tree: GameTree, player: int, profile: Profile) -> Policy:
 
 def measured(tree: GameTree, learner: TwoPlayerLearner, *, every: int = 1) -> Iterator[SolveStep]:
     """Train to the end; yield the exact distances of the newest players and of the average after `every` steps."""
-    for step in MeasuredLearner(learner, tree, every=every):
-        if step.exact is not None:
-            yield step.exact
+    distance = ExactDistance(learner, tree, every=every)
+    for step in learner:
+        exact = distance.after(step)
+        if exact is not None:
+            yield exact
 
 
 def theory_bound(tree: GameTree, iteration: int) -> float:

@@ -24,11 +24,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-import tyro
 from torch import Tensor
 
 from ...agents import policy_of
@@ -44,9 +43,12 @@ from ..learners.optimisation import learning_rate_share, make_optimizer, set_lea
 from ..reporting.plots import COLOURS, plot_curves
 from ..reporting.tables import markdown_table
 from ..rollouts.demonstrations import Demonstrations, encode_dialogues
+from ..training.checks import AtLeastTwo, Count, Whole
 from ..training.files import write_text
-from ..training.loop import recorded, use_threads
+from ..training.loop import Training, train
+from ..training.options import RunOptions
 from ..training.run import Run
+from ..training.state import Stateful
 
 Weighting = Literal["by game", "pooled"]
 WEIGHTINGS: tuple[Weighting, ...] = ("by game", "pooled")
@@ -62,22 +64,24 @@ Curves = dict[str, dict[str, list[float]]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MetaConfig:
+class MetaConfig(RunOptions):
     """A micro model cloned on many codes, and what it makes of one that it never saw."""
 
+    algorithm: ClassVar[str] = "meta"
+    shown: ClassVar[tuple[str, ...]] = ("table.md",)
     out: Path = Path("runs/meta")
     """The folder of the table, the plot and a run for each seed."""
-    seeds: tuple[int, ...] = (0,)
-    """Each decides the held-out code, the common one, the data, the initial weights and the batches of a run."""
+    seeds: tuple[int, ...] = ()
+    """Several seeds, a run each; none: `seed` alone. Each decides the held-out code, the common one and all else."""
     quick: bool = False
     """A smoke run: 20 steps and 2 steps of adaptation, whose scores mean nothing."""
-    num_objects: int = 2
+    num_objects: Count = 2
     """k, the objects of a code, all of which a prompt shows."""
-    num_words: int = 4
+    num_words: AtLeastTwo = 4
     """w, the words of a code; there are w^k codes."""
-    num_dialogues: int = 6
+    num_dialogues: AtLeastTwo = 6
     """Collected dialogues of each code, half of them with a prompt."""
-    num_common_dialogues: int = 2_000
+    num_common_dialogues: AtLeastTwo = 2_000
     """The same of the common code."""
     num_steps: int = 400
     """Gradient steps of both learners."""
@@ -91,28 +95,23 @@ class MetaConfig:
     """Learning rate of these steps, constant; each sees every question of the code once."""
     hidden_size: int = 32
     """Width of the model, which has two layers of two heads."""
-    score_every: int = 100
+    score_every: Count = 100
     """Steps between two scores of the held-out code during training."""
-    save_every: int = 100
+    save_every: Count = 100
     """Steps between two saved states."""
-    num_threads: int = 1
+    num_threads: Whole = 1
     """Threads of torch; 0: its default."""
 
     def __post_init__(self) -> None:
         """Check the counts.
 
         Raises:
-            ValueError: no seed, too few codes or dialogues, or adaptation steps that do not rise from at least 0.
+            ValueError: too few codes or dialogues, or adaptation steps that do not rise from at least 0.
         """
-        least = {"num_objects": 1, "num_words": 2, "num_dialogues": 2, "num_common_dialogues": 2, "score_every": 1}
-        for name, bound in least.items():
-            if getattr(self, name) < bound:
-                raise ValueError(f"{name}: expected at least {bound}, got {getattr(self, name)}")
+        super().__post_init__()
         steps = self.adaptation_steps
         if not steps or steps[0] < 0 or any(later <= earlier for earlier, later in pairwise(steps)):
             raise ValueError(f"adaptation_steps: expected rising numbers of at least 0, got {steps}")
-        if not self.seeds:
-            raise ValueError("seeds: expected at least one, got none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +156,10 @@ class Codes:
         return float(zero), float(many)
 
 
-class MetaCloning:
+class MetaCloning(Stateful):
     """Both learners, step by step on batches of the same size; iterate to train."""
+
+    saved = ("iteration", "_models", "_states")
 
     def __init__(self, codes: Codes, config: MetaConfig, *, seed: int) -> None:
         """Collect the data and make two equal models."""
@@ -166,6 +167,8 @@ class MetaCloning:
         self.data, self.game_index = collected(codes.distribution, codes.sizes, np.random.default_rng([seed, 1]))
         self.agents = {weighting: new_agent(codes.distribution, config, seed=seed) for weighting in WEIGHTINGS}
         self._optimizers = {weighting: _optimizer(agent) for weighting, agent in self.agents.items()}
+        self._models = tuple(agent.model for agent in self.agents.values())
+        self._states = tuple(self._optimizers.values())
 
     def __iter__(self) -> Iterator[MetaStep]:
         """Yield after each step of both."""
@@ -199,48 +202,35 @@ class MetaCloning:
             return behaviour_cloning_loss(logprobs, mask)
         return meta_policy_loss(logprobs, mask, self.game_index[rows], weights=self.codes.distribution.weights)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return all that the next step depends on."""
-        return {
-            "iteration": self.iteration,
-            "models": {name: agent.model.state_dict() for name, agent in self.agents.items()},
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers.items()},
-        }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a saved state."""
-        self.iteration = state["iteration"]
-        for weighting in WEIGHTINGS:
-            self.agents[weighting].model.load_state_dict(state["models"][weighting])
-            self._optimizers[weighting].load_state_dict(state["optimizers"][weighting])
-
-
-def meta(config: MetaConfig) -> list[Curves]:
-    """Run or resume every seed; write table and plot, and return each seed's adaptation curves."""
+def meta(config: MetaConfig) -> Path:
+    """Run or resume every seed; write table and plot, and return the folder."""
     if config.quick:
         config = replace(config, num_steps=20, num_common_dialogues=60, adaptation_steps=(0, 1, 2), score_every=10)
-    use_threads(config.num_threads)
-    results = [one_seed(replace(config, out=config.out / f"seed{seed}", seeds=(seed,))) for seed in config.seeds]
+    seeds = config.seeds or (config.seed,)
+    results = [one_seed(replace(config, out=config.out / f"seed{seed}", seed=seed, seeds=())) for seed in seeds]
     write_text(config.out / "table.md", f"{table(results, config.adaptation_steps)}\n")
     plot(results, config.adaptation_steps, config.out / "adaptation.png")
-    return results
+    return config.out
 
 
 def one_seed(config: MetaConfig) -> Curves:
     """Train both learners on one seed, adapt them to the held-out code, and return the curves."""
-    (seed,) = config.seeds
-    with Run.open(config.out, config, name="meta") as run:
-        if not run.finished:
-            codes = Codes(config, np.random.default_rng(seed))
-            learner = MetaCloning(codes, config, seed=seed)
-            for _ in recorded(learner, run, num_steps=config.num_steps, save_every=config.save_every):
-                pass
-            scratch = new_agent(codes.distribution, config, seed=seed)
-            starts = dict(zip(STARTS, (*learner.agents.values(), scratch), strict=True))
-            run.write_json("adaptation.json", {name: adapted(agent, codes, config) for name, agent in starts.items()})
-            run.finish()
+    train(config, lambda: _training(config))
     curves: Curves = json.loads((config.out / "adaptation.json").read_text(encoding="utf-8"))
     return curves
+
+
+def _training(config: MetaConfig) -> Training:
+    codes = Codes(config, np.random.default_rng(config.seed))
+    learner = MetaCloning(codes, config, seed=config.seed)
+
+    def write(run: Run) -> None:
+        scratch = new_agent(codes.distribution, config, seed=config.seed)
+        starts = dict(zip(STARTS, (*learner.agents.values(), scratch), strict=True))
+        run.write_json("adaptation.json", {name: adapted(agent, codes, config) for name, agent in starts.items()})
+
+    return Training(learner=learner, num_steps=config.num_steps, write=write)
 
 
 def adapted(start: CausalLMAgent, codes: Codes, config: MetaConfig) -> dict[str, list[float]]:
@@ -346,15 +336,3 @@ def _optimizer(agent: CausalLMAgent) -> torch.optim.Optimizer:
 def _descend(agent: CausalLMAgent, optimizer: torch.optim.Optimizer, loss: Tensor, learning_rate: float) -> None:
     set_learning_rate(optimizer, learning_rate)
     take_step(loss, optimizer, list(agent.model.parameters()), max_grad_norm=MAX_GRAD_NORM)
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line."""
-    config = tyro.cli(MetaConfig, args=argv, prog="duologue train meta", description=__doc__)
-    meta(config)
-    print((config.out / "table.md").read_text(encoding="utf-8"))
-    print(f"plot: {config.out / 'adaptation.png'}")
-
-
-if __name__ == "__main__":
-    main()

@@ -13,76 +13,59 @@ A run that was killed goes on where it stopped; the numbers do not depend on how
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import tyro
 
-from ...agents import EchoAgent
 from ...agents.judges.reward_files import load_reward_judge
 from ...envs import make_game
 from ...envs.games.red_team.game import RedTeam
 from ...envs.judging import Judge
 from ..alignment.pretrain import PretrainConfig, pretrain
 from ..alignment.reward_model import BradleyTerryConfig, RewardModelConfig, train_reward_model
-from ..alignment.rlhf import DEFENDER_PPO, RLHFConfig
+from ..alignment.rlhf import DEFENDER_PPO, RLHFConfig, best_reply
 from ..alignment.sft import SFTConfig, sft
-from ..learners.best_response import BestResponse, write_transcripts
+from ..learners.best_response import BestResponse
+from ..training.checks import Count, NotNegative, Options, Positive
 from ..training.jobs import Bound, Job, train_all
-from ..training.loop import recorded, use_threads
-from ..training.options import GameOptions, load_model, preamble_of, save_model
-from ..training.run import Config, Run
+from ..training.loop import Training, train, use_threads
+from ..training.options import GameOptions
+from ..training.run import Record, Run
+from ..training.watchers import Watcher
 from .judged_replies import HeldOutScores, held_out_prompts, held_out_scores, reply_to
 from .stages_report import Arm, report
 
 
 @dataclass(frozen=True, kw_only=True)
-class StageSizes:
+class StageSizes(Options):
     """How much is trained, and on what."""
 
-    num_demonstrations: int = 30_000
+    num_demonstrations: Count = 30_000
     """Dialogues that the base model is cloned from."""
-    num_pretraining_steps: int = 1_600
+    num_pretraining_steps: Count = 1_600
     """Its gradient steps."""
-    few_pairs: int = 1_000
+    few_pairs: Count = 1_000
     """Pairs for the reward model that is hacked."""
-    many_pairs: int = 6_000
+    many_pairs: Count = 6_000
     """Pairs for the other one."""
-    few_steps: int = 300
+    few_steps: Count = 300
     """Gradient steps on few pairs."""
-    many_steps: int = 450
+    many_steps: Count = 450
     """Gradient steps on many pairs."""
-    temperature: float = 0.25
+    temperature: Positive = 0.25
     """The noise of the oracle's choices: the first of two replies is chosen with sigmoid(gain in reward / this)."""
-    kl_coef: float = DEFENDER_PPO.kl_coef
+    kl_coef: NotNegative = DEFENDER_PPO.kl_coef
     """Charge per nat of KL to the SFT defender; that of GPO and the demo."""
-    large_kl_coef: float = 0.1
+    large_kl_coef: NotNegative = 0.1
     """The charge that is to protect from the reward model's errors."""
-    num_updates: int = 60
+    num_updates: Count = 60
     """Updates of each RLHF run."""
-    batch_size: int = 192
+    batch_size: Count = 192
     """Episodes for an update."""
-    measure_every: int = 10
+    measure_every: Count = 10
     """Updates between two measurements on the held-out requests."""
-
-    def __post_init__(self) -> None:
-        """Refuse sizes that would only fail after hours of training.
-
-        Raises:
-            ValueError: a count below 1, a temperature that is not positive, or a negative charge.
-        """
-        for name in (one.name for one in fields(self) if isinstance(one.default, int)):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if not self.temperature > 0:
-            raise ValueError(f"temperature: expected a number > 0, got {self.temperature}")
-        for name in ("kl_coef", "large_kl_coef"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name}: expected a number >= 0, got {getattr(self, name)}")
 
 
 QUICK = StageSizes(
@@ -99,7 +82,7 @@ QUICK = StageSizes(
 
 
 @dataclass(frozen=True, kw_only=True)
-class StagesConfig:
+class StagesConfig(Options):
     """All stages on red_team-v0."""
 
     out: Path | None = None
@@ -110,17 +93,16 @@ class StagesConfig:
     """A twentieth of the training, to see it work: the tables then show little."""
     sizes: StageSizes = field(default_factory=StageSizes)
     """How much is trained; not read by a quick run."""
-    num_processes: int = 2
+    num_processes: Count = 2
     """How many runs train at the same time; the results are the same for any number."""
 
     def __post_init__(self) -> None:
-        """Refuse to wait for ever, and sizes that would not be read.
+        """Refuse sizes that would not be read.
 
         Raises:
-            ValueError: there is no process to train in, or a quick run is given sizes.
+            ValueError: a quick run is given sizes.
         """
-        if self.num_processes < 1:
-            raise ValueError(f"num_processes: expected at least 1, got {self.num_processes}")
+        super().__post_init__()
         if self.quick and self.sizes != StageSizes():
             raise ValueError(f"sizes: expected the defaults in a quick run, which has its own, got {self.sizes}")
 
@@ -134,101 +116,50 @@ class StagesConfig:
 class MeasuredRLHFConfig(RLHFConfig):
     """RLHF that is measured on held-out requests of red_team-v0 while it trains."""
 
-    measure_every: int = 10
+    measure_every: Count = 10
     """Updates between two measurements."""
 
-    def __post_init__(self) -> None:
-        """Refuse what would only fail after the first update.
 
-        Raises:
-            ValueError: there is no update between two measurements.
-        """
-        if self.measure_every < 1:
-            raise ValueError(f"measure_every: expected at least 1, got {self.measure_every}")
-
-
-@dataclass(frozen=True, slots=True)
-class MeasuredStep:
-    """What one update of RLHF reports, and every few updates what it has come to."""
-
-    iteration: int
-    """Updates so far."""
-    mean_return: float
-    """Mean reward of the batch by the judge that pays, KL charges apart."""
-    forfeit_rate: float
-    """Share of episodes, 0 to 1, that the defender lost by an utterance that was no legal turn."""
-    update: Config
-    """The update's own numbers."""
-    held_out: HeldOutScores | None
-    """The scores of the updated policy; None between two measurements."""
-
-
-class MeasuredRLHF:
-    """The learner: a defender's best response whose newest policy is measured every few updates.
+class HeldOut(Watcher):
+    """Scores a defender on the held-out requests every few updates.
 
     The measurements have generators of their own, so that training goes the same way with and without them.
     """
 
+    name = "held_out"
+
     def __init__(self, training: BestResponse, judge: Judge | None, *, measure_every: int, seed: int) -> None:
         """Take the training of player 1, and the judge that pays; None: the oracle."""
-        self.training, self.judge = training, judge
-        self.measure_every, self.seed, self.iteration = measure_every, seed, training.iteration
+        self.training, self.judge, self.measure_every, self.seed = training, judge, measure_every, seed
 
-    def __iter__(self) -> Iterator[MeasuredStep]:
-        """Yield after each update."""
-        for step in self.training:
-            self.iteration = step.iteration
-            yield MeasuredStep(self.iteration, step.mean_return, step.forfeit_rate, step.update, self._measure())
-
-    def _measure(self) -> HeldOutScores | None:
-        if self.iteration % self.measure_every and self.iteration != self.training.num_steps:
+    def after(self, step: Record) -> HeldOutScores | None:
+        """Return the scores of the updated policy; None between two measurements."""
+        if step.iteration % self.measure_every and step.iteration != self.training.num_steps:
             return None
-        rng = np.random.default_rng([self.seed, 3, self.iteration])
+        rng = np.random.default_rng([self.seed, 3, step.iteration])
         return held_out_scores(reply_to(held_out_prompts(), self.training.learner.agent, rng), self.judge)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return all that the next step depends on."""
-        return self.training.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a saved state."""
-        self.training.load_state_dict(state)
-        self.iteration = self.training.iteration
 
 
 def measured_rlhf(config: MeasuredRLHFConfig) -> Path:
-    """Run or resume RLHF from `config.defender`; return the trained defender's folder.
+    """Run or resume RLHF from `config.defender`; return the run's folder.
 
     Raises:
         ValueError: no defender to start from.
     """
-    use_threads(config.num_threads)
     if config.defender is None:
         raise ValueError("defender: expected the folder of the SFT model, got none")
-    with Run.open(config.out, config, name="rlhf") as run:
-        if not run.finished:
-            game = config.options.build(config.defender)
-            agent = load_model(config.defender, game, device=config.device, dtype=config.dtype)
-            learner = config.make(agent, num_planned=config.num_steps)
-            training = BestResponse(
-                game,
-                learner,
-                EchoAgent(skip=preamble_of(game)),
-                player=1,
-                batch_size=config.batch_size,
-                num_steps=config.num_steps,
-                seed=config.seed,
-                group_size=config.replies_per_prompt,
-            )
-            folder = config.options.judge
-            judge = None if folder is None else load_reward_judge(folder, game.vocabulary)
-            measured = MeasuredRLHF(training, judge, measure_every=config.measure_every, seed=config.seed)
-            for step in recorded(measured, run, num_steps=config.num_steps, save_every=config.save_every):
-                if step.iteration == config.num_steps:
-                    write_transcripts(run, step.iteration, training.last_played)
-            run.write_folder("model", partial(save_model, learner.agent))
-            run.finish()
-    return config.out / "model"
+    return train(config, partial(_measured_training, config, config.defender))
+
+
+def _measured_training(config: MeasuredRLHFConfig, start: Path) -> Training:
+    """Return RLHF's training, on all requests, with its held-out scores."""
+    game = config.options.build(start)
+    best_response = best_reply(config, start, game)
+    folder = config.options.judge
+    judge = None if folder is None else load_reward_judge(folder, game.vocabulary)
+    held_out = HeldOut(best_response, judge, measure_every=config.measure_every, seed=config.seed)
+    training = best_response.training()
+    return replace(training, watch=[*training.watch, held_out])
 
 
 def arms(sizes: StageSizes) -> list[Arm]:
@@ -312,14 +243,5 @@ def stages(config: StagesConfig) -> Path:
         assert isinstance(game, RedTeam)
         print(f"\n{report(run, game, arms(QUICK if config.quick else config.sizes), seed=config.seed)}")
         run.finish()
-    print(f"\n{time.monotonic() - started:.0f} s\n{config.folder}")
+    print(f"\n{time.monotonic() - started:.0f} s")
     return config.folder
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line."""
-    stages(tyro.cli(StagesConfig, args=argv, prog="duologue train stages", description=__doc__))
-
-
-if __name__ == "__main__":
-    main()

@@ -178,7 +178,7 @@ def plot_stages(results: Sequence[StagesResults], path: Path) -> None:
 def _curve(folder: Path) -> list[Point]:
     points = []
     for row in read_metrics(folder):
-        held_out, update = row["held_out"], row["update"]
+        held_out, update = row.get("held_out"), row["update"]
         if held_out is not None:
             assert isinstance(held_out, dict)
             assert isinstance(update, dict)

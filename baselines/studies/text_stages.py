@@ -15,13 +15,11 @@ on the fine-tuned model, which has read the chosen one alone, it would know the 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
-
-import tyro
+from typing import Any, ClassVar, Literal
 
 from ...agents.language_model.encoders import SentenceTransformerEncoder
 from ..alignment.reward_model import BradleyTerryConfig, RememberingEncoder, RewardModelConfig, train_reward_model
@@ -29,9 +27,10 @@ from ..data.readers import OnError
 from ..text.causal_models import Attention, ModelSize
 from ..text.cloning import StageConfig, TextTrainingConfig
 from ..text.training import train_text
-from ..training.loop import recorded, use_threads
-from ..training.run import Run
-from ..training.state import StateValue
+from ..training.checks import Count
+from ..training.loop import Training, train
+from ..training.options import TrainedDType, TrainingOptions
+from ..training.state import Stateful
 from .text_stages_report import REPORT_FILE, TEXT_FOLDER, reward_folder, write_stages_report
 
 NUM_FOLDS = 5
@@ -79,9 +78,11 @@ SCRATCH = BradleyTerryConfig(num_steps=60, check_every=10)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextStagesConfig:
+class TextStagesConfig(TrainingOptions):
     """Tokenizer, language model and reward models from one file of preference pairs."""
 
+    algorithm: ClassVar[str] = "text_stages"
+    shown: ClassVar[tuple[str, ...]] = (REPORT_FILE,)
     pairs: Path
     """A file or folder of preference pairs, such as hh-rlhf's."""
     encoder: str | None = None
@@ -90,45 +91,36 @@ class TextStagesConfig:
     """The run's folder: `text/model` and `reward/...` are in it, and the report."""
     size: Size = "micro"
     """Of the language model: micro has 2.6 M parameters, small 70 M; rows, steps and learning rates go with it."""
-    hidden_size: int | None = None
+    hidden_size: Count | None = None
     """Width; None: that of the size."""
-    num_layers: int | None = None
+    num_layers: Count | None = None
     """Depth; None: that of the size."""
-    num_heads: int | None = None
+    num_heads: Count | None = None
     """Attention heads; None: those of the size."""
-    vocab_size: int | None = None
+    vocab_size: Count | None = None
     """Tokens of the tokenizer; None: those of the size."""
-    pretrain_steps: int | None = None
+    pretrain_steps: Count | None = None
     """Gradient steps of pre-training; None: those of the size."""
-    sft_steps: int | None = None
+    sft_steps: Count | None = None
     """Gradient steps of fine-tuning; None: those of the size."""
-    reward_steps: int | None = None
+    reward_steps: Count | None = None
     """Gradient steps of each reward model that is a transformer; None: 60 from nothing, 40 on the pre-trained one."""
     num_folds: int = NUM_FOLDS
     """Reward models of each kind, 1 to 5."""
-    device: str = "cpu"
-    """Where the models are, such as "cuda"."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: TrainedDType = "float32"
     """What training computes in (autocast); weights and their updates are float32."""
     attn_implementation: Attention = "sdpa"
     """How the language model's attention is computed."""
     on_error: OnError = "raise"
     """Whether an unusable line of the pairs stops the run or is skipped and counted."""
-    seed: int = 0
-    """Decides all; the reward models have this seed and the next ones."""
-    save_every: int = 100
+    save_every: Count = 100
     """Steps between two saved states."""
-    num_threads: int = 0
-    """Threads of torch; 0: its default."""
 
     def __post_init__(self) -> None:
         """Check what no stage would check before the others have run."""
+        super().__post_init__()
         if not 1 <= self.num_folds <= NUM_FOLDS:
             raise ValueError(f"num_folds: expected 1 to {NUM_FOLDS}, got {self.num_folds}")
-        steps = (self.pretrain_steps, self.sft_steps, self.reward_steps)
-        if min(1 if number is None else number for number in steps) < 1:
-            found = ", ".join(map(str, steps))
-            raise ValueError(f"pretrain_steps, sft_steps, reward_steps: expected numbers > 0 or None, got {found}")
 
     @property
     def text(self) -> TextTrainingConfig:
@@ -174,7 +166,8 @@ class TextStagesConfig:
             out=self.out / reward_folder(kind, fold),
             seed=self.seed + fold,
             fold=fold,
-            training=replace(_changed(training, num_steps=self.reward_steps), dtype=self.dtype),
+            training=_changed(training, num_steps=self.reward_steps),
+            dtype=self.dtype,
             save_every=self.save_every,
             num_threads=self.num_threads,
             device=self.device,
@@ -195,8 +188,10 @@ class StageDone:
     """Of all threads; on a machine with other work this is what the stage costs."""
 
 
-class TextStages:
+class TextStages(Stateful):
     """The stages as a learner: iterate over it to run them; what has been done is known from its state."""
+
+    saved = ("iteration",)
 
     def __init__(self, config: TextStagesConfig) -> None:
         """Take the options."""
@@ -212,20 +207,12 @@ class TextStages:
 
     def __iter__(self) -> Iterator[StageDone]:
         """Yield after each stage."""
-        for folder, train in self.stages[self.iteration :]:
+        for folder, train_stage in self.stages[self.iteration :]:
             begun, core_begun = time.perf_counter(), time.process_time()
-            train()
+            train_stage()
             self.iteration += 1
             seconds, core_seconds = time.perf_counter() - begun, time.process_time() - core_begun
             yield StageDone(self.iteration, folder.relative_to(self.config.out).as_posix(), seconds, core_seconds)
-
-    def state_dict(self) -> dict[str, StateValue]:
-        """Return how many stages are done."""
-        return {"iteration": self.iteration}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on after the stages that are done."""
-        self.iteration = state["iteration"]
 
     def _train_reward(self, reward: RewardModelConfig) -> Path:
         """Train a reward model; those on a sentence encoder share what it has encoded."""
@@ -235,28 +222,20 @@ class TextStages:
 
 
 def train_text_stages(config: TextStagesConfig) -> Path:
-    """Run or resume all stages; return the report's file."""
-    use_threads(config.num_threads)
-    with Run.open(config.out, config, name="text_stages") as run:
-        if not run.finished:
-            learner = TextStages(config)
-            for _ in recorded(learner, run, num_steps=len(learner.stages), save_every=1):
-                pass
-            write_stages_report(run, config.kinds, config.num_folds)
-            run.finish()
-    return config.out / REPORT_FILE
+    """Run or resume all stages; return the run's folder."""
+    return train(config, lambda: _training(config))
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line."""
-    config = tyro.cli(TextStagesConfig, args=argv, prog="duologue train text_stages", description=__doc__)
-    print(train_text_stages(config).read_text(encoding="utf-8"))
+def _training(config: TextStagesConfig) -> Training:
+    learner = TextStages(config)
+    return Training(
+        learner=learner,
+        num_steps=len(learner.stages),
+        save_every=1,
+        write=partial(write_stages_report, kinds=config.kinds, num_folds=config.num_folds),
+    )
 
 
 def _changed(options: Any, **changes: int | None) -> Any:
     """Return the options with those changes that are not None."""
     return replace(options, **{name: value for name, value in changes.items() if value is not None})
-
-
-if __name__ == "__main__":
-    main()

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -23,7 +23,9 @@ from ..data.readers import Format, OnError
 from ..functional.masking import masked_sum
 from ..functional.policy_losses import token_logprobs
 from ..learners.optimisation import make_optimizer
+from ..training.checks import Count, NotNegative, OpenShare, Positive, Whole
 from ..training.distributed import Processes, peak_memory_gib
+from ..training.options import TrainedDType, TrainingOptions
 from ..training.state import StateValue
 from .causal_models import FLASH, Attention, ModelSize
 from .corpora import Replies
@@ -54,9 +56,11 @@ SFT = StageConfig(tokens_of="player_1", replies="chosen", num_steps=100, learnin
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextTrainingConfig:
+class TextTrainingConfig(TrainingOptions):
     """Pre-training and fine-tuning on text dialogues."""
 
+    algorithm: ClassVar[str] = "text"
+    shown: ClassVar[tuple[str, ...]] = ("results.json",)
     data: tuple[Path, ...]
     """Files or folders of dialogues; see `read_dialogues` for what is taken."""
     data_format: Format = "auto"
@@ -67,33 +71,33 @@ class TextTrainingConfig:
     """The run's folder; the model is in its folder `model`, the pre-trained one in `pretrain`."""
     tokenizer: Path | None = None
     """The folder of a tokenizer; None: the model's, or without one a byte-level BPE trained on the data."""
-    vocab_size: int = 4096
+    vocab_size: Count = 4096
     """Tokens of a new tokenizer."""
     model: Path | None = None
     """The folder of any causal model; None: a new one."""
     size: ModelSize = field(default_factory=ModelSize)
     """The size of a new model."""
-    lora_rank: int = 0
+    lora_rank: Whole = 0
     """Train low-rank adapters of this rank and freeze all else; 0: train every weight."""
     pretrain: StageConfig = PRETRAIN
     """The first stage, equation 7."""
     sft: StageConfig = SFT
     """The second stage, equation 8."""
-    max_row_tokens: int = 512
+    max_row_tokens: Count = 512
     """Tokens in a row; dialogues are cut there, and several shorter ones share it."""
     pack: bool = True
     """Whether dialogues share rows; a model that cannot keep them apart needs one to a row."""
-    batch_rows: int = 8
+    batch_rows: Count = 8
     """Rows in a gradient step, those of all processes together."""
-    rows_at_once: int = 8
+    rows_at_once: Count = 8
     """Rows in one forward pass; fewer need less memory, and gradients add up to the same."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, a third more time."""
-    weight_decay: float = 0.1
+    weight_decay: NotNegative = 0.1
     """AdamW's decay."""
-    max_grad_norm: float = 1.0
+    max_grad_norm: Positive = 1.0
     """The gradient is scaled down to this norm."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: TrainedDType = "float32"
     """What forward passes compute in (autocast); weights and their updates are float32."""
     attn_implementation: Attention = "sdpa"
     """How attention is computed; flash_attention_2 needs the package flash-attn, a GPU and bfloat16."""
@@ -101,14 +105,10 @@ class TextTrainingConfig:
     """Whether Python code in the folders of `model` and `tokenizer` may be run."""
     device: str = "cpu"
     """Where the model is; under `accelerate launch`, "cuda" gives each process its own."""
-    heldout_share: float = 0.1
+    heldout_share: OpenShare = 0.1
     """Share of the dialogues that are measured and never trained on."""
-    seed: int = 0
-    """Decides the initial weights, what is held out, the order and dropout."""
-    save_every: int = 100
+    save_every: Count = 100
     """Steps between two saved states."""
-    num_threads: int = 0
-    """Threads of torch; 0: its default."""
 
     @property
     def stages(self) -> dict[str, StageConfig]:
@@ -118,10 +118,9 @@ class TextTrainingConfig:
 
     def __post_init__(self) -> None:
         """Check that there is something to do."""
+        super().__post_init__()
         if not self.stages:
             raise ValueError("pretrain.num_steps, sft.num_steps: expected one above 0, got neither")
-        if not 0 < self.heldout_share < 1:
-            raise ValueError(f"heldout_share: expected a number in (0, 1), got {self.heldout_share}")
         if self.attn_implementation == FLASH and (self.dtype == "float32" or self.device == "cpu"):
             found = f"{self.dtype} on {self.device}"
             raise ValueError(f"attn_implementation: expected bfloat16 on a GPU for {FLASH}, got {found}")

@@ -9,14 +9,13 @@ against a bigram model of the same tokens (`bigram.py`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
-import tyro
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -54,16 +53,16 @@ class StageResult:
 
 
 def train_text(config: TextTrainingConfig) -> Path:
-    """Run or resume it; return the model's folder."""
+    """Run or resume it; return the run's folder."""
     use_threads(config.num_threads)
     processes = processes_on(config.device)
-    run = Run.open(config.out, config, name="text") if processes.rank == 0 else None
+    run = Run.open(config.out, config, name=config.algorithm) if processes.rank == 0 else None
     processes.wait()
     if not (config.out / FINISHED_FILE).is_file():
         with nullcontext() if run is None else run:
             _train(config, run, processes)
     processes.wait()
-    return config.out / MODEL_FOLDER
+    return config.out
 
 
 def _train(config: TextTrainingConfig, run: Run | None, processes: Processes) -> None:
@@ -177,13 +176,3 @@ def _check_isolation(model: PreTrainedModel, attention: Attention) -> None:
     """Check it in the precision that the attention has: flash attention knows no float32, and bfloat16 rounds more."""
     with torch.autocast(model.device.type, torch.bfloat16, enabled=attention == FLASH):
         check_isolation(model, tolerance=3e-2 if attention == FLASH else 1e-3)
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line."""
-    folder = train_text(tyro.cli(TextTrainingConfig, args=argv, prog="duologue train text", description=__doc__))
-    print(f"model: {folder}\n{(folder.parent / RESULTS_FILE).read_text(encoding='utf-8')}")
-
-
-if __name__ == "__main__":
-    main()

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
-from ...agents.population import Seat
 from ...envs import Dialogue, Ending, LanguageGame, Turn
 from ..rollouts.episodes import PlayedEpisode
-from .loop import Learner, StepT
-from .run import Run
+from .run import Record, Run
 from .state import StateValue
+from .watchers import Watcher
 
 ItemT = TypeVar("ItemT")
-
 AnswerT = TypeVar("AnswerT")
-
 RecordT = TypeVar("RecordT")
-
 GameT = TypeVar("GameT", bound=LanguageGame[Any])
+COSTS_FILE = "costs.json"
+"""In a run's folder: what its training cost, resumptions included; evaluation after the last step is not part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +75,8 @@ class QueryCounter(Generic[ItemT, AnswerT]):
         return self.asked(items)
 
 
-class CostMeter:
-    """Counts what one run costs; its state can be saved with the run's, so that a resumed run goes on counting.
+class CostMeter(Watcher):
+    """Counts what one run costs; its state is saved with the run's, so that a resumed run goes on counting.
 
     >>> meter = CostMeter()
     >>> judge = meter.judge(lambda exchanges: [0.0 for _ in exchanges])
@@ -88,9 +86,12 @@ class CostMeter:
     1
     """
 
+    name = "costs"
+    saved = ("costs",)
+
     def __init__(self) -> None:
         """Start at 0."""
-        self._counted = Costs()
+        self._counted, self._started = Costs(), 0.0
         self._judges: list[Callable[[], int]] = []
         self._preferences: list[Callable[[], int]] = []
 
@@ -131,6 +132,18 @@ class CostMeter:
         finally:
             self.add(Costs(seconds=time.perf_counter() - start))
 
+    def before(self) -> None:
+        """Start the clock of a step."""
+        self._started = time.perf_counter()
+
+    def after(self, step: Record) -> None:
+        """Count the seconds of the step, and not of whoever reads it."""
+        self.add(Costs(seconds=time.perf_counter() - self._started))
+
+    def close(self, run: Run) -> None:
+        """Write what training has cost."""
+        run.write_json(COSTS_FILE, self.costs)
+
     def timed(self, steps: Iterable[RecordT]) -> Iterator[RecordT]:
         """Yield the records of a learner, and count the seconds of its steps but not of whoever reads them."""
         iterator = iter(steps)
@@ -142,11 +155,11 @@ class CostMeter:
                     return
             yield record
 
-    def state_dict(self) -> dict[str, float]:
+    def state_dict(self) -> dict[str, StateValue]:
         """Return what has been counted."""
         return asdict(self.costs)
 
-    def load_state_dict(self, state: dict[str, float]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a saved state, which takes the place of all that this meter has counted so far."""
         saved = Costs(*(type(getattr(Costs(), name))(state[name]) for name in Costs.__slots__))
         asked = [sum(count() for count in counts) for counts in (self._judges, self._preferences)]
@@ -206,69 +219,3 @@ def num_sampled(turn: Turn) -> int:
     """
     thought = len(turn.thought) + 2 if turn.thought else 0
     return len(turn.tokens) + thought + int(turn.ending is Ending.END_OF_TURN)
-
-
-COSTS_FILE = "costs.json"
-"""In a run's folder: what its training cost, resumptions included; evaluation after the last step is not part of it."""
-
-
-class Playing(Learner[StepT], Protocol[StepT]):
-    """A learner of both players, whatever it reports."""
-
-    @property
-    def seats(self) -> tuple[Seat, Seat]:
-        """The newest players."""
-        ...
-
-    @property
-    def average(self) -> tuple[Seat, Seat] | None:
-        """Its own average."""
-        ...
-
-
-class MeteredLearner(Generic[StepT]):
-    """A two-player learner whose steps are timed, and whose costs so far are saved with its state.
-
-    Play and judges are counted by the game that it was made with; see `GameOptions.build`.
-    """
-
-    def __init__(self, learner: Playing[StepT], meter: CostMeter) -> None:
-        """Take the learner, and the meter that its game counts with."""
-        self.learner, self.meter, self.iteration = learner, meter, learner.iteration
-
-    def __iter__(self) -> Iterator[StepT]:
-        """Yield after each step of the learner."""
-        for step in self.meter.timed(self.learner):
-            self.iteration = step.iteration
-            yield step
-
-    @property
-    def seats(self) -> tuple[Seat, Seat]:
-        """The newest players."""
-        return self.learner.seats
-
-    @property
-    def average(self) -> tuple[Seat, Seat] | None:
-        """The learner's own average."""
-        return self.learner.average
-
-    def state_dict(self) -> dict[str, StateValue]:
-        """Return the learner's state and what has been counted."""
-        return {"learner": self.learner.state_dict(), "costs": self.meter.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a saved state.
-
-        Raises:
-            ValueError: it was saved by a version that did not count.
-        """
-        if state.keys() != {"learner", "costs"}:
-            raise ValueError(f"state: expected a learner and its costs, got {sorted(state)}; begin in another folder")
-        self.learner.load_state_dict(state["learner"])
-        self.meter.load_state_dict(state["costs"])
-        self.iteration = self.learner.iteration
-
-
-def write_costs(run: Run, meter: CostMeter) -> None:
-    """Write what training has cost."""
-    run.write_json(COSTS_FILE, meter.costs)

@@ -1,16 +1,21 @@
-"""The loop that records a run: a line of metrics after each step, a saved state now and then, a progress bar."""
+"""The frame of every run: open its folder, train from wherever it was left, write what came of it, finish.
+
+After each step a line of metrics is logged, now and then a state is saved, and a progress bar shows where training is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from tqdm import tqdm
 
-from .run import Record, Run, StateValue
-
-StepT = TypeVar("StepT", bound=Record, covariant=True)
+from .options import RunOptions
+from .run import Checkpointable, Record, Run, StateValue
+from .watchers import StepT, Watcher, watched
 
 
 class Learner(Protocol[StepT]):
@@ -31,23 +36,74 @@ class Learner(Protocol[StepT]):
         ...
 
 
-def recorded(learner: Learner[StepT], run: Run, *, num_steps: int, save_every: int) -> Iterator[StepT]:
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What a run trains, who looks on, and what it leaves."""
+
+    write: Callable[[Run], object]
+    """Writes what was trained into the run's folder."""
+    learner: Learner[Record] | None = None
+    """What is trained step by step; None: `write` has all there is."""
+    num_steps: int = 0
+    """How many steps it takes."""
+    watch: Sequence[Watcher] = ()
+    """Who looks on."""
+    save_every: int | None = None
+    """Steps between two saved states; None: as the options say."""
+
+
+def train(config: RunOptions, make: Callable[[], Training]) -> Path:
+    """Run or resume it; return the run's folder.
+
+    Args:
+        config: what was asked for; it names the folder, and the run in it.
+        make: returns what is trained; it is not asked for a run that is finished.
+    """
+    use_threads(config.num_threads)
+    with Run.open(config.out, config, name=config.algorithm) as run:
+        if not run.finished:
+            training = make()
+            if training.learner is not None:
+                _run_through(training.learner, run, training, training.save_every or config.save_every)
+            training.write(run)
+            run.finish()
+    return config.out
+
+
+def _run_through(learner: Learner[Record], run: Run, training: Training, save_every: int) -> None:
+    """Take all steps, or as many as the watchers want."""
+    for _ in recorded(learner, run, num_steps=training.num_steps, save_every=save_every, watch=training.watch):
+        if any(watcher.enough for watcher in training.watch):
+            break
+    for watcher in training.watch:
+        watcher.close(run)
+
+
+def recorded(
+    learner: Learner[StepT], run: Run, *, num_steps: int, save_every: int, watch: Sequence[Watcher] = ()
+) -> Iterator[StepT]:
     """Run a learner to its end from wherever the run was left: log each step, show progress, save the state.
 
     Whoever iterates may write into the run after a step; the state is saved once it asks for the next one, so that a
     run that was killed writes the same again.
     """
-    run.restore(learner=learner)
+    parts: dict[str, Checkpointable] = {
+        "learner": learner,
+        **{watcher.name: watcher for watcher in watch if watcher.saved},
+    }
+    run.restore(**parts)
     name = run.folder.name
     bar = tqdm(initial=learner.iteration, total=num_steps, desc=name, unit="step", dynamic_ncols=True, disable=None)
     with bar:
-        for step in learner:
-            run.log(step)
+        for step, found in watched(learner, watch):
+            run.log(step, **found)
             bar.update()
             bar.set_postfix_str(progress_line(step), refresh=False)
+            for watcher in watch:
+                watcher.keep(run, step)
             yield step
             if step.iteration % save_every == 0:
-                run.save(step.iteration, learner=learner)
+                run.save(step.iteration, **parts)
 
 
 def progress_line(step: object) -> str:

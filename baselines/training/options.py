@@ -1,11 +1,13 @@
-"""What every training command asks for: which game, which models."""
+"""What every training command asks for: where its run is kept, which game, which models."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
 import torch
 
@@ -18,31 +20,67 @@ from ...envs import Demonstrated, LanguageGame, Vocabulary, make_game
 from ...envs.judging import Judge, RedTeamGame
 from ...envs.registry import game_factory, parse_option
 from ...envs.tokenizer_vocabulary import TokenizerVocabulary
+from .checks import Count, Options, Whole
 from .costs import CostMeter, metered_game
+from .run import Run
+
+ModelT = TypeVar("ModelT", bound=torch.nn.Module)
+
+
+TrainedDType: TypeAlias = Literal["float32", "bfloat16"]
+"""What weights are trained in; float16 would need its losses scaled."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelOptions:
+class RunOptions(Options):
+    """Where a run is kept, and what decides its luck."""
+
+    algorithm: ClassVar[str] = ""
+    """What is run: the name after `duologue train`, which the run's folder keeps."""
+    shown: ClassVar[tuple[str, ...]] = ()
+    """Files of the run that the command prints at its end."""
+    out: Path = Path("runs/run")
+    """The run's folder."""
+    seed: int = 0
+    """Decides random weights, deals, sampled tokens and minibatches."""
+    save_every: Count = 20
+    """Steps between two saved states."""
+    num_threads: Whole = 0
+    """Threads of torch; 0: its default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions(RunOptions):
+    """The same of a run that trains language models, and what they are computed on."""
+
+    device: str = "cpu"
+    """Where the models are."""
+    dtype: TrainedDType = "float32"
+    """The precision of the weights; bfloat16 halves their memory and rounds away the smallest updates."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions(Options):
     """The models that players start from."""
 
     player_0: Path | None = None
     """The folder of player 0's model; None: a micro model with random weights."""
     player_1: Path | None = None
     """The folder of player 1's model; None: a micro model with random weights."""
-    hidden_size: int = 32
+    hidden_size: Count = 32
     """Width of a micro model."""
-    num_layers: int = 1
+    num_layers: Count = 1
     """Depth of a micro model."""
-    num_heads: int = 2
+    num_heads: Count = 2
     """Attention heads of a micro model; they divide its width."""
-    device: str = "cpu"
-    """Where the models are."""
 
-    def make(self, game: LanguageGame[Any], player: int, seed: int) -> CausalLMAgent:
+    def make(
+        self, game: LanguageGame[Any], player: int, seed: int, *, device: str = "cpu", dtype: TrainedDType = "float32"
+    ) -> CausalLMAgent:
         """Return the model that a player starts from; `seed` decides the weights of a micro model."""
         folder = (self.player_0, self.player_1)[player]
         if folder is not None:
-            return load_model(folder, game, device=self.device)
+            return load_model(folder, game, device=device, dtype=dtype)
         model = micro_model(
             game.vocabulary,
             hidden_size=self.hidden_size,
@@ -51,12 +89,7 @@ class ModelOptions:
             max_positions=max(8, game.max_view_tokens),
             seed=2 * seed + player,
         )
-        model.to(self.device)  # type: ignore[arg-type]
-        return CausalLMAgent(model, game.vocabulary)
-
-
-TrainedDType: TypeAlias = Literal["float32", "bfloat16"]
-"""What weights are trained in; float16 would need its losses scaled."""
+        return CausalLMAgent(placed(model, device, dtype), game.vocabulary)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,9 +177,30 @@ def load_model(
     folder: Path, game: LanguageGame[Any], *, device: str = "cpu", dtype: DType = "float32"
 ) -> CausalLMAgent:
     """Return the model of a folder as an agent of the game."""
+    require_device(device)
+    return CausalLMAgent.from_pretrained(folder, game.vocabulary, device=device, dtype=dtype)
+
+
+def placed(model: ModelT, device: str, dtype: TrainedDType) -> ModelT:
+    """Return a model, moved to where and to what it is trained in."""
+    require_device(device)
+    return model.to(device=device, dtype=getattr(torch, dtype))
+
+
+def require_device(device: str) -> None:
+    """Raise ValueError where this machine has no such device."""
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"device: expected one that this machine has, got {device!r}")
-    return CausalLMAgent.from_pretrained(folder, game.vocabulary, device=device, dtype=dtype)
+
+
+def leaves(**agents: CausalLMAgent) -> Callable[[Run], None]:
+    """Return what writes each agent's model into a run's folder, in a folder of the name that it is given by."""
+
+    def write(run: Run) -> None:
+        for name, agent in agents.items():
+            run.write_folder(name, partial(save_model, agent))
+
+    return write
 
 
 def save_model(agent: CausalLMAgent, folder: Path) -> None:

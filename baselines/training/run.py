@@ -110,13 +110,18 @@ class Run:
         """Whether the run has come to its end, now or in an earlier process."""
         return (self.folder / FINISHED_FILE).is_file()
 
-    def log(self, record: Record) -> None:
+    def log(self, record: Record, **beside: Config) -> None:
         """Append a record to the metrics, and its numbers to TensorBoard as `train/<field>`.
 
         Numbers that are not finite are null in the metrics and absent from TensorBoard.
+
+        Args:
+            record: what a step reports.
+            beside: what was measured of it besides, by name; it is logged under that name.
         """
         values = to_json(record, type(record).__name__)
         assert isinstance(values, dict)
+        values |= {name: to_json(measured, name) for name, measured in beside.items()}
         iteration = record.iteration
         with (self.folder / METRICS_FILE).open("a", encoding="utf-8") as metrics:
             metrics.write(json.dumps({"iteration": iteration} | values) + "\n")

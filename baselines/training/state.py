@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from collections import deque
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 import safetensors.numpy
@@ -38,6 +40,90 @@ class Checkpointable(Protocol):
     def load_state_dict(self, state: dict[str, Any], /) -> object:
         """Take up a state that `state_dict` returned; its tensors are on the CPU."""
         ...
+
+
+class Stateful:
+    """Whatever names what is saved of it, so that its state is written and read in one place.
+
+    `saved` lists attributes, dotted where they belong to a part: numbers, texts, arrays, sets, deques; generators;
+    parts with a state of their own, such as modules and learners; and lists or tuples of those.
+
+    >>> class Walk(Stateful):
+    ...     saved = ("steps", "rng")
+    ...     def __init__(self): self.steps, self.rng = 0, np.random.default_rng(0)
+    >>> first, second = Walk(), Walk()
+    >>> first.steps, drawn = 3, first.rng.random()
+    >>> second.load_state_dict(first.state_dict())
+    >>> second.steps, second.rng.random() == first.rng.random()
+    (3, True)
+    """
+
+    saved: ClassVar[tuple[str, ...]] = ()
+    """The attributes that the next step depends on; a subclass lists its own behind those of its base."""
+
+    def state_dict(self) -> dict[str, StateValue]:
+        """Return all that the next step depends on."""
+        return {name: _put_down(attrgetter(name)(self)) for name in self.saved}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a saved state.
+
+        Raises:
+            ValueError: the state names other attributes, as one of another version or with other options does.
+        """
+        if state.keys() != set(self.saved):
+            kind, expected = type(self).__name__, sorted(self.saved)
+            raise ValueError(f"{kind}: expected the state of {expected}, got {sorted(state)}; begin in another folder")
+        for name in self.saved:
+            owner, _, attribute = name.rpartition(".")
+            holder = attrgetter(owner)(self) if owner else self
+            now = getattr(holder, attribute)
+            taken_up = _taken_up(now, state[name], name)
+            if taken_up is not now:
+                setattr(holder, attribute, taken_up)
+
+
+def _put_down(value: Any) -> StateValue:
+    """Return what stands for a value in a state."""
+    if isinstance(value, np.random.Generator):
+        return rng_state(value)
+    if hasattr(value, "state_dict"):
+        state: StateValue = value.state_dict()
+        return state
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    if isinstance(value, deque):
+        return [_put_down(item) for item in value]
+    if isinstance(value, list | tuple):
+        return type(value)(_put_down(item) for item in value)
+    plain: StateValue = dict(value) if isinstance(value, dict) else value
+    return plain
+
+
+def _taken_up(now: Any, state: Any, name: str) -> Any:
+    """Return what an attribute holds from here on: what it held, put where the state was, or a new value."""
+    if isinstance(now, np.random.Generator):
+        set_rng_state(now, state)
+        return now
+    if hasattr(now, "load_state_dict"):
+        now.load_state_dict(state)
+        return now
+    if isinstance(now, set):
+        return set(state)
+    if isinstance(now, deque):
+        return deque(state, maxlen=now.maxlen)
+    if isinstance(now, list | tuple) and any(_is_part(item) for item in now):
+        if len(now) != len(state):
+            raise ValueError(f"{name}: expected the state of {len(now)} parts, got {len(state)}")
+        return type(now)(_taken_up(item, saved, name) for item, saved in zip(now, state, strict=True))
+    return dict(state) if isinstance(now, dict) else state
+
+
+def _is_part(value: Any) -> bool:
+    """Whether a value has a state of its own, or holds one that has."""
+    if isinstance(value, list | tuple):
+        return any(_is_part(item) for item in value)
+    return isinstance(value, np.random.Generator) or hasattr(value, "load_state_dict")
 
 
 def rng_state(rng: np.random.Generator) -> dict[str, StateValue]:

@@ -16,10 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import combinations, product
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, ClassVar, TypeAlias
 
 import numpy as np
 import torch
@@ -29,15 +28,16 @@ from numpy.typing import NDArray
 from ...agents.language_model.causal_lm import CausalLMAgent
 from ...envs import Episode, LanguageGame, deal_episodes, speak_all
 from ...envs.judging import RedTeamGame
-from ..alignment.starts import adversary_model, sft_model
-from ..learners.best_response import write_transcripts
+from ..alignment.starts import Starts, both_models
 from ..learners.preference import PreferenceConfig, PreferenceLearner, PreferenceUpdate, ReplyPairs
 from ..rollouts.episodes import PlayedEpisode, SpokenTurn, play_out
 from ..rollouts.trajectories import trajectories
-from ..training.costs import CostMeter, MeteredLearner, write_costs
-from ..training.loop import recorded, use_threads
-from ..training.options import GameOptions, load_model, save_model
-from ..training.run import Run
+from ..training.checks import AtLeastTwo, Count, Options, Share
+from ..training.costs import CostMeter
+from ..training.loop import Training, train
+from ..training.options import GameOptions, TrainingOptions, leaves, load_model
+from ..training.state import Stateful
+from ..training.watchers import Transcripts
 from .learner import Seat
 from .opponents import ema_update
 
@@ -49,41 +49,28 @@ PairJudge: TypeAlias = Callable[[Sequence[PlayedEpisode], Sequence[PlayedEpisode
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdvGameOptions:
+class AdvGameOptions(Options):
     """How long, and the shape of the tree."""
 
-    num_steps: int = 60
+    num_steps: Count = 60
     """Updates of each player."""
-    num_requests: int = 48
+    num_requests: Count = 48
     """Seed requests in a step (B); each gives the adversary a pair at most, the defender one for each prompt."""
-    prompts_per_request: int = 2
+    prompts_per_request: AtLeastTwo = 2
     """Prompts to each of them (A)."""
-    replies_per_prompt: int = 2
+    replies_per_prompt: AtLeastTwo = 2
     """Replies to each prompt (D)."""
     optimistic: bool = True
     """Whether a prompt is worth the best of its replies; else their mean."""
-    ema_decay: float = 0.95
+    ema_decay: Share = 0.95
     """The share of averaged parameters that stays at a step."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges.
-
-        Raises:
-            ValueError: a field is out of its range; the message names it.
-        """
-        if self.num_steps < 1 or self.num_requests < 1:
-            raise ValueError(f"expected num_steps and num_requests >= 1, got {self.num_steps} and {self.num_requests}")
-        for name in ("prompts_per_request", "replies_per_prompt"):
-            if getattr(self, name) < 2:
-                raise ValueError(f"{name}: expected at least 2, which make a pair, got {getattr(self, name)}")
-        if not 0 <= self.ema_decay <= 1:
-            raise ValueError(f"ema_decay: expected a number in [0, 1], got {self.ema_decay}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdvGameConfig:
+class AdvGameConfig(TrainingOptions):
     """Both players, by DPO or IPO on fresh pairs."""
 
+    algorithm: ClassVar[str] = "advgame"
     options: Annotated[GameOptions, tyro.conf.arg(name="")] = field(
         default_factory=lambda: GameOptions(game_option=("table=advgame",))
     )
@@ -93,18 +80,12 @@ class AdvGameConfig:
     """The adversary to start from; None: the base model of that defender."""
     out: Path = Path("runs/advgame")
     """The run's folder; the models are in its folders `defender` and `adversary`."""
-    seed: int = 0
-    """Decides deals, sampled tokens and minibatches."""
     play: Annotated[AdvGameOptions, tyro.conf.arg(name="")] = field(default_factory=AdvGameOptions)
     """How long, and the shape of the tree."""
     learner: PreferenceConfig = field(default_factory=PreferenceConfig)
     """How both learn; the paper: DPO or IPO with kl_coef 0.1."""
-    save_every: int = 20
+    save_every: Count = 20
     """Steps between two saved states."""
-    num_threads: int = 0
-    """Threads of torch; 0: its default."""
-    device: str = "cpu"
-    """Where the models are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +106,10 @@ class AdvGameStep:
     """The defender's update; None if every group tied."""
 
 
-class AdvGame:
+class AdvGame(Stateful):
     """The learner: iterate over it to train both players; it can be saved between two steps."""
+
+    saved = ("iteration", "rng", "learners")
 
     average: tuple[Seat, Seat] | None = None
     """None: the average of parameters is a heuristic, and no average of policies."""
@@ -221,21 +204,6 @@ class AdvGame:
         ema_update(learner.ref_model, learner.agent.model, decay=self.options.ema_decay)
         return update
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return all that the next step depends on; the averages are the learners' references."""
-        return {
-            "iteration": self.iteration,
-            "rng": self.rng.bit_generator.state,
-            "learners": [one.state_dict() for one in self.learners],
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a saved state."""
-        self.iteration = state["iteration"]
-        self.rng.bit_generator.state = state["rng"]
-        for learner, saved in zip(self.learners, state["learners"], strict=True):
-            learner.load_state_dict(saved)
-
 
 def rollout_tree(
     game: LanguageGame[Any], agents: Sequence[CausalLMAgent], rng: np.random.Generator, shape: tuple[int, int, int]
@@ -289,41 +257,24 @@ def both_orders(judge: PairJudge) -> PairJudge:
 
 def advgame(config: AdvGameConfig) -> Path:
     """Run or resume it; return the run's folder."""
-    use_threads(config.num_threads)
-    with Run.open(config.out, config, name="advgame") as run:
-        if not run.finished:
-            meter, num_steps = CostMeter(), config.play.num_steps
-            learner = make_advgame(config, meter)
-            metered = MeteredLearner(learner, meter)
-            for step in recorded(metered, run, num_steps=num_steps, save_every=config.save_every):
-                if step.iteration == num_steps:
-                    write_transcripts(run, step.iteration, learner.last_played)
-            write_costs(run, meter)
-            for name, one in zip(("adversary", "defender"), learner.learners, strict=True):
-                run.write_folder(name, partial(save_model, one.agent))
-            run.finish()
-    return config.out
+    return train(config, lambda: _training(config, both_models(config.defender, config.adversary, config)))
 
 
-def make_advgame(config: AdvGameConfig, meter: CostMeter | None = None) -> AdvGame:
-    """Return the learner, its players loaded (or trained first); `meter` counts its play."""
-    defender_folder = sft_model(config.defender, config.options, config.out, config.seed)
-    adversary_folder = adversary_model(config.adversary, defender_folder, config.out)
-    game = config.options.build(defender_folder, adversary_folder, split="train", meter=meter)
-    learners = [
+def _training(config: AdvGameConfig, starts: Starts) -> Training:
+    meter, num_steps = CostMeter(), config.play.num_steps
+    game = config.options.build(starts.defender, starts.adversary, split="train", meter=meter)
+    adversary, defender = (
         PreferenceLearner(
-            load_model(folder, game, device=config.device), config.learner, num_planned=config.play.num_steps
+            load_model(folder, game, device=config.device, dtype=config.dtype),
+            config.learner,
+            num_planned=num_steps,
         )
-        for folder in (adversary_folder, defender_folder)
-    ]
-    return AdvGame(game, learners, config.play, seed=config.seed)
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line."""
-    folder = advgame(tyro.cli(AdvGameConfig, args=argv, prog="duologue train advgame", description=__doc__))
-    print(f"players: {folder}")
-
-
-if __name__ == "__main__":
-    main()
+        for folder in (starts.adversary, starts.defender)
+    )
+    learner = AdvGame(game, (adversary, defender), config.play, seed=config.seed)
+    return Training(
+        learner=learner,
+        num_steps=num_steps,
+        watch=[meter, Transcripts(lambda: learner.last_played, num_steps)],
+        write=leaves(adversary=adversary.agent, defender=defender.agent),
+    )

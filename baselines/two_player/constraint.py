@@ -13,38 +13,27 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ..rollouts.trajectories import Trajectories
+from ..training.checks import Count, Options, Positive
+from ..training.state import Stateful
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConstraintOptions:
+class ConstraintOptions(Options):
     """What the adversary may lose in the game while it looks for novelty."""
 
     threshold: float | None = None
     """Its mean loss, in the game's rewards, is held at or below this; None: its rewards and novelty are added up."""
-    learning_rate: float = 0.1
+    learning_rate: Positive = 0.1
     """Of the multiplier's logarithm; DiveR-CT: 0.1 to 0.2."""
-    max_multiplier: float = 10.0
+    max_multiplier: Positive = 10.0
     """The highest price."""
-    window: int = 4
+    window: Count = 4
     """Attack batches over which the loss is averaged."""
 
-    def __post_init__(self) -> None:
-        """Check the ranges.
 
-        Raises:
-            ValueError: a field is out of its range; the message names it.
-        """
-        for name in ("learning_rate", "max_multiplier"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: expected a number > 0, got {getattr(self, name)}")
-        if self.window < 1:
-            raise ValueError(f"window: expected at least 1 batch, got {self.window}")
-
-
-class CostConstraint:
+class CostConstraint(Stateful):
     """Keeps the price of what the adversary loses; without a threshold nothing is priced, and rewards stay as they are.
 
     >>> constraint = CostConstraint(ConstraintOptions(threshold=-0.5, learning_rate=1.0))
@@ -52,6 +41,8 @@ class CostConstraint:
     >>> round(constraint.price, 3)  # exp(1 * 1.0)
     2.718
     """
+
+    saved = ("_log_multiplier", "_costs")
 
     def __init__(self, options: ConstraintOptions) -> None:
         """Start at price 1."""
@@ -92,15 +83,6 @@ class CostConstraint:
             learning_rate=options.learning_rate,
             max_multiplier=options.max_multiplier,
         )
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the price and the losses that it still depends on."""
-        return {"log_multiplier": self._log_multiplier, "costs": list(self._costs)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a saved state."""
-        self._log_multiplier = state["log_multiplier"]
-        self._costs = deque(state["costs"], maxlen=self.options.window)
 
 
 def multiplier(log_multiplier: float, *, max_multiplier: float = 10.0) -> float:

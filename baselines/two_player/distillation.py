@@ -18,6 +18,7 @@ from ...agents.language_model.causal_lm import CausalLMAgent, evaluating
 from ..functional.supervised import behaviour_cloning_loss
 from ..learners.optimisation import make_optimizer, take_step
 from ..rollouts.trajectories import Trajectories
+from ..training.checks import Count, Options, check_count
 from ..training.state import StateValue
 
 ItemT = TypeVar("ItemT")
@@ -32,9 +33,7 @@ class Reservoir(Generic[ItemT]):
 
     def __init__(self, capacity: int) -> None:
         """Start empty."""
-        if capacity < 1:
-            raise ValueError(f"capacity: expected at least 1, got {capacity}")
-        self.capacity, self.num_seen = capacity, 0
+        self.capacity, self.num_seen = check_count("capacity", capacity), 0
         self.items: list[ItemT] = []
 
     def add(self, item: ItemT, rng: np.random.Generator) -> None:
@@ -49,29 +48,19 @@ class Reservoir(Generic[ItemT]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistillationOptions:
+class DistillationOptions(Options):
     """How a mixture becomes one network."""
 
-    capacity: int = 4096
+    capacity: Count = 4096
     """Episodes in the reservoir."""
-    num_steps: int = 60
+    num_steps: Count = 60
     """Gradient steps after each round."""
-    batch_size: int = 128
+    batch_size: Count = 128
     """Episodes in a step."""
     learning_rate: float = 3e-3
     """AdamW's."""
     max_grad_norm: float = 1.0
     """The gradient is scaled down to this norm."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges.
-
-        Raises:
-            ValueError: a field is out of its range; the message names it.
-        """
-        for name in ("capacity", "num_steps", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,48 +23,40 @@ from ...envs import Tokens
 from ..functional.advantages import shaped_token_rewards
 from ..functional.diversity import BleuHistory, marginal_vendi, mean_cosine_to_history, nearest_neighbour_novelty
 from ..rollouts.trajectories import Trajectories
+from ..training.checks import Count, NotNegative, Options, Whole
+from ..training.state import Stateful
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiversityWeights:
+class DiversityWeights(Options):
     """What novelty is worth to the adversary; a term that is not asked for weighs 0."""
 
-    bleu_weight: float = 0.0
+    bleu_weight: NotNegative = 0.0
     """Weight of SelfBLEU against past prompts; GPO's release: 5."""
-    embedding_weight: float = 0.0
+    embedding_weight: NotNegative = 0.0
     """Weight of the mean cosine to past prompts; GPO's release: 1."""
-    nearest_weight: float = 0.0
+    nearest_weight: NotNegative = 0.0
     """Weight of the mean cosine to the nearest past prompts (DiveR-CT)."""
-    num_neighbors: int = 16
+    num_neighbors: Count = 16
     """How many past prompts are the nearest ones."""
-    vendi_weight: float = 0.0
+    vendi_weight: NotNegative = 0.0
     """Weight of what a prompt adds to the Vendi score of the past ones."""
-    entropy_weight: float = 0.0
+    entropy_weight: NotNegative = 0.0
     """Weight of -log pi of each token of a prompt (CRT: 0.01)."""
-    intensity: float = 1.0
+    intensity: NotNegative = 1.0
     """Multiplies every weight: GPO's k, if the weights of SelfBLEU and of the cosine are 1/2 each."""
-    history_window: int = 1024
+    history_window: Whole = 1024
     """Past prompts that a new one is compared with; 0: all."""
 
-    def __post_init__(self) -> None:
-        """Check the ranges.
 
-        Raises:
-            ValueError: a field is out of its range; the message names it.
-        """
-        for name in (field.name for field in fields(self) if field.name != "num_neighbors"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"{name}: expected a number >= 0, got {getattr(self, name)}")
-        if self.num_neighbors < 1:
-            raise ValueError(f"num_neighbors: expected at least 1, got {self.num_neighbors}")
-
-
-class DiversityReward:
+class DiversityReward(Stateful):
     """Scores prompts against a window of earlier ones, and pays them.
 
     The terms of GPO are means, as in its released code, where the paper has sums. Prompts are scored first and appended
     afterwards; an empty history scores 0, and prompts of one batch are not compared with each other.
     """
+
+    saved = ("_bleu", "_embeddings")
 
     def __init__(self, encoder: SentenceEncoder, weights: DiversityWeights) -> None:
         """Take who embeds prompts, and what each term is worth."""
@@ -117,12 +108,3 @@ class DiversityReward:
         new = self._encoder.encode([text for _, text in kept])
         past = new if self._embeddings is None else np.concatenate([self._embeddings, new])
         self._embeddings = past if self.window is None else past[-self.window :]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the history."""
-        return {"sentences": self._bleu.state(), "embeddings": self._embeddings}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue with a saved history."""
-        self._bleu.load_state(state["sentences"])
-        self._embeddings = state["embeddings"]

@@ -14,16 +14,18 @@ from ...envs import LanguageGame
 from ...envs.game import PLAYERS
 from ..evaluation.intervals import mean_interval
 from ..rollouts.episodes import rollout
-from ..training.state import StateValue
+from ..training.state import Stateful
 
 Floats: TypeAlias = NDArray[np.float64]
 
 
-class EmpiricalGame:
+class EmpiricalGame(Stateful):
     """Payoff matrices that grow with the populations; a pair, once played, is not played again.
 
     All pairs play the same deals, so that luck favours no member.
     """
+
+    saved = ("returns", "half_widths", "num_episodes_played")
 
     def __init__(self, game: LanguageGame[Any], *, num_episodes: int, seed: int) -> None:
         """Start without a member.
@@ -61,19 +63,6 @@ class EmpiricalGame:
                     half_widths[:, i, j] = [one.half_width for one in estimates]
                     self.num_episodes_played += self.num_episodes
         self.returns, self.half_widths = returns, half_widths
-
-    def state_dict(self) -> dict[str, StateValue]:
-        """Return what has been estimated."""
-        return {
-            "returns": self.returns,
-            "half_widths": self.half_widths,
-            "num_episodes_played": self.num_episodes_played,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what had been estimated."""
-        self.returns, self.half_widths = state["returns"], state["half_widths"]
-        self.num_episodes_played = state["num_episodes_played"]
 
 
 @dataclass(frozen=True, slots=True)

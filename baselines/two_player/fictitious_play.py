@@ -15,11 +15,10 @@ itself, not a model of it; responses are mixed at equal weights and the players'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import tyro
@@ -28,13 +27,14 @@ from ...agents.language_model.causal_lm import CausalLMAgent
 from ...envs import LanguageGame
 from ...envs.game import PLAYERS
 from ..learners.base import PlayerLearner
-from ..learners.best_response import PlayerStep
+from ..learners.best_response import PlayerStep, respond, seated
 from ..rollouts.episodes import rollout
-from ..rollouts.groups import check_groups, rollout_in_groups
+from ..rollouts.groups import check_groups
 from ..rollouts.trajectories import trajectories
-from ..training.options import save_model
+from ..training.checks import Count, Options
+from ..training.options import leaves
 from ..training.run import Run
-from ..training.state import StateValue
+from ..training.state import Stateful
 from .distillation import Distillation, DistillationOptions
 from .learner import Population, Seat, TwoPlayerLearner, derived_seed
 from .opponents import OpponentPool
@@ -42,14 +42,14 @@ from .train import ResponsesConfig, train_two_players
 
 
 @dataclass(frozen=True, kw_only=True)
-class FictitiousPlayOptions:
+class FictitiousPlayOptions(Options):
     """How many responses, and how good."""
 
-    num_rounds: int = 20
+    num_rounds: Count = 20
     """Responses of each player."""
-    updates_per_round: int = 6
+    updates_per_round: Count = 6
     """Updates of a response."""
-    batch_size: int = 128
+    batch_size: Count = 128
     """Episodes for one update."""
     warm_start: bool = False
     """Whether a response starts from the one before; else from a fresh player, as the start was made."""
@@ -57,16 +57,6 @@ class FictitiousPlayOptions:
     """Whether each mixture is fitted by one network besides (NFSP), a heuristic."""
     distillation: DistillationOptions = field(default_factory=DistillationOptions)
     """How it is fitted."""
-
-    def __post_init__(self) -> None:
-        """Check the lengths.
-
-        Raises:
-            ValueError: a number below 1.
-        """
-        for name in ("num_rounds", "updates_per_round", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
 
     @property
     def num_updates(self) -> int:
@@ -83,6 +73,7 @@ class FictitiousPlayOptions:
 class FictitiousPlayConfig(ResponsesConfig):
     """Best responses to the mixture of all past opponents, round by round."""
 
+    algorithm: ClassVar[str] = "fictitious_play"
     out: Path = Path("runs/fictitious_play")
     """The run's folder: the mixtures in `pool`, a model folder for each member, and the last responders."""
     play: Annotated[FictitiousPlayOptions, tyro.conf.arg(name="")] = field(default_factory=FictitiousPlayOptions)
@@ -105,8 +96,10 @@ class FictitiousPlayStep:
     """Player 1's response."""
 
 
-class FictitiousPlay:
+class FictitiousPlay(Stateful):
     """The learner: iterate over it to train; it can be saved between two steps."""
+
+    saved = ("iteration", "rng", "learners", "pools", "distillations")
 
     def __init__(
         self,
@@ -133,8 +126,8 @@ class FictitiousPlay:
         self.rng, self._seed, self._make_player = np.random.default_rng(seed), seed, make_player
         self.learners = self._fresh(0)
         self.pools = tuple(
-            OpponentPool(one.agent, folder=None if folder is None else folder / f"player_{player}")
-            for player, one in enumerate(self.learners)
+            OpponentPool(learner.agent, folder=None if folder is None else folder / f"player_{player}")
+            for player, learner in enumerate(self.learners)
         )
         """Of each player, all that it has been."""
         self.distillations = (
@@ -177,46 +170,29 @@ class FictitiousPlay:
         seed = derived_seed(self._seed, round_number)
         return self._make_player(0, seed), self._make_player(1, seed)
 
-    def _seated(self, player: int, agent: CausalLMAgent) -> tuple[Seat, Seat]:
-        """Return the seats of an agent against the mixture of its opponents."""
-        return (agent, self.average[1]) if player == 0 else (self.average[0], agent)
-
     def _respond(self, player: int) -> PlayerStep:
-        learner, size = self.learners[player], self.options.batch_size
-        seats = self._seated(player, learner.agent)
-        played = rollout_in_groups(self.game, seats, size, self.rng, player=player, group_size=self.group_size)
-        batch = trajectories(played, player)
-        update = learner.update(batch, self.rng)
-        forfeits = float(np.mean([one.forfeited_by(player) for one in played]))
-        return PlayerStep(self.iteration + 1, float(batch.returns.mean()), forfeits, batch.num_policy_tokens, update)
+        step, _ = respond(
+            self.learners[player],
+            self.game,
+            self.average[1 - player],
+            self.rng,
+            player=player,
+            batch_size=self.options.batch_size,
+            group_size=self.group_size,
+            iteration=self.iteration + 1,
+        )
+        return step
 
     def _join(self) -> None:
         """Let both players as they are now join their mixtures, and teach the networks what they say."""
-        against = [self._seated(p, self.learners[p].agent) for p in PLAYERS] if self.iteration else [self.seats] * 2
+        agents, average = self.seats, self.average if self.iteration else self.seats
+        against = [seated(agents[player], average[1 - player], player) for player in PLAYERS]
         for player, distillation in enumerate(self.distillations):
             played = rollout(self.game, against[player], self.options.batch_size, self.rng)
             distillation.hear(trajectories(played, player), self.rng)
             distillation.fit(self.rng)
         for pool, learner in zip(self.pools, self.learners, strict=True):
             pool.add(learner.agent, self.iteration)
-
-    def state_dict(self) -> dict[str, StateValue]:
-        """Return all that the next step depends on."""
-        return {
-            "iteration": self.iteration,
-            "rng": self.rng.bit_generator.state,
-            "learners": [one.state_dict() for one in self.learners],
-            "pools": [one.state_dict() for one in self.pools],
-            "distillations": [one.state_dict() for one in self.distillations],
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a saved state."""
-        self.iteration = state["iteration"]
-        self.rng.bit_generator.state = state["rng"]
-        for name in ("learners", "pools", "distillations"):
-            for part, saved in zip(getattr(self, name), state[name], strict=True):
-                part.load_state_dict(saved)
 
 
 def fictitious_play(config: FictitiousPlayConfig) -> Path:
@@ -232,21 +208,10 @@ def fictitious_play(config: FictitiousPlayConfig) -> Path:
             folder=config.out / "pool",
         )
 
-    return train_two_players(config, "fictitious_play", make, num_steps=config.play.num_updates, write=write_distilled)
+    return train_two_players(config, make, num_steps=config.play.num_updates, write=write_distilled)
 
 
 def write_distilled(run: Run, learner: TwoPlayerLearner) -> None:
     """Write the networks that fit the mixtures, if there are such, as model folders."""
     assert isinstance(learner, FictitiousPlay)
-    for player, agent in enumerate(learner.distilled):
-        run.write_folder(f"distilled_{player}", partial(save_model, agent))
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line."""
-    config = tyro.cli(FictitiousPlayConfig, args=argv, prog="duologue train fictitious_play", description=__doc__)
-    print(f"mixtures: {fictitious_play(config) / 'pool'}")
-
-
-if __name__ == "__main__":
-    main()
+    leaves(**{f"distilled_{player}": agent for player, agent in enumerate(learner.distilled)})(run)

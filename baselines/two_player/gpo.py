@@ -18,9 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import tyro
@@ -28,20 +27,24 @@ from numpy.typing import NDArray
 
 from ...agents import EchoAgent
 from ...agents.language_model.encoders import SentenceEncoder, make_encoder, words_of
-from ...envs import LanguageGame, Tokens, deal_episodes
+from ...envs import LanguageGame, Speaker, Tokens
 from ..alignment.rlhf import DEFENDER_PPO
-from ..alignment.starts import adversary_model, sft_model
-from ..evaluation import CostMeter, DiversityReport, measure_diversity, parser_of
+from ..alignment.starts import Starts, both_models, defender_model
+from ..evaluation import DiversityReport, measure_diversity, parser_of
 from ..learners.base import PlayerLearner
-from ..learners.best_response import write_transcripts
-from ..learners.ppo import PPOConfig, PPOLearner
+from ..learners.options import LearnerOptions
+from ..learners.ppo import PPOConfig
 from ..learners.shared_critic import SharedCritic
-from ..rollouts.episodes import PlayedEpisode, play_out
+from ..rollouts.episodes import PlayedEpisode
+from ..rollouts.groups import rollout_in_groups
 from ..rollouts.trajectories import Trajectories, trajectories
-from ..training.costs import MeteredLearner, write_costs
-from ..training.loop import recorded, use_threads
-from ..training.options import GameOptions, TrainedDType, load_model, preamble_of, save_model
-from ..training.run import Config, Run
+from ..training.checks import Count
+from ..training.costs import CostMeter
+from ..training.loop import Training, train
+from ..training.options import GameOptions, TrainingOptions, leaves, load_model, preamble_of
+from ..training.run import Config, Record, Run
+from ..training.state import Stateful
+from ..training.watchers import Transcripts, Watcher
 from .constraint import ConstraintOptions, CostConstraint
 from .diversity_reward import DiversityReward, DiversityWeights
 from .learner import Seat
@@ -52,9 +55,10 @@ PRODUCED_FILE = "produced_prompts.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class GPOConfig:
+class GPOConfig(TrainingOptions):
     """Adversary and defender, trained in turn."""
 
+    algorithm: ClassVar[str] = "gpo"
     options: Annotated[GameOptions, tyro.conf.arg(name="")] = field(default_factory=GameOptions)
     defender: Path | None = None
     """The defender to start from; None: the micro defender, trained first in `out`."""
@@ -62,8 +66,6 @@ class GPOConfig:
     """The adversary to start from; None: the base model of that defender."""
     out: Path = Path("runs/gpo")
     """The run's folder; the models are in its folders `defender` and `adversary`."""
-    seed: int = 0
-    """Decides deals, sampled tokens and minibatches."""
     schedule: GPOSchedule = field(default_factory=GPOSchedule)
     """Who learns when."""
     diversity: Annotated[DiversityWeights, tyro.conf.arg(name="")] = field(default_factory=DiversityWeights)
@@ -76,23 +78,18 @@ class GPOConfig:
     """Whether two policies have one critic, with a backbone of its own that starts as the defender's."""
     encoder: str | None = None
     """A sentence-transformers model, by name or folder; None: a static encoder of the game's own words."""
-    defender_ppo: PPOConfig = DEFENDER_PPO
+    defender_learner: LearnerOptions = field(default_factory=lambda: LearnerOptions(ppo=DEFENDER_PPO))
     """How the defender learns."""
-    adversary_ppo: PPOConfig = field(default_factory=PPOConfig)
+    adversary_learner: LearnerOptions = field(default_factory=lambda: LearnerOptions(ppo=PPOConfig()))
     """How the adversary learns."""
     keep_checkpoints: bool = True
     """Whether both players are kept after each round."""
-    save_every: int = 18
+    save_every: Count = 18
     """Steps between two saved states."""
-    num_threads: int = 0
-    """Threads of torch; 0: its default."""
-    device: str = "cpu"
-    """Where the models are."""
-    dtype: TrainedDType = "float32"
-    """The precision of the weights; bfloat16 halves their memory and rounds away the smallest updates."""
 
     def __post_init__(self) -> None:
         """Check that there is a critic to be shared."""
+        super().__post_init__()
         if self.one_policy and self.shared_critic:
             raise ValueError("shared_critic: expected two policies, got --one-policy, whose critic both roles share")
 
@@ -123,8 +120,10 @@ class GPOStep:
     """The multiplier of the adversary's loss in the game after the batch; None without a constraint."""
 
 
-class GPO:
+class GPO(Stateful):
     """The learner: iterate over it to train both players; it can be saved between two steps."""
+
+    saved = ("iteration", "rng", "adversary", "defender", "diversity", "clock", "constraint", "produced")
 
     average: tuple[Seat, Seat] | None = None
     """GPO's result is its last iterate, and it keeps no average; whoever wants one averages its iterates."""
@@ -140,17 +139,19 @@ class GPO:
         encoder: SentenceEncoder,
         seed: int,
         constraint: ConstraintOptions | None = None,
+        group_sizes: tuple[int, int] = (1, 1),
     ) -> None:
         """Take both learners, the diversity reward (weights 0: GPO without it) and the schedule.
 
         One learner may be both players: then one model, critic included, plays both roles. `encoder` measures how
-        diverse the prompts are, whether or not that is rewarded.
+        diverse the prompts are, whether or not that is rewarded. `group_sizes` say how many of its turns a player that
+        learns says in one place: the adversary prompts to a deal, the defender replies to a prompt.
         """
         self.game, self.adversary, self.defender = game, adversary, defender
         self.diversity, self.schedule, self.iteration = diversity, schedule, 0
         self.clock = StageClock(schedule)
         self.constraint = CostConstraint(ConstraintOptions() if constraint is None else constraint)
-        self.rng = np.random.default_rng(seed)
+        self.rng, self.group_sizes = np.random.default_rng(seed), group_sizes
         self._encoder, self._parse = encoder, parser_of(game)
         self.last_played: list[PlayedEpisode] = []
         """The adversary's episodes in the latest batch."""
@@ -162,7 +163,7 @@ class GPO:
         while self.iteration < self.schedule.num_steps:
             stage, round_number = self.clock.stage, self.clock.round
             played, static = self._play(stage)
-            prompts = first_turns(played)
+            prompts = first_turns(played if stage == "attack" else played[:: self.group_sizes[1]])
             texts = [self.game.vocabulary.decode(prompt) for prompt in prompts]
             scores = self.diversity.scores(prompts, texts)
             if stage == "defend":
@@ -173,7 +174,7 @@ class GPO:
             self.diversity.append(prompts, texts)
             self.produced.update(prompts)
             self.iteration += 1
-            defender_return = float(np.mean([one.episode.returns[1] for one in played]))
+            defender_return = float(np.mean([episode.episode.returns[1] for episode in played]))
             self.clock.advance(defender_return)
             yield GPOStep(
                 iteration=self.iteration,
@@ -183,7 +184,7 @@ class GPO:
                 diversity_score=float(scores.mean()) if prompts else 0.0,
                 prompts=measure_diversity(prompts, texts, self._encoder, self.rng, parse=self._parse),
                 num_policy_tokens=batch.num_policy_tokens,
-                forfeit_rate=float(np.mean([one.forfeited_by(int(stage == "defend")) for one in played])),
+                forfeit_rate=float(np.mean([episode.forfeited_by(int(stage == "defend")) for episode in played])),
                 update=update,
                 price=self.constraint.price,
             )
@@ -192,6 +193,15 @@ class GPO:
     def seats(self) -> tuple[Seat, Seat]:
         """Adversary and defender as they are now."""
         return self.adversary.agent, self.defender.agent
+
+    def ends_round(self, step: Record) -> bool:
+        """Whether the step just taken was the last of its round."""
+        assert isinstance(step, GPOStep)
+        return self.clock.round > step.round
+
+    def leave_players(self, run: Run, prefix: str = "") -> None:
+        """Write both players as model folders."""
+        leaves(**{f"{prefix}adversary": self.adversary.agent, f"{prefix}defender": self.defender.agent})(run)
 
     def _paid(self, batch: Trajectories, scores: NDArray[np.float64]) -> Trajectories:
         """Return the adversary's episodes as it learns from them, and move the price of its losses."""
@@ -203,105 +213,98 @@ class GPO:
         """Play the batch: the adversary's episodes, and in a defend stage those with static prompts."""
         size = self.schedule.batch_size
         num_static = round(size * self.schedule.static_share) if stage == "defend" else 0
-        agents = (self.adversary.agent, self.defender.agent)
-        played = play_out(deal_episodes(self.game, self.rng, size - num_static), agents, self.rng)
-        static = deal_episodes(self.game, self.rng, num_static)
-        self.last_played = played
-        return played, play_out(static, (EchoAgent(skip=preamble_of(self.game)), self.defender.agent), self.rng)
+        self.last_played = self._episodes(self.adversary.agent, size - num_static, stage)
+        return self.last_played, self._episodes(EchoAgent(skip=preamble_of(self.game)), num_static, stage)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return all that the next step depends on."""
-        return {
-            "iteration": self.iteration,
-            "rng": self.rng.bit_generator.state,
-            "adversary": self.adversary.state_dict(),
-            "defender": self.defender.state_dict(),
-            "diversity": self.diversity.state_dict(),
-            "clock": self.clock.state_dict(),
-            "constraint": self.constraint.state_dict(),
-            "produced": sorted(map(list, self.produced)),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a saved state."""
-        self.iteration = state["iteration"]
-        self.rng.bit_generator.state = state["rng"]
-        self.adversary.load_state_dict(state["adversary"])
-        self.defender.load_state_dict(state["defender"])
-        self.diversity.load_state_dict(state["diversity"])
-        self.clock.load_state_dict(state["clock"])
-        self.constraint.load_state_dict(state["constraint"])
-        self.produced = set(map(tuple, state["produced"]))
+    def _episodes(self, author: Speaker, num_episodes: int, stage: Stage) -> list[PlayedEpisode]:
+        """Play episodes whose prompts somebody writes, in groups for the player that learns in the stage."""
+        if not num_episodes:
+            return []
+        player, seats = int(stage == "defend"), (author, self.defender.agent)
+        group_size = self.group_sizes[player]
+        return rollout_in_groups(self.game, seats, num_episodes, self.rng, player=player, group_size=group_size)
 
 
 def first_turns(played: Sequence[PlayedEpisode]) -> list[Tokens]:
     """Return the adversary's first prompt in each episode where it speaks: one a row of `trajectories(played, 0)`."""
-    return [_first_turn(one) for one in played if one.spoken_by(0)]
+    return [_first_turn(episode) for episode in played if episode.spoken_by(0)]
 
 
-def _first_turn(one: PlayedEpisode) -> Tokens:
-    turns = zip(one.turns, one.dialogue.turns, strict=True)
+def _first_turn(played: PlayedEpisode) -> Tokens:
+    turns = zip(played.turns, played.dialogue.turns, strict=True)
     return next(turn.tokens for said, turn in turns if said.player == 0 and said.utterance.tokens)
 
 
 def gpo(config: GPOConfig) -> Path:
     """Run or resume it; return the run's folder."""
-    use_threads(config.num_threads)
-    with Run.open(config.out, config, name="gpo") as run:
-        if not run.finished:
-            meter, schedule = CostMeter(), config.schedule
-            learner = make_gpo(config, meter)
-            metered = MeteredLearner(learner, meter)
-            for step in recorded(metered, run, num_steps=schedule.num_steps, save_every=config.save_every):
-                if step.iteration == schedule.num_steps or learner.clock.round > step.round:
-                    write_transcripts(run, step.iteration, learner.last_played)
-                    if config.keep_checkpoints:
-                        save_players(run, learner, f"checkpoints/round_{step.round:02d}/")
-            write_costs(run, meter)
-            save_players(run, learner, "")
-            run.write_json(PRODUCED_FILE, sorted(map(list, learner.produced)))
-            run.finish()
-    return config.out
+    return train(config, lambda: _training(config, _starts(config)))
 
 
-def make_gpo(config: GPOConfig, meter: CostMeter | None = None) -> GPO:
-    """Return the learner, its players loaded (or trained first) and its reward set up; `meter` counts its play."""
-    defender_folder = sft_model(config.defender, config.options, config.out, config.seed)
-    adversary_folder = None if config.one_policy else adversary_model(config.adversary, defender_folder, config.out)
-    game = config.options.build(defender_folder, adversary_folder, split="train", meter=meter)
-    schedule = config.schedule
-    planned = [schedule.num_rounds * steps for steps in (schedule.attack_steps, schedule.defend_steps)]
-    agent = load_model(defender_folder, game, device=config.device, dtype=config.dtype)
-    if adversary_folder is None:
-        adversary = defender = PPOLearner(agent, config.defender_ppo, num_planned=sum(planned))
-    else:
-        critic = SharedCritic(agent.model) if config.shared_critic else None
-        defender = PPOLearner(agent, config.defender_ppo, num_planned=planned[1], critic=critic)
-        rival = load_model(adversary_folder, game, device=config.device, dtype=config.dtype)
-        adversary = PPOLearner(rival, config.adversary_ppo, num_planned=planned[0], critic=critic)
+def _starts(config: GPOConfig) -> Starts:
+    """Return the folders of the models, made where none is given; one policy is the defender's in both roles."""
+    if not config.one_policy:
+        return both_models(config.defender, config.adversary, config)
+    both = defender_model(config.defender, config)
+    return Starts(adversary=both, defender=both)
+
+
+def _training(config: GPOConfig, starts: Starts) -> Training:
+    meter = CostMeter()
+    learner = make_gpo(config, starts, meter)
+    num_steps = config.schedule.num_steps
+    transcripts = Transcripts(lambda: learner.last_played, num_steps, due=learner.ends_round)
+    checkpoints = [Checkpoints(learner, num_steps)] if config.keep_checkpoints else []
+
+    def leave(run: Run) -> None:
+        learner.leave_players(run)
+        run.write_json(PRODUCED_FILE, sorted(map(list, learner.produced)))
+
+    return Training(learner=learner, num_steps=num_steps, watch=[meter, transcripts, *checkpoints], write=leave)
+
+
+class Checkpoints(Watcher):
+    """Keeps both players as they are after each round."""
+
+    name = "checkpoints"
+
+    def __init__(self, learner: GPO, num_steps: int) -> None:
+        """Take the learner, and the number of its last step."""
+        self._learner, self._num_steps = learner, num_steps
+
+    def keep(self, run: Run, step: Record) -> None:
+        """Write both players if a round has ended."""
+        assert isinstance(step, GPOStep)
+        if step.iteration == self._num_steps or self._learner.ends_round(step):
+            self._learner.leave_players(run, f"checkpoints/round_{step.round:02d}/")
+
+
+def make_gpo(config: GPOConfig, starts: Starts, meter: CostMeter | None = None) -> GPO:
+    """Return the learner, its players loaded and its reward set up; `meter` counts its play."""
+    game = config.options.build(starts.defender, starts.adversary, split="train", meter=meter)
     encoder = make_encoder(config.encoder, words_of(game))
+    adversary, defender = _players(config, starts, game)
     return GPO(
         game,
         adversary,
         defender,
         DiversityReward(encoder, config.diversity),
-        schedule,
+        config.schedule,
         encoder=encoder,
         seed=config.seed,
         constraint=config.constraint,
+        group_sizes=(config.adversary_learner.replies_per_prompt, config.defender_learner.replies_per_prompt),
     )
 
 
-def save_players(run: Run, learner: GPO, prefix: str) -> None:
-    """Write both players as model folders."""
-    run.write_folder(f"{prefix}adversary", partial(save_model, learner.adversary.agent))
-    run.write_folder(f"{prefix}defender", partial(save_model, learner.defender.agent))
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line."""
-    print(f"players: {gpo(tyro.cli(GPOConfig, args=argv, prog='duologue train gpo', description=__doc__))}")
-
-
-if __name__ == "__main__":
-    main()
+def _players(config: GPOConfig, starts: Starts, game: LanguageGame[Any]) -> tuple[PlayerLearner, PlayerLearner]:
+    """Return the learners of both players; one model for both roles learns in every stage."""
+    schedule = config.schedule
+    attacks, defences = (schedule.num_rounds * steps for steps in (schedule.attack_steps, schedule.defend_steps))
+    agent = load_model(starts.defender, game, device=config.device, dtype=config.dtype)
+    if config.one_policy:
+        both = config.defender_learner.make(agent, num_planned=attacks + defences)
+        return both, both
+    critic = SharedCritic(agent.model) if config.shared_critic else None
+    defender = config.defender_learner.make(agent, num_planned=defences, critic=critic)
+    rival = load_model(starts.adversary, game, device=config.device, dtype=config.dtype)
+    return config.adversary_learner.make(rival, num_planned=attacks, critic=critic), defender

@@ -19,8 +19,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import tyro
@@ -29,11 +30,11 @@ from ...agents.language_model.causal_lm import CausalLMAgent
 from ...envs import LanguageGame
 from ...envs.game import PLAYERS
 from ..learners.base import PlayerLearner
-from ..learners.best_response import PlayerStep
+from ..learners.best_response import PlayerStep, learn_from, seated
 from ..rollouts.episodes import PlayedEpisode
 from ..rollouts.groups import check_groups, rollout_in_groups
-from ..rollouts.trajectories import trajectories
-from ..training.state import StateValue
+from ..training.checks import Count, Options, Positive, Share
+from ..training.state import Stateful
 from .learner import Population, Seat
 from .matchmaking import ROLES, Role, WinRates, is_ready, match_weights
 from .opponents import OpponentPool
@@ -44,24 +45,24 @@ NOW = "now"
 
 
 @dataclass(frozen=True, kw_only=True)
-class LeagueOptions:
+class LeagueOptions(Options):
     """How long, and who meets whom how often."""
 
-    num_updates: int = 120
+    num_updates: Count = 120
     """Updates of each main agent; each exploiter has as many."""
-    batch_size: int = 128
+    batch_size: Count = 128
     """Episodes for one update."""
-    self_play_share: float = 0.35
+    self_play_share: Share = 0.35
     """Share of a main agent's games against the opponent's main agent."""
-    forgotten_share: float = 0.15
+    forgotten_share: Share = 0.15
     """Share of its games against those that it no longer beats; the rest is PFSP over all frozen players."""
-    pfsp_power: float = 2.0
+    pfsp_power: Positive = 2.0
     """The power of PFSP's f(x) = (1 - x)^power."""
-    snapshot_every: int = 5
+    snapshot_every: Count = 5
     """Updates after which a player is frozen if it beats all others, and after twice as many in any case."""
-    reset_probability: float = 0.25
+    reset_probability: Share = 0.25
     """How often a league exploiter starts anew once it is frozen."""
-    win_rate_decay: float = 0.9
+    win_rate_decay: Share = 0.9
     """What earlier episodes weigh in a win rate once a new batch has come."""
 
     def __post_init__(self) -> None:
@@ -70,25 +71,19 @@ class LeagueOptions:
         Raises:
             ValueError: a field is out of its range; the message names it.
         """
-        for name in ("num_updates", "batch_size", "snapshot_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        for name in ("self_play_share", "forgotten_share", "reset_probability", "win_rate_decay"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}: expected a number in [0, 1], got {getattr(self, name)}")
+        super().__post_init__()
         if self.self_play_share + self.forgotten_share > 1:
             raise ValueError(
                 f"forgotten_share: expected at most 1 - self_play_share={1 - self.self_play_share:g}, "
                 f"got {self.forgotten_share}"
             )
-        if not self.pfsp_power > 0:
-            raise ValueError(f"pfsp_power: expected a number > 0, got {self.pfsp_power}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeagueConfig(LearnersConfig):
     """Main agents and exploiters of both players."""
 
+    algorithm: ClassVar[str] = "league"
     out: Path = Path("runs/league")
     """The run's folder: all frozen players in `pool`, and the main agents."""
     play: Annotated[LeagueOptions, tyro.conf.arg(name="")] = field(default_factory=LeagueOptions)
@@ -118,8 +113,10 @@ class LeagueStep:
     player_1: SideStep
 
 
-class Contender:
+class Contender(Stateful):
     """One player of the league that learns: its learner, its frozen past, and how it does against whom."""
+
+    saved = ("learner", "pool", "win_rates", "frozen_at", "num_resets")
 
     def __init__(
         self, player: int, role: Role, make: Callable[[], PlayerLearner], decay: float, *, folder: Path | None
@@ -150,26 +147,11 @@ class Contender:
         self.learner, self.win_rates = self._make(), WinRates(decay=self._decay)
         self.num_resets += 1
 
-    def state_dict(self) -> dict[str, StateValue]:
-        """Return all that the next step depends on."""
-        return {
-            "learner": self.learner.state_dict(),
-            "pool": self.pool.state_dict(),
-            "win_rates": self.win_rates.state_dict(),
-            "frozen_at": self.frozen_at,
-            "num_resets": self.num_resets,
-        }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a saved state."""
-        self.learner.load_state_dict(state["learner"])
-        self.pool.load_state_dict(state["pool"])
-        self.win_rates.load_state_dict(state["win_rates"])
-        self.frozen_at, self.num_resets = state["frozen_at"], state["num_resets"]
-
-
-class League:
+class League(Stateful):
     """The learner: iterate over it to train; it can be saved between two steps."""
+
+    saved = ("iteration", "rng", "sides")
 
     average: tuple[Seat, Seat] | None = None
     """A league keeps none; whoever wants one averages the main agents."""
@@ -202,7 +184,7 @@ class League:
                 Contender(
                     player,
                     role,
-                    lambda player=player: make_player(player, seed),  # type: ignore[misc]
+                    partial(make_player, player, seed),
                     options.win_rate_decay,
                     folder=None if folder is None else folder / f"player_{player}" / role,
                 )
@@ -218,7 +200,10 @@ class League:
             played = [[self._play(one) for one in side] for side in self.sides]
             self.iteration += 1
             steps = [
-                [self._update(one, episodes) for one, episodes in zip(side, of_side, strict=True)]
+                [
+                    learn_from(one.learner, episodes, self.rng, player=one.player, iteration=self.iteration)
+                    for one, episodes in zip(side, of_side, strict=True)
+                ]
                 for side, of_side in zip(self.sides, played, strict=True)
             ]
             for side in self.sides:
@@ -256,19 +241,12 @@ class League:
 
     def _play(self, one: Contender) -> list[PlayedEpisode]:
         names, opponents = self.opponents(one)
-        agent, player = one.learner.agent, one.player
-        seats: tuple[Seat, Seat] = (agent, opponents) if player == 0 else (opponents, agent)
-        size = self.options.batch_size
+        player, size = one.player, self.options.batch_size
+        seats = seated(one.learner.agent, opponents, player)
         played = rollout_in_groups(self.game, seats, size, self.rng, player=player, group_size=self.group_size)
         margins = [each.episode.returns[player] - each.episode.returns[1 - player] for each in played]
         one.win_rates.record([names[each.members[1 - player]] for each in played], margins)
         return played
-
-    def _update(self, one: Contender, played: list[PlayedEpisode]) -> PlayerStep:
-        batch = trajectories(played, one.player)
-        update = one.learner.update(batch, self.rng)
-        forfeits = float(np.mean([each.forfeited_by(one.player) for each in played]))
-        return PlayerStep(self.iteration, float(batch.returns.mean()), forfeits, batch.num_policy_tokens, update)
 
     def _follow(self, one: Contender) -> None:
         """Freeze a contender that is ready, and let an exploiter start anew."""
@@ -285,22 +263,6 @@ class League:
         main, main_exploiter, league_exploiter = steps
         num_frozen, num_resets = sum(len(one.pool) for one in side), sum(one.num_resets for one in side)
         return SideStep(main, main_exploiter, league_exploiter, num_frozen, num_resets)
-
-    def state_dict(self) -> dict[str, StateValue]:
-        """Return all that the next step depends on."""
-        return {
-            "iteration": self.iteration,
-            "rng": self.rng.bit_generator.state,
-            "sides": [[one.state_dict() for one in side] for side in self.sides],
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a saved state."""
-        self.iteration = state["iteration"]
-        self.rng.bit_generator.state = state["rng"]
-        for side, saved in zip(self.sides, state["sides"], strict=True):
-            for one, its in zip(side, saved, strict=True):
-                one.load_state_dict(its)
 
 
 def _past(one: Contender) -> tuple[tuple[int, ...], tuple[CausalLMAgent, ...]]:
@@ -320,14 +282,4 @@ def league(config: LeagueConfig) -> Path:
             folder=config.out / "pool",
         )
 
-    return train_two_players(config, "league", make, num_steps=config.play.num_updates)
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line."""
-    config = tyro.cli(LeagueConfig, args=argv, prog="duologue train league", description=__doc__)
-    print(f"main agents: {league(config)}")
-
-
-if __name__ == "__main__":
-    main()
+    return train_two_players(config, make, num_steps=config.play.num_updates)

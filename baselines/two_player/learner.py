@@ -11,6 +11,8 @@ import numpy as np
 from ...agents.population import Population, Seat
 from ...envs import LanguageGame
 from ..learners.base import PlayerLearner
+from ..learners.options import LearnerOptions
+from ..training.checks import Count, Options
 from ..training.run import Record
 from ..training.state import StateValue
 
@@ -47,7 +49,7 @@ class TwoPlayerLearner(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class Task(Options):
     """One cell of a comparison: a game, a budget, a seed, and a way to make players.
 
     Budgets are equal if each player gets the same number of updates on batches of the same size.
@@ -57,22 +59,19 @@ class Task:
     """The rules."""
     seed: int
     """Decides players, deals, tokens and minibatches."""
-    num_updates: int
+    num_updates: Count
     """Updates of each player."""
-    batch_size: int
+    batch_size: Count
     """Episodes for one update."""
     make_player: Callable[[int, int], PlayerLearner]
     """(player, seed) -> a fresh learner for that seat."""
+    learner: LearnerOptions | None = None
+    """How that learner learns, where somebody chose it in place of what the algorithm learns by; None: nobody did."""
 
-    def __post_init__(self) -> None:
-        """Check the budget.
-
-        Raises:
-            ValueError: a number is below 1.
-        """
-        for name in ("num_updates", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+    @property
+    def replies_per_prompt(self) -> int:
+        """How many replies to each prompt the players' learner wants."""
+        return 1 if self.learner is None else self.learner.replies_per_prompt
 
 
 def derived_seed(seed: int, number: int) -> int:

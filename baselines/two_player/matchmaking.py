@@ -10,12 +10,12 @@ Differs from the source in: a league exploiter's f is (1 - x)^power, not min(1/2
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..training.state import StateValue
+from ..training.state import Stateful
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -39,8 +39,10 @@ BEATEN = 0.7
 """A player that wins more often than this against all that it trains against is frozen at once."""
 
 
-class WinRates:
+class WinRates(Stateful):
     """How often a learner has beaten each opponent, ties as half; it knows opponents by name."""
+
+    saved = ("_wins", "_games")
 
     def __init__(self, *, decay: float) -> None:
         """Start without a game; earlier games weigh `decay` times as much once a new batch has come."""
@@ -60,14 +62,6 @@ class WinRates:
         for name, margin in zip(names, margins, strict=True):
             self._wins[name] = self._wins.get(name, 0.0) + 0.5 * (1 + float(np.sign(margin)))
             self._games[name] = self._games.get(name, 0.0) + 1
-
-    def state_dict(self) -> dict[str, StateValue]:
-        """Return the counts."""
-        return {"wins": dict(self._wins), "games": dict(self._games)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from saved counts."""
-        self._wins, self._games = dict(state["wins"]), dict(state["games"])
 
 
 def match_weights(

@@ -27,47 +27,33 @@ from torch import nn
 from ...agents.language_model.causal_lm import CausalLMAgent
 from ...agents.population import Population, Seat
 from ..rollouts.episodes import PlayedEpisode
+from ..training.checks import Count, Options, Positive, Share, check_count
 from ..training.files import replacing
 from ..training.options import save_model
-from ..training.state import StateValue
+from ..training.state import Stateful, StateValue
 from .matchmaking import PFSPWeighting, pfsp_probabilities
 
 OpponentChoice = Literal["latest", "uniform", "pfsp", "fixed", "ema"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpponentOptions:
+class OpponentOptions(Options):
     """Whom a player learns against."""
 
     choice: OpponentChoice = "latest"
     """The opponent as it is now, a snapshot of it (all alike, or by PFSP), its start, or its parameters' average."""
-    capacity: int = 16
+    capacity: Count = 16
     """Snapshots kept; the oldest goes first."""
-    snapshot_every: int = 5
+    snapshot_every: Count = 5
     """Updates between two snapshots; the first is the start."""
     pfsp_weighting: PFSPWeighting = "hard"
     """PFSP's f(x) of the win rate x: (1 - x)^power, or x (1 - x)."""
-    pfsp_power: float = 1.0
+    pfsp_power: Positive = 1.0
     """The power of "hard"."""
-    win_rate_decay: float = 0.9
+    win_rate_decay: Share = 0.9
     """What earlier episodes weigh in a win rate once a new batch has come; 1: all weigh alike."""
-    ema_decay: float = 0.9
+    ema_decay: Share = 0.9
     """The share of averaged parameters that stays at an update."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges.
-
-        Raises:
-            ValueError: a field is out of its range; the message names it.
-        """
-        for name in ("capacity", "snapshot_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        for name in ("win_rate_decay", "ema_decay"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}: expected a number in [0, 1], got {getattr(self, name)}")
-        if not self.pfsp_power > 0:
-            raise ValueError(f"pfsp_power: expected a number > 0, got {self.pfsp_power}")
 
 
 def frozen_copy(agent: CausalLMAgent) -> CausalLMAgent:
@@ -102,8 +88,8 @@ class OpponentPool:
             capacity: how many are kept; None: all.
             folder: where they are written; None: nowhere.
         """
-        if capacity is not None and capacity < 1:
-            raise ValueError(f"capacity: expected at least 1, got {capacity}")
+        if capacity is not None:
+            check_count("capacity", capacity)
         self._template, self._capacity, self._folder = template, capacity, folder
         self.iterations: tuple[int, ...] = ()
         """When each member was added."""
@@ -169,8 +155,10 @@ class OpponentPool:
         return self._folder / f"{iteration:06d}"
 
 
-class Opponents:
+class Opponents(Stateful):
     """Whom the other player meets where `agent` sits: `seat`, for the next batch of episodes."""
+
+    saved = ("pool", "_wins", "_games", "_average_model")
 
     def __init__(self, agent: CausalLMAgent, options: OpponentOptions, *, folder: Path | None = None) -> None:
         """Take the agent whose snapshots are met, as it is at the start.
@@ -184,6 +172,7 @@ class Opponents:
         self.pool = OpponentPool(agent, capacity=options.capacity, folder=folder)
         self._wins, self._games = [0.0], [0.0]
         self._average = frozen_copy(agent) if options.choice == "ema" else None
+        self._average_model = None if self._average is None else self._average.model
         if options.choice in ("uniform", "pfsp", "fixed"):
             self.pool.add(agent, 0)
 
@@ -227,25 +216,9 @@ class Opponents:
 
     def follow(self, iteration: int) -> None:
         """Take note that the agent has been updated for the `iteration`-th time: average it, or take a snapshot."""
-        if self._average is not None:
-            ema_update(self._average.model, self.agent.model, decay=self.options.ema_decay)
+        if self._average_model is not None:
+            ema_update(self._average_model, self.agent.model, decay=self.options.ema_decay)
         due = self.options.choice in ("uniform", "pfsp") and iteration % self.options.snapshot_every == 0
         if due:
             dropped = self.pool.add(self.agent, iteration)
             self._wins, self._games = [*self._wins, 0.0][dropped:], [*self._games, 0.0][dropped:]
-
-    def state_dict(self) -> dict[str, StateValue]:
-        """Return all that later choices depend on, apart from the agent itself."""
-        return {
-            "pool": self.pool.state_dict(),
-            "wins": [float(one) for one in self._wins],
-            "games": [float(one) for one in self._games],
-            "average": None if self._average is None else self._average.model.state_dict(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a saved state."""
-        self.pool.load_state_dict(state["pool"])
-        self._wins, self._games = list(state["wins"]), list(state["games"])
-        if self._average is not None:
-            self._average.model.load_state_dict(state["average"])

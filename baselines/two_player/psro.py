@@ -17,10 +17,10 @@ on policy by a fresh player, made as the start was; the start is the first membe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import tyro
@@ -28,14 +28,14 @@ import tyro
 from ...envs import LanguageGame, Payoff
 from ...envs.game import PLAYERS
 from ..learners.base import PlayerLearner
-from ..learners.best_response import PlayerStep
-from ..rollouts.groups import check_groups, rollout_in_groups
-from ..rollouts.trajectories import trajectories
+from ..learners.best_response import PlayerStep, respond
+from ..rollouts.groups import check_groups
 from ..solvers.meta_solvers import META_SOLVERS, MetaPolicies
+from ..training.checks import Count, NotNegative, Options, check_choice
 from ..training.run import Run
-from ..training.state import StateValue
+from ..training.state import Stateful
 from .empirical_game import EmpiricalGame, ResponseGains, response_gains
-from .learner import Population, Seat, Task, TwoPlayerLearner, derived_seed
+from .learner import Population, Seat, TwoPlayerLearner, derived_seed
 from .opponents import OpponentPool
 from .train import ResponsesConfig, train_two_players
 
@@ -43,37 +43,28 @@ MetaSolverName = Literal["uniform", "nash", "prd", "regret_matching", "alpha_ran
 
 
 @dataclass(frozen=True, kw_only=True)
-class PSROOptions:
+class PSROOptions(Options):
     """How many responses, how good, and how their payoffs are weighed."""
 
-    num_updates: int = 120
+    num_updates: Count = 120
     """Updates of each player, over all its responses."""
-    updates_per_response: int = 6
+    updates_per_response: Count = 6
     """Updates of a response; the last one has what is left."""
-    batch_size: int = 128
+    batch_size: Count = 128
     """Episodes for one update."""
     meta_solver: MetaSolverName = "nash"
     """How members are weighed; "nash" is double oracle and needs a zero-sum game, "uniform" is fictitious play."""
-    num_payoff_episodes: int = 128
+    num_payoff_episodes: Count = 128
     """Episodes of each pair of members; they come on top of those that are learned from."""
-    num_gain_episodes: int = 256
+    num_gain_episodes: Count = 256
     """Fresh episodes on which a round's responses are held against the meta-strategies, likewise on top."""
-    tolerance: float | None = None
+    tolerance: NotNegative | None = None
     """Stop once neither response gains more, by the upper ends of the 95 % intervals; None: use up all updates."""
 
     def __post_init__(self) -> None:
-        """Check the numbers.
-
-        Raises:
-            ValueError: one is out of its range, or there is no such meta-solver.
-        """
-        for name in ("num_updates", "updates_per_response", "batch_size", "num_payoff_episodes", "num_gain_episodes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if self.tolerance is not None and not self.tolerance >= 0:
-            raise ValueError(f"tolerance: expected a number >= 0, or None, got {self.tolerance}")
-        if self.meta_solver not in META_SOLVERS:
-            raise ValueError(f"meta_solver: expected one of {', '.join(META_SOLVERS)}, got {self.meta_solver!r}")
+        """Check the numbers, and that there is such a meta-solver."""
+        super().__post_init__()
+        check_choice("meta_solver", self.meta_solver, tuple(META_SOLVERS))
 
     @property
     def updates_a_learner(self) -> int:
@@ -89,6 +80,7 @@ DOUBLE_ORACLE = PSROOptions(meta_solver="nash")
 class PSROConfig(ResponsesConfig):
     """Populations that grow by best responses to their meta-strategies."""
 
+    algorithm: ClassVar[str] = "psro"
     out: Path = Path("runs/psro")
     """The run's folder: members in `pool`, their payoffs and weights in `meta_game.json`, and the last responders."""
     play: Annotated[PSROOptions, tyro.conf.arg(name="")] = field(default_factory=PSROOptions)
@@ -121,8 +113,10 @@ class PSROStep:
     """Episodes that the gains were estimated on so far."""
 
 
-class PSRO:
+class PSRO(Stateful):
     """The learner: iterate over it to train; it can be saved between two steps."""
+
+    saved = ("iteration", "converged", "rng", "learners", "pools", "meta_game", "_meta_policies", "_num_gain_episodes")
 
     def __init__(
         self,
@@ -160,8 +154,8 @@ class PSRO:
         """Whether the newest responses gained no more than the tolerance."""
         self.learners = self._fresh(0)
         self.pools = tuple(
-            OpponentPool(one.agent, folder=None if folder is None else folder / f"player_{player}")
-            for player, one in enumerate(self.learners)
+            OpponentPool(learner.agent, folder=None if folder is None else folder / f"player_{player}")
+            for player, learner in enumerate(self.learners)
         )
         """Of each player, all its members."""
         self.meta_game = EmpiricalGame(game, num_episodes=options.num_payoff_episodes, seed=self._play_seed())
@@ -209,13 +203,17 @@ class PSRO:
         return self._make_player(0, seed), self._make_player(1, seed)
 
     def _respond(self, player: int) -> PlayerStep:
-        learner, size = self.learners[player], self.options.batch_size
-        seats: tuple[Seat, Seat] = (learner.agent, self.average[1]) if player == 0 else (self.average[0], learner.agent)
-        played = rollout_in_groups(self.game, seats, size, self.rng, player=player, group_size=self.group_size)
-        batch = trajectories(played, player)
-        update = learner.update(batch, self.rng)
-        forfeits = float(np.mean([one.forfeited_by(player) for one in played]))
-        return PlayerStep(self.iteration + 1, float(batch.returns.mean()), forfeits, batch.num_policy_tokens, update)
+        step, _ = respond(
+            self.learners[player],
+            self.game,
+            self.average[1 - player],
+            self.rng,
+            player=player,
+            batch_size=self.options.batch_size,
+            group_size=self.group_size,
+            iteration=self.iteration + 1,
+        )
+        return step
 
     def _gains(self) -> ResponseGains:
         num_episodes = self.options.num_gain_episodes
@@ -252,38 +250,6 @@ class PSRO:
             num_gain_episodes=self._num_gain_episodes,
         )
 
-    def state_dict(self) -> dict[str, StateValue]:
-        """Return all that the next step depends on."""
-        return {
-            "iteration": self.iteration,
-            "converged": self.converged,
-            "rng": self.rng.bit_generator.state,
-            "learners": [one.state_dict() for one in self.learners],
-            "pools": [one.state_dict() for one in self.pools],
-            "meta_game": self.meta_game.state_dict(),
-            "meta_policies": list(self.meta_policies),
-            "num_gain_episodes": self._num_gain_episodes,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a saved state."""
-        self.iteration, self.converged = state["iteration"], state["converged"]
-        self.rng.bit_generator.state = state["rng"]
-        for name in ("learners", "pools"):
-            for part, saved in zip(getattr(self, name), state[name], strict=True):
-                part.load_state_dict(saved)
-        self.meta_game.load_state_dict(state["meta_game"])
-        first, second = state["meta_policies"]
-        self._meta_policies = first, second
-        self._num_gain_episodes = state["num_gain_episodes"]
-
-
-def psro(task: Task) -> PSRO:
-    """Return the learner for one cell of a comparison: double oracle, or PRD where the game is not zero-sum."""
-    solver: MetaSolverName = DOUBLE_ORACLE.meta_solver if task.game.payoff == Payoff.ZERO_SUM else "prd"
-    options = replace(DOUBLE_ORACLE, meta_solver=solver, num_updates=task.num_updates, batch_size=task.batch_size)
-    return PSRO(task.game, task.make_player, options, seed=task.seed)
-
 
 def train_psro(config: PSROConfig) -> Path:
     """Run or resume it; return the run's folder."""
@@ -298,7 +264,7 @@ def train_psro(config: PSROConfig) -> Path:
             folder=config.out / "pool",
         )
 
-    return train_two_players(config, "psro", make, num_steps=config.play.num_updates, write=write_meta_game)
+    return train_two_players(config, make, num_steps=config.play.num_updates, write=write_meta_game)
 
 
 def write_meta_game(run: Run, learner: TwoPlayerLearner) -> None:
@@ -314,13 +280,3 @@ def write_meta_game(run: Run, learner: TwoPlayerLearner) -> None:
             "num_episodes": learner.meta_game.num_episodes,
         },
     )
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line."""
-    config = tyro.cli(PSROConfig, args=argv, prog="duologue train psro", description=__doc__)
-    print(f"populations: {train_psro(config)}")
-
-
-if __name__ == "__main__":
-    main()

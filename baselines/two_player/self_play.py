@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import tyro
@@ -25,25 +25,26 @@ from ...envs import LanguageGame
 from ...envs.game import PLAYERS
 from ..functional.role_advantages import RoleBaseline
 from ..learners.base import PlayerLearner
-from ..learners.best_response import PlayerStep
+from ..learners.best_response import PlayerStep, player_step, seated
 from ..learners.shared_critic import SharedCritic
 from ..rollouts.episodes import PlayedEpisode, rollout
 from ..rollouts.groups import check_groups, rollout_in_groups
 from ..rollouts.trajectories import Trajectories, joined, trajectories
+from ..training.checks import Count, Options
 from ..training.run import Config
-from ..training.state import StateValue
+from ..training.state import Stateful
 from .learner import Seat
 from .opponents import OpponentOptions, Opponents, ema_update
 from .train import LearnersConfig, train_two_players
 
 
 @dataclass(frozen=True, kw_only=True)
-class SelfPlayOptions:
+class SelfPlayOptions(Options):
     """How long, and against whom."""
 
-    num_updates: int = 120
+    num_updates: Count = 120
     """Updates of each player."""
-    batch_size: int = 128
+    batch_size: Count = 128
     """Episodes for one update of a player."""
     opponents: Annotated[OpponentOptions, tyro.conf.arg(name="opponent")] = field(default_factory=OpponentOptions)
     """Whom a player learns against."""
@@ -54,21 +55,12 @@ class SelfPlayOptions:
     reference: Literal["start", "ema"] = "start"
     """What KL is measured to: each player's start, or the exponential average of its parameters, a heuristic."""
 
-    def __post_init__(self) -> None:
-        """Check the lengths.
-
-        Raises:
-            ValueError: a number below 1.
-        """
-        for name in ("num_updates", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-
 
 @dataclass(frozen=True, kw_only=True)
 class SelfPlayConfig(LearnersConfig):
     """Both players learn at once, from each other or from earlier selves."""
 
+    algorithm: ClassVar[str] = "self_play"
     out: Path = Path("runs/self_play")
     """The run's folder; the models are in its folders `player_0` and `player_1`."""
     play: Annotated[SelfPlayOptions, tyro.conf.arg(name="")] = field(default_factory=SelfPlayOptions)
@@ -85,6 +77,7 @@ class SelfPlayConfig(LearnersConfig):
 
     def __post_init__(self) -> None:
         """Check that there is a critic to be shared."""
+        super().__post_init__()
         if self.one_policy and self.shared_critic:
             raise ValueError("shared_critic: expected two policies, got --one-policy, whose critic both roles share")
 
@@ -108,8 +101,10 @@ class HeldToReference(Protocol):
     ref_model: PreTrainedModel
 
 
-class SelfPlay:
+class SelfPlay(Stateful):
     """The learner: iterate over it to train; it can be saved between two steps."""
+
+    saved = ("iteration", "rng", "learners", "opponents", "_baseline")
 
     average: tuple[Seat, Seat] | None = None
     """Self-play keeps none; whoever wants one averages its iterates."""
@@ -165,7 +160,16 @@ class SelfPlay:
             updates = self._update([self._scored(batches[player], player) for player in PLAYERS])
             self.iteration += 1
             self._follow()
-            first, second = (self._report(player, batches[player], updates[player]) for player in PLAYERS)
+            first, second = (
+                player_step(
+                    batches[player],
+                    self.last_played[player],
+                    updates[player],
+                    player=player,
+                    iteration=self.iteration,
+                )
+                for player in PLAYERS
+            )
             yield SelfPlayStep(self.iteration, first, second)
 
     @property
@@ -186,7 +190,7 @@ class SelfPlay:
         opposite = opponents.seat if fixed is None else fixed
         played = rollout_in_groups(
             self.game,
-            (learner, opposite) if player == 0 else (opposite, learner),
+            seated(learner, opposite, player),
             self.options.batch_size,
             self.rng,
             player=player,
@@ -217,40 +221,16 @@ class SelfPlay:
                 assert isinstance(learner, HeldToReference)
                 ema_update(learner.ref_model, learner.agent.model, decay=self.options.opponents.ema_decay)
 
-    def _report(self, player: int, batch: Trajectories, update: Config) -> PlayerStep:
-        forfeits = float(np.mean([one.forfeited_by(player) for one in self.last_played[player]]))
-        return PlayerStep(self.iteration, float(batch.returns.mean()), forfeits, batch.num_policy_tokens, update)
-
-    def state_dict(self) -> dict[str, StateValue]:
-        """Return all that the next step depends on."""
-        return {
-            "iteration": self.iteration,
-            "rng": self.rng.bit_generator.state,
-            "learners": [one.state_dict() for one in self.learners],
-            "opponents": [one.state_dict() for one in self.opponents],
-            "baseline": self._baseline.state_dict(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a saved state."""
-        self.iteration = state["iteration"]
-        self.rng.bit_generator.state = state["rng"]
-        for learner, saved in zip(self.learners, state["learners"], strict=True):
-            learner.load_state_dict(saved)
-        for opponents, saved in zip(self.opponents, state["opponents"], strict=True):
-            opponents.load_state_dict(saved)
-        self._baseline.load_state_dict(state["baseline"])
-
 
 def make_self_play(game: LanguageGame[Any], config: SelfPlayConfig) -> SelfPlay:
     """Return the learner, its players loaded or made."""
-    agents = [config.models.make(game, player, config.seed) for player in PLAYERS[: 1 if config.one_policy else 2]]
+    agents = [config.start(game, player, config.seed) for player in PLAYERS[: 1 if config.one_policy else 2]]
     critic = SharedCritic(agents[0].model) if config.shared_critic else None
 
     def load(spec: str | None) -> Seat | None:
         return None if spec is None else load_agent(spec, game.vocabulary, game=config.options.game)
 
-    learners = [config.learner.make(one, num_planned=config.play.num_updates, critic=critic) for one in agents]
+    learners = [config.learner.make(agent, num_planned=config.play.num_updates, critic=critic) for agent in agents]
     return SelfPlay(
         game,
         learners,
@@ -264,16 +244,4 @@ def make_self_play(game: LanguageGame[Any], config: SelfPlayConfig) -> SelfPlay:
 
 def self_play(config: SelfPlayConfig) -> Path:
     """Run or resume it; return the run's folder."""
-    return train_two_players(
-        config, "self_play", lambda game: make_self_play(game, config), num_steps=config.play.num_updates
-    )
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line."""
-    folder = self_play(tyro.cli(SelfPlayConfig, args=argv, prog="duologue train self_play", description=__doc__))
-    print(f"players: {folder}")
-
-
-if __name__ == "__main__":
-    main()
+    return train_two_players(config, lambda game: make_self_play(game, config), num_steps=config.play.num_updates)

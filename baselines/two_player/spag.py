@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -39,10 +39,11 @@ from ..learners.optimisation import make_optimizer, take_step
 from ..rollouts.demonstrations import Demonstrations, demonstrations_of, encode_dialogues
 from ..rollouts.episodes import PlayedEpisode, rollout
 from ..rollouts.trajectories import Trajectories, joined, trajectories
+from ..training.checks import Count, NotNegative, OpenShare, Options, Positive
 from ..training.options import load_model
 from ..training.run import Run
-from ..training.state import StateValue
-from .learner import Seat, Task, TwoPlayerLearner, derived_seed
+from ..training.state import Stateful
+from .learner import Seat, TwoPlayerLearner, derived_seed
 from .train import TwoPlayerConfig, train_two_players
 
 START_CLONING = BehaviourCloningConfig(num_steps=3000, learning_rate=1.2e-2)
@@ -52,47 +53,29 @@ NUM_START_PLAYS = 512
 
 
 @dataclass(frozen=True, kw_only=True)
-class SPAGOptions:
+class SPAGOptions(Options):
     """How a policy learns from its own games."""
 
-    num_rounds: int = 12
+    num_rounds: Count = 12
     """Times that the policy is frozen, plays itself and learns."""
-    batch_size: int = 1024
+    batch_size: Count = 1024
     """Episodes of a round."""
-    num_epochs: int = 2
+    num_epochs: Count = 2
     """Passes over a round's turns."""
-    num_minibatches: int = 8
+    num_minibatches: Count = 8
     """Gradient steps in a pass."""
-    learning_rate: float = 1e-3
+    learning_rate: Positive = 1e-3
     """AdamW's."""
-    clip_epsilon: float = 0.2
+    clip_epsilon: OpenShare = 0.2
     """The ratio to the frozen policy is clipped to 1 -+ this."""
-    kl_coef: float = 0.2
+    kl_coef: NotNegative = 0.2
     """The price of a nat of log(pi/frozen) in the advantage of a turn; the paper's beta."""
-    sft_coef: float = 0.5
+    sft_coef: NotNegative = 0.5
     """Weight of the supervised loss."""
-    turn_growth: float = TURN_GROWTH
+    turn_growth: Positive = TURN_GROWTH
     """How much more a winner's turn is paid than its turn before."""
-    max_grad_norm: float = 1.0
+    max_grad_norm: Positive = 1.0
     """The gradient is scaled down to this norm."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges.
-
-        Raises:
-            ValueError: a field is out of its range; the message names it.
-        """
-        for name in ("num_rounds", "batch_size", "num_epochs", "num_minibatches"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        for name in ("learning_rate", "turn_growth", "max_grad_norm"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: expected a number > 0, got {getattr(self, name)}")
-        for name in ("kl_coef", "sft_coef"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}: expected a number >= 0, got {getattr(self, name)}")
-        if not 0 < self.clip_epsilon < 1:
-            raise ValueError(f"clip_epsilon: expected a number in (0, 1), got {self.clip_epsilon}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +116,10 @@ class _Lesson:
     weights: Tensor  # (B,)
 
 
-class SPAG:
+class SPAG(Stateful):
     """The learner: iterate over it to train; it can be saved between two rounds."""
+
+    saved = ("iteration", "rng", "agent.model", "_optimizer")
 
     average: tuple[Seat, Seat] | None = None
     """SPAG keeps none."""
@@ -263,22 +248,6 @@ class SPAG:
             clip_fraction=float(last_pass[:, 3].mean()),
         )
 
-    def state_dict(self) -> dict[str, StateValue]:
-        """Return all that the next round depends on."""
-        return {
-            "iteration": self.iteration,
-            "rng": self.rng.bit_generator.state,
-            "model": self.agent.model.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a saved state."""
-        self.iteration = state["iteration"]
-        self.rng.bit_generator.state = state["rng"]
-        self.agent.model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
-
 
 def winners_parts(played: Sequence[PlayedEpisode]) -> tuple[Trajectories, Tensor] | None:
     """Return the winners' parts of decided episodes and who won each, (B,), player 0's first.
@@ -306,7 +275,7 @@ def own_plays(
         ValueError: it forfeited every episode.
     """
     played = rollout(game, (agent, agent), num_episodes, rng)
-    dialogues = [one.dialogue for one in played if one.episode.forfeited_by is None]
+    dialogues = [episode.dialogue for episode in played if episode.episode.forfeited_by is None]
     if not dialogues:
         raise ValueError(f"agent: expected one that ends an episode without a forfeit, got {num_episodes} forfeits")
     return dialogues
@@ -319,14 +288,6 @@ def _own_tokens(demonstrations: Demonstrations) -> Tensor:
     return torch.cat([masks[0][:half], masks[1][half:]])
 
 
-def spag(task: Task) -> TwoPlayerLearner:
-    """Return the learner of one cell of a comparison: a round on each batch, no data but what the start says."""
-    agent = task.make_player(0, task.seed).agent
-    dialogues = own_plays(task.game, agent, NUM_START_PLAYS, np.random.default_rng([task.seed, 1]))
-    options = SPAGOptions(num_rounds=task.num_updates, batch_size=task.batch_size)
-    return SPAG(task.game, agent, dialogues, options, seed=task.seed)
-
-
 @dataclass(frozen=True, kw_only=True)
 class SPAGConfig(TwoPlayerConfig):
     """One policy plays both seats of a zero-sum game and learns from the winner's turns.
@@ -335,15 +296,17 @@ class SPAGConfig(TwoPlayerConfig):
     demonstrations first, in `out/start`, if the game has any.
     """
 
+    algorithm: ClassVar[str] = "spag"
+    shown: ClassVar[tuple[str, ...]] = ("win_rates.md",)
     out: Path = Path("runs/spag")
     """The run's folder; the policy is in its folder `player_0`, its win rates in `win_rates.md`."""
     play: Annotated[SPAGOptions, tyro.conf.arg(name="")] = field(default_factory=SPAGOptions)
     """How the policy learns."""
-    num_demonstrations: int = 4000
+    num_demonstrations: Count = 4000
     """Dialogues that the start is cloned from, and that the supervised loss reads."""
     cloning: BehaviourCloningConfig = START_CLONING
     """How the start is cloned."""
-    num_evaluation_episodes: int = 2000
+    num_evaluation_episodes: Count = 2000
     """Episodes of each pair in the win rates."""
 
 
@@ -352,7 +315,7 @@ def make_start(game: LanguageGame[Any], config: SPAGConfig) -> CausalLMAgent:
     if config.models.player_1 is not None:
         raise ValueError(f"player_1: expected none, one policy sits in both seats, got {config.models.player_1}")
     if config.models.player_0 is not None or not isinstance(game, HasDemonstrations):
-        return config.models.make(game, 0, config.seed)
+        return config.start(game, 0, config.seed)
     clone = PretrainConfig(
         options=config.options,
         out=config.out / "start",
@@ -363,7 +326,7 @@ def make_start(game: LanguageGame[Any], config: SPAGConfig) -> CausalLMAgent:
         num_heads=config.models.num_heads,
         cloning=config.cloning,
     )
-    return load_model(pretrain(clone), game, device=config.models.device)
+    return load_model(pretrain(clone) / "model", game, device=config.device, dtype=config.dtype)
 
 
 def make_spag(game: LanguageGame[Any], config: SPAGConfig) -> SPAG:
@@ -384,18 +347,8 @@ def train_spag(config: SPAGConfig) -> Path:
         start, num_episodes = make_start(learner.game, config), config.num_evaluation_episodes
         rates = before_and_after(learner.game, start, learner.agent, num_episodes, derived_seed(config.seed, 2))
         run.write_text("win_rates.md", win_rates_table(rates) + "\n")
-        run.write_json("win_rates.json", {name: asdict(one) for name, one in rates.items()})
+        run.write_json("win_rates.json", {name: asdict(rate) for name, rate in rates.items()})
 
     return train_two_players(
-        config, "spag", lambda game: make_spag(game, config), num_steps=config.play.num_rounds, write=write
+        config, lambda game: make_spag(game, config), num_steps=config.play.num_rounds, write=write
     )
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line."""
-    folder = train_spag(tyro.cli(SPAGConfig, args=argv, prog="duologue train spag", description=__doc__))
-    print(f"policy: {folder / 'player_0'}\n\n{(folder / 'win_rates.md').read_text(encoding='utf-8')}")
-
-
-if __name__ == "__main__":
-    main()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
+
+from ..training.checks import Count, Options
+from ..training.state import Stateful
 
 Stage = Literal["defend", "attack"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class GPOSchedule:
+class GPOSchedule(Options):
     """Who learns when."""
 
-    num_rounds: int = 10
+    num_rounds: Count = 10
     """Rounds of one defend and one attack stage; with `band` only the number of batches follows from it."""
     defend_steps: int = 12
     """Batches in a defend stage; MAGIC: 15."""
@@ -21,9 +24,9 @@ class GPOSchedule:
     band: tuple[float, float] | None = None
     """A stage ends early once the defender's mean return is above the upper number, if it learns, or below the lower
     one, if the adversary does (MAGIC: 0.80 0.90); None: never."""
-    band_window: int = 3
+    band_window: Count = 3
     """The batches of a stage over which that mean is taken."""
-    batch_size: int = 192
+    batch_size: Count = 192
     """Episodes in a batch."""
     static_share: float = 0.5
     """Share of a defend batch, 0 to 1, whose prompts are the seed requests as they stand."""
@@ -34,9 +37,7 @@ class GPOSchedule:
         Raises:
             ValueError: a field is out of its range; the message names it.
         """
-        for name in ("num_rounds", "batch_size", "band_window"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        super().__post_init__()
         if min(self.defend_steps, self.attack_steps) < 0 or self.defend_steps + self.attack_steps < 1:
             stages = f"{self.defend_steps} and {self.attack_steps}"
             raise ValueError(f"defend_steps, attack_steps: expected numbers >= 0, one of them > 0, got {stages}")
@@ -53,7 +54,7 @@ class GPOSchedule:
         return self.num_rounds * (self.defend_steps + self.attack_steps)
 
 
-class StageClock:
+class StageClock(Stateful):
     """Says who learns from the next batch; the defender goes first.
 
     The switch by a band is that of MAGIC's released code (arXiv 2602.01539), which watches the mean harm reward; here
@@ -67,6 +68,8 @@ class StageClock:
     >>> stages
     [(1, 'defend'), (1, 'defend'), (1, 'attack'), (2, 'defend')]
     """
+
+    saved = ("stage", "round", "_returns")
 
     def __init__(self, schedule: GPOSchedule) -> None:
         """Start with the first stage that has a batch."""
@@ -99,11 +102,3 @@ class StageClock:
         self._returns = []
         if not self._length:
             self._switch()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return all that later stages depend on."""
-        return {"stage": self.stage, "round": self.round, "returns": list(self._returns)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a saved state."""
-        self.stage, self.round, self._returns = state["stage"], state["round"], list(state["returns"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,37 +14,35 @@ from ...envs import LanguageGame
 from ...envs.tree.analysis import GameTree
 from ..learners.base import PlayerLearner
 from ..learners.options import RESPONSE_PPO, LearnerOptions, steady
-from ..training.costs import CostMeter, MeteredLearner, write_costs
-from ..training.loop import recorded, use_threads
-from ..training.options import GameOptions, ModelOptions, save_model
+from ..training.checks import Count
+from ..training.costs import CostMeter
+from ..training.loop import Training, train
+from ..training.options import GameOptions, ModelOptions, TrainingOptions, leaves
 from ..training.run import Run
+from ..training.watchers import Watcher
 from .learner import TwoPlayerLearner
-from .measured import MeasuredLearner
+from .measured import ExactDistance
 
 
 @dataclass(frozen=True, kw_only=True)
-class TwoPlayerConfig:
+class TwoPlayerConfig(TrainingOptions):
     """What all such commands ask for."""
 
     options: Annotated[GameOptions, tyro.conf.arg(name="")] = field(default_factory=GameOptions)
     models: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
     """The models that players start from."""
-    out: Path = Path("runs/two_player")
-    """The run's folder."""
-    seed: int = 0
-    """Decides random weights, deals, sampled tokens and minibatches."""
     exact: bool = False
     """Whether NashConv is computed on the whole tree; in games small enough to enumerate."""
-    exact_every: int = 1
+    exact_every: Count = 1
     """Updates between two computations."""
-    save_every: int = 20
-    """Updates between two saved states."""
-    num_threads: int = 0
-    """Threads of torch; 0: its default."""
 
     def build(self, meter: CostMeter | None = None) -> LanguageGame[Any]:
         """Return the rules, their play counted if there is a meter."""
         return self.options.build(self.models.player_0, self.models.player_1, split="train", meter=meter)
+
+    def start(self, game: LanguageGame[Any], player: int, seed: int) -> CausalLMAgent:
+        """Return the model that a player starts from; `seed` decides the weights of a micro model."""
+        return self.models.make(game, player, seed, device=self.device, dtype=self.dtype)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +54,14 @@ class LearnersConfig(TwoPlayerConfig):
 
     def make_player(self, game: LanguageGame[Any], *, num_planned: int) -> Callable[[int, int], PlayerLearner]:
         """Return (player, seed) -> a fresh learner, whose learning rate falls over `num_planned` updates if asked."""
-        return lambda player, seed: self.learner.make(self.models.make(game, player, seed), num_planned=num_planned)
+        return lambda player, seed: self.learner.make(self.start(game, player, seed), num_planned=num_planned)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResponsesConfig(LearnersConfig):
     """What those ask for whose players grow by responses to mixtures."""
 
-    exact_every: int = 6
+    exact_every: Count = 6
     """Updates between two computations of NashConv; it asks every member of both mixtures."""
     learner: Annotated[LearnerOptions, tyro.conf.arg(name="")] = field(default_factory=lambda: steady(RESPONSE_PPO))
     """How a response learns."""
@@ -72,7 +69,6 @@ class ResponsesConfig(LearnersConfig):
 
 def train_two_players(
     config: TwoPlayerConfig,
-    name: str,
     make: Callable[[LanguageGame[Any]], TwoPlayerLearner],
     *,
     num_steps: int,
@@ -82,27 +78,25 @@ def train_two_players(
 
     Args:
         config: what was asked for.
-        name: the run's, such as "self_play".
         make: returns the learner.
         num_steps: its steps.
         write: writes more than the newest players once training has ended.
     """
-    use_threads(config.num_threads)
-    with Run.open(config.out, config, name=name) as run:
-        if not run.finished:
-            meter = CostMeter()
-            with meter.clock():  # some play before their first step
-                learner = make(config.build(meter))
-            metered = MeteredLearner(learner, meter)
-            tree = GameTree(config.build()) if config.exact else None
-            measured = metered if tree is None else MeasuredLearner(metered, tree, every=config.exact_every)
-            for _ in recorded(measured, run, num_steps=num_steps, save_every=config.save_every):
-                pass
-            write_costs(run, meter)
-            for player, seat in enumerate(learner.seats):
-                if isinstance(seat, CausalLMAgent):
-                    run.write_folder(f"player_{player}", partial(save_model, seat))
+
+    def training() -> Training:
+        meter = CostMeter()
+        with meter.clock():  # some play before their first step
+            learner = make(config.build(meter))
+        watch: list[Watcher] = [meter]
+        if config.exact:
+            watch.append(ExactDistance(learner, GameTree(config.build()), every=config.exact_every))
+
+        def leave(run: Run) -> None:
+            agents = {f"player_{player}": seat for player, seat in enumerate(learner.seats)}
+            leaves(**{name: seat for name, seat in agents.items() if isinstance(seat, CausalLMAgent)})(run)
             if write is not None:
                 write(run, learner)
-            run.finish()
-    return config.out
+
+        return Training(learner=learner, num_steps=num_steps, watch=watch, write=leave)
+
+    return train(config, training)

@@ -101,5 +101,5 @@ def test_a_run_draws_its_pairs_and_leaves_a_model(tmp_path: Path) -> None:
         defender=tmp_path / "start", out=tmp_path / "run", num_pairs=8, num_steps=2, batch_size=4, num_threads=1
     )
     folder = dpo(config)
-    assert (folder / "model.safetensors").is_file()
+    assert (folder / "model" / "model.safetensors").is_file()
     assert len((tmp_path / "run/metrics.jsonl").read_text().splitlines()) == 2

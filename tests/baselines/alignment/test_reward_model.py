@@ -28,15 +28,16 @@ from duologue.baselines.alignment.reward_model import (
     RememberingEncoder,
     RewardModelConfig,
     fit_linear,
-    main,
     report_on,
     train_reward_model,
 )
+from duologue.baselines.api.commands import TRAINERS
 from duologue.baselines.data.dialogues import PreferencePair, TextDialogue, TextTurn
 from duologue.baselines.data.export import write_records
 from duologue.baselines.data.messages import to_hh_pair
 from duologue.baselines.data.readers import read_pairs
 from duologue.baselines.evaluation.intervals import wilson_interval
+from duologue.baselines.training.options import TrainedDType
 from duologue.baselines.training.run import read_metrics
 from duologue.envs import WordVocabulary, make_game
 from duologue.envs.games.red_team.game import VOCABULARY as RED_TEAM
@@ -219,13 +220,14 @@ def test_neither_rows_at_once_nor_bfloat16_change_what_is_learnt() -> None:
     pairs = _planted(200, seed=9).pairs
     base = replace(TRAINING, num_steps=6, check_every=3)
     losses = []
-    for config in (
-        base,
-        replace(base, rows_at_once=64),
-        replace(base, rows_at_once=5),
-        replace(base, dtype="bfloat16"),
-    ):
-        learner = BradleyTerry(_micro(), pairs[:160], pairs[160:], config, seed=0)
+    kinds: list[tuple[BradleyTerryConfig, TrainedDType]] = [
+        (base, "float32"),
+        (replace(base, rows_at_once=64), "float32"),
+        (replace(base, rows_at_once=5), "float32"),
+        (base, "bfloat16"),
+    ]
+    for config, dtype in kinds:
+        learner = BradleyTerry(_micro(), pairs[:160], pairs[160:], config, seed=0, dtype=dtype)
         losses.append([step.loss_nats for step in learner])
     assert losses[1] == pytest.approx(losses[0], abs=1e-4)
     assert losses[2] == pytest.approx(losses[0], abs=1e-4)
@@ -280,8 +282,8 @@ def test_the_command_learns_from_a_file_and_leaves_a_report(tmp_path: Path, caps
     write_records(data, map(to_hh_pair, _distinct(240)))
     arguments = f"--data {data} --out {tmp_path / 'run'} --vocab-size 300 --max-length 48 --num-threads 1"
     arguments += " --training.num-steps 6 --training.batch-size 8 --training.check-every 3 --save-every 3"
-    main(arguments.split())
-    main(arguments.split())
+    TRAINERS["reward_model"].run(arguments.split())
+    TRAINERS["reward_model"].run(arguments.split())
     assert capsys.readouterr().out.count("accuracy (chance: 50 %)") == 2
     assert [record["iteration"] for record in read_metrics(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]
     report = json.loads((tmp_path / "run" / "report.json").read_text())
@@ -302,7 +304,7 @@ def test_the_command_learns_a_games_rewards_from_a_defender(tmp_path: Path) -> N
     config = RewardModelConfig(
         defender=tmp_path / "defender", out=tmp_path / "run", num_pairs=60, training=training, num_threads=1
     )
-    model = load_reward_model(train_reward_model(config), game.vocabulary)
+    model = load_reward_model(train_reward_model(config) / "model", game.vocabulary)
     assert isinstance(model, SequenceRewardModel)
     assert model.score([(TextTurn(0, ""), TextTurn(1, RED_TEAM.words[0]))]).shape == (1,)
     judge = load_reward_judge(tmp_path / "run" / "model", game.vocabulary)
@@ -328,7 +330,7 @@ def test_the_command_puts_a_head_on_a_sentence_encoder(tmp_path: Path) -> None:
     pairs = _distinct(24)
     write_records(data, map(to_hh_pair, pairs))
     folder = train_reward_model(RewardModelConfig(data=data, encoder=encoder, out=tmp_path / "run", num_threads=1))
-    model = load_reward_model(folder)
+    model = load_reward_model(folder / "model")
     assert isinstance(model, LinearRewardModel)
     split = split_by_prompt(pairs, seed=0)
     fitted = fit_linear(SentenceTransformerEncoder(encoder, device="cpu"), split.train, split.validation)
@@ -379,8 +381,8 @@ def test_too_few_pairs_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["num_steps", "batch_size", "check_every", "rows_at_once"])
 def test_training_without_a_step_a_pair_or_a_look_is_refused(name: str) -> None:
     """Before the pairs are drawn; the message names the option and its value."""
-    with pytest.raises(ValueError, match=f"{name}: expected at least 1, got 0"):
-        BradleyTerryConfig(**{name: 0})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=f"{name}: expected an integer of at least 1, got 0"):
+        BradleyTerryConfig(**{name: 0})
 
 
 def test_a_split_names_its_parts() -> None:

@@ -176,7 +176,7 @@ def test_clock_of_a_cell_holds_the_making_of_its_algorithm(monkeypatch: pytest.M
         return GeneratedLearner(task, still)
 
     clock = SimpleNamespace(process_time=lambda: now[0], perf_counter=lambda: now[0])
-    for module in ("bench_cell", "evaluate.costs"):
+    for module in ("benchmark.cell", "training.costs"):
         monkeypatch.setattr(f"duologue.baselines.{module}.time", clock)
     register_algorithm("slow")(slow)
     result = run_cell(Cell("slow", "rps", 0), BenchSettings(num_updates=6, batch_size=4))
@@ -338,7 +338,7 @@ def test_names_are_checked(tmp_path: Path) -> None:
         bench(config(tmp_path, algorithms=("alphazero",)))
     with pytest.raises(ValueError, match="name: expected lower-case letters"):
         register_algorithm("Big Name")
-    with pytest.raises(ValueError, match="name: expected one that no other algorithm bears, got 'self_play' again"):
+    with pytest.raises(ValueError, match="name: expected one that nothing else bears, got 'self_play' again"):
         register_algorithm("self_play")(still)
     with pytest.raises(ValueError, match="algorithm_file: expected a Python file"):
         load_algorithms(tmp_path / "none.py")

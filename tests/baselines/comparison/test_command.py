@@ -11,15 +11,13 @@ from duologue.__main__ import main as command
 from duologue.agents import CausalLMAgent, FunctionAgent, RandomAgent, TabularAgent, utter
 from duologue.agents.population import Population
 from duologue.agents.tabular import pure_policy_of
+from duologue.baselines.api.commands import TRAINERS
 from duologue.baselines.comparison.command import Comparing, Measures, compare, main, small_tree
 from duologue.baselines.comparison.entrants import Entrant, Source, meetings, mixture_folders, pool_folders
 from duologue.baselines.evaluation.head_to_head import head_to_head
 from duologue.baselines.evaluation.intervals import mean_interval
-from duologue.baselines.integrations.sb3 import main as sb3_main
 from duologue.baselines.training.options import GameOptions, ModelOptions
-from duologue.baselines.two_player.league import main as league_main
 from duologue.baselines.two_player.learner import derived_seed
-from duologue.baselines.two_player.self_play import main as self_play_main
 from duologue.envs import Speaker, make_game
 from duologue.envs.games.matrix import MatrixGame
 from duologue.envs.tree.analysis import GameTree
@@ -63,7 +61,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "self_play"
     sizes = ["--num-updates", "2", "--batch-size", "4", "--hidden-size", "16"]
     opponents = ["--opponent.choice", "uniform", "--opponent.snapshot-every", "1"]
-    self_play_main(["--game", "bluff-v0", *sizes, *opponents, "--out", str(folder)])
+    TRAINERS["self_play"].run(["--game", "bluff-v0", *sizes, *opponents, "--out", str(folder)])
     return folder
 
 
@@ -290,7 +288,7 @@ def test_a_league_is_averaged_and_regretted_over_its_main_agents(tmp_path: Path)
     """After two updates each side's main agent lies there beside exploiters; its first is the start."""
     run = tmp_path / "league"
     sizes = ["--num-updates", "3", "--batch-size", "4", "--hidden-size", "16", "--snapshot-every", "1"]
-    league_main(["--game", "bluff-v0", *sizes, "--out", str(run)])
+    TRAINERS["league"].run(["--game", "bluff-v0", *sizes, "--out", str(run)])
     entrants = ["--entrant", f"newest={run}", "--entrant", f"mixture={run}:average"]
     main(["--game", "bluff-v0", *entrants, *QUICK, "--out", str(tmp_path / "out")])
     found = written(tmp_path / "out")
@@ -387,7 +385,7 @@ def test_damaged_costs_are_named(text: str, tmp_path: Path) -> None:
 def test_a_policy_in_a_seat_that_it_was_not_trained_in_is_noted(tmp_path: Path) -> None:
     """It is measured in both all the same; and refused in another game, whose words may be the same."""
     small = ["--num-envs", "4", "--tokens-per-env", "4", "--minibatch-size", "8", "--num-updates", "1"]
-    sb3_main(["--game", "secret_code-v0", "--player", "1", *small, "--out", str(tmp_path)])
+    TRAINERS["sb3"].run(["--game", "secret_code-v0", "--player", "1", *small, "--out", str(tmp_path)])
     game, text = make_game("secret_code-v0"), f"a={tmp_path / 'model'}"
     entrant = Source.parse(text).load(game, GameOptions(game="secret_code-v0"))
     assert entrant.note == "sits at player 0, trained as player 1 only"

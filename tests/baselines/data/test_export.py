@@ -168,7 +168,10 @@ def test_the_command_counts_what_it_skips(tmp_path: Path, capsys: pytest.Capture
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("export", "bluff-v0", "--episodes", "0", "--out", "x"), "--episodes: expected at least 1, got 0"),
+        (
+            ("export", "bluff-v0", "--episodes", "0", "--out", "x"),
+            "--episodes: expected an integer of at least 1, got 0",
+        ),
         (("export", "no-v0", "--out", "x"), "no-v0"),
         (("convert", "absent.jsonl", "x"), "expected a file or a folder, got absent.jsonl"),
         (("convert", "a", "b", "--from", "alpaca", "--to", "hh"), "--to hh: expected preference pairs"),

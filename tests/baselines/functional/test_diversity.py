@@ -84,7 +84,7 @@ def test_a_resumed_history_scores_the_same() -> None:
     history, resumed = BleuHistory(20), BleuHistory(20)
     for seed in range(30):
         history.append(random_sentences(10, seed=seed))
-    resumed.load_state(json.loads(json.dumps(history.state())))
+    resumed.load_state_dict(json.loads(json.dumps(history.state_dict())))
     new = random_sentences(8, seed=99)
     assert len(history) == len(resumed) == 20
     assert np.array_equal(history.scores(new), resumed.scores(new))

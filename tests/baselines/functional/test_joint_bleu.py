@@ -68,8 +68,8 @@ def test_what_leaves_the_window_is_forgotten(sentences: list[list[int]], window:
     moving, fresh = JointBleuHistory(window), JointBleuHistory()
     for sentence in sentences:
         moving.append([sentence])
-    fresh.load_state(json.loads(json.dumps(sentences[-window:])))
-    assert moving.state() == fresh.state()
+    fresh.load_state_dict(json.loads(json.dumps(sentences[-window:])))
+    assert moving.state_dict() == fresh.state_dict()
     assert moving.scores(sentences).tolist() == fresh.scores(sentences).tolist()
 
 
@@ -90,4 +90,4 @@ def test_both_histories_have_one_interface() -> None:
     for history in (BleuHistory(2), JointBleuHistory(2)):
         history.append([[1, 2, 3], [3, 4, 5], [5, 6, 7]])
         assert len(history) == 2
-        assert history.state() == [[3, 4, 5], [5, 6, 7]]
+        assert history.state_dict() == [[3, 4, 5], [5, 6, 7]]

@@ -3,6 +3,7 @@
 import json
 import random
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from duologue.agents import RandomAgent, ScriptedAgent, load_agent
 from duologue.agents.population import Population
 from duologue.agents.sb3 import SB3Agent, TokenFeatures
 from duologue.agents.tabular import policy_of, profile_of
-from duologue.baselines.integrations.sb3 import SB3Config, SB3Learner, SB3Training, TrainSB3Config, main, train_sb3
+from duologue.baselines.api.commands import TRAINERS
+from duologue.baselines.integrations.sb3 import SB3Config, SB3Learner, SB3Training, TrainSB3Config, train_sb3
 from duologue.baselines.integrations.sb3_env import DialogueVecEnv
 from duologue.baselines.rollouts.episodes import rollout
 from duologue.baselines.rollouts.trajectories import trajectories
@@ -257,9 +259,9 @@ def test_models_without_masks_learn_to_say_legal_tokens(algorithm: str) -> None:
 
 def test_a_stopped_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
     """Also through files, and whatever was drawn from the global generators in between."""
-    straight, stopped = learner(seed=4), learner(seed=4)
+    straight, stopped = learner(seed=4), SB3Training(learner(seed=4), 4)
     reports = [straight.update() for _ in range(4)]
-    assert [stopped.update() for _ in range(2)] == reports[:2]
+    assert [step.update for step in islice(stopped, 2)] == reports[:2]
     write_state(tmp_path, stopped.state_dict())
     torch.rand(3), random.random()
     resumed = SB3Training(learner(seed=5), 4)
@@ -279,11 +281,11 @@ def test_training_leaves_the_global_generators_alone() -> None:
 def test_a_run_leaves_a_policy_that_is_an_agent_by_its_folder(tmp_path: Path) -> None:
     """The next command can take it as an opponent; a finished run is not run again."""
     small = ["--num-envs", "4", "--tokens-per-env", "4", "--minibatch-size", "8", "--num-updates", "2", "--seed", "3"]
-    main(["--game", "bluff-v0", "--out", str(tmp_path / "a"), *small])
+    TRAINERS["sb3"].run(["--game", "bluff-v0", "--out", str(tmp_path / "a"), *small])
     agent = load_agent(str(tmp_path / "a" / "model"), Bluff().vocabulary)
     assert isinstance(agent, SB3Agent)
     assert [record["iteration"] for record in read_metrics(tmp_path / "a")] == [1, 2]
-    main(["--game", "bluff-v0", "--out", str(tmp_path / "a"), *small])
+    TRAINERS["sb3"].run(["--game", "bluff-v0", "--out", str(tmp_path / "a"), *small])
     assert len(read_metrics(tmp_path / "a")) == 2
     config = TrainSB3Config(
         options=GameOptions(game="bluff-v0"),
@@ -293,7 +295,7 @@ def test_a_run_leaves_a_policy_that_is_an_agent_by_its_folder(tmp_path: Path) ->
         out=tmp_path / "b",
         num_updates=1,
     )
-    assert isinstance(load_agent(str(train_sb3(config)), Bluff().vocabulary), SB3Agent)
+    assert isinstance(load_agent(str(train_sb3(config) / "model"), Bluff().vocabulary), SB3Agent)
 
 
 def test_a_saved_policy_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -328,7 +330,8 @@ def test_a_policy_of_another_game_with_the_same_words_is_refused(tmp_path: Path)
     assert code.vocabulary.decode(range(14)) == referential.vocabulary.decode(range(14))
     options = GameOptions(game="secret_code-v0")
     small = SB3Config(algorithm=_MASKED, **SMALL)
-    folder = train_sb3(TrainSB3Config(options=options, learning=small, player=1, out=tmp_path / "a", num_updates=1))
+    config = TrainSB3Config(options=options, learning=small, player=1, out=tmp_path / "a", num_updates=1)
+    folder = train_sb3(config) / "model"
     assert isinstance(load_agent(str(folder), code.vocabulary, game="secret_code-v0"), SB3Agent)
     other = TrainSB3Config(
         options=GameOptions(game="tiny_referential-v0"), opponent=str(folder), out=tmp_path / "b", num_updates=1
@@ -376,10 +379,10 @@ def test_the_library_alone_trains_in_the_single_player_environment() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"algorithm": "dqn"}, "algorithm: expected ppo, a2c or maskable_ppo, got 'dqn'"),
-        ({"num_envs": 0}, "num_envs: expected at least 1, got 0"),
+        ({"algorithm": "dqn"}, "algorithm: expected 'ppo', 'a2c' or 'maskable_ppo', got 'dqn'"),
+        ({"num_envs": 0}, "num_envs: expected an integer of at least 1, got 0"),
         ({"minibatch_size": 100}, "minibatch_size: expected a divisor >= 2 of num_envs \\* tokens_per_env = 1024"),
-        ({"learning_rate": 0.0}, "learning_rate: expected a number > 0, got 0.0"),
+        ({"learning_rate": 0.0}, "learning_rate: expected a finite number above 0, got 0.0"),
     ],
 )
 def test_bad_options_are_named(options: dict[str, Any], message: str) -> None:

@@ -9,8 +9,9 @@ import pytest
 from duologue.agents import load_agent, profile_of
 from duologue.agents.population import Population
 from duologue.agents.sb3 import SB3Agent
+from duologue.baselines.api.commands import TRAINERS
 from duologue.baselines.integrations.sb3 import SB3Config
-from duologue.baselines.integrations.sb3_self_play import SB3SelfPlay, SB3SelfPlayConfig, main
+from duologue.baselines.integrations.sb3_self_play import SB3SelfPlay, SB3SelfPlayConfig
 from duologue.baselines.rollouts.episodes import rollout
 from duologue.baselines.training.state import read_state, write_state
 from duologue.baselines.two_player.learner import TwoPlayerLearner
@@ -28,9 +29,9 @@ def test_it_is_a_two_player_learner_like_the_others() -> None:
     assert not any(one.forfeited_by(0) or one.forfeited_by(1) for one in played)
 
 
-def self_play(**options: Any) -> SB3SelfPlay:
+def self_play(seed: int = 0, **options: Any) -> SB3SelfPlay:
     """Return a small one."""
-    return SB3SelfPlay(KUHN, SMALL, SB3SelfPlayConfig(**{"num_updates": 3, **options}))
+    return SB3SelfPlay(KUHN, SMALL, SB3SelfPlayConfig(**{"num_updates": 3, **options}), seed=seed)
 
 
 def test_opponents_are_drawn_from_all_of_the_past() -> None:
@@ -94,7 +95,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
 def test_a_run_leaves_a_policy_for_each_seat(tmp_path: Path) -> None:
     """Both are agents by their folders."""
     small = ["--num-envs", "4", "--tokens-per-env", "4", "--minibatch-size", "8"]
-    main(["--game", "bluff-v0", "--out", str(tmp_path), *small, "--num-updates", "1"])
+    TRAINERS["sb3_self_play"].run(["--game", "bluff-v0", "--out", str(tmp_path), *small, "--num-updates", "1"])
     for player in (0, 1):
         folder = str(tmp_path / f"player_{player}")
         assert isinstance(load_agent(folder, make_game("bluff-v0").vocabulary), SB3Agent)
@@ -103,8 +104,8 @@ def test_a_run_leaves_a_policy_for_each_seat(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"pool_every": 0}, "pool_every: expected at least 1, got 0"),
-        ({"opponents": "best"}, "opponents: expected uniform or latest, got 'best'"),
+        ({"pool_every": 0}, "pool_every: expected an integer of at least 1, got 0"),
+        ({"opponents": "best"}, "opponents: expected 'uniform' or 'latest', got 'best'"),
     ],
 )
 def test_bad_options_are_named(options: dict[str, Any], message: str) -> None:

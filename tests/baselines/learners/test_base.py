@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from duologue.agents import CausalLMAgent, EchoAgent, ScriptedAgent
 from duologue.agents.judges.reward_model import Conversation, RewardModelJudge
 from duologue.baselines.alignment.rlhf import RLHFConfig
-from duologue.baselines.alignment.rlhf import main as rlhf_main
+from duologue.baselines.api.commands import TRAINERS
 from duologue.baselines.learners.base import PlayerLearner, TrainedModel, TrainingConfig
 from duologue.baselines.learners.best_response import BestResponse
 from duologue.baselines.learners.grpo import GRPOConfig, GRPOLearner
@@ -176,7 +176,7 @@ def test_the_command_trains_with_each_learner(tmp_path: Path) -> None:
     for learner in ("reinforce", "rloo", "grpo", "reinforce_pp", "preference"):
         out = tmp_path / learner
         options = {"learner": learner, "defender": tmp_path / "start", "out": out, "num-steps": 2, "batch-size": 8}
-        rlhf_main([part for name, value in options.items() for part in (f"--{name}", str(value))])
+        TRAINERS["rlhf"].run([part for name, value in options.items() for part in (f"--{name}", str(value))])
         assert (out / "model/model.safetensors").is_file()
         updates = [json.loads(line)["update"] for line in (out / "metrics.jsonl").read_text().splitlines()]
         assert len(updates) == 2

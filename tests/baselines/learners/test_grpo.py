@@ -127,12 +127,12 @@ def test_aggregation_decides_how_much_a_long_reply_weighs() -> None:
     ("options", "message"),
     [
         ({"clip_epsilon": 1.0}, r"clip_epsilon: expected a number in \(0, 1\), got 1.0"),
-        ({"num_epochs": 0}, "num_epochs: expected at least 1, got 0"),
+        ({"num_epochs": 0}, "num_epochs: expected an integer of at least 1, got 0"),
         ({"constant_length": 3}, 'got 3 with "sequence_mean"'),
         ({"aggregation": "constant_length"}, 'got None with "constant_length"'),
-        ({"kl_coef": -1.0}, "kl_coef: expected a number >= 0, got -1.0"),
-        ({"learning_rate": 0.0}, "learning_rate: expected a number > 0, got 0.0"),
-        ({"num_minibatches": 0}, "num_minibatches: expected at least 1, got 0"),
+        ({"kl_coef": -1.0}, "kl_coef: expected a finite number of at least 0, got -1.0"),
+        ({"learning_rate": 0.0}, "learning_rate: expected a finite number above 0, got 0.0"),
+        ({"num_minibatches": 0}, "num_minibatches: expected an integer of at least 1, got 0"),
     ],
 )
 def test_contradictions_are_refused(options: dict[str, object], message: str) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from duologue.baselines.learners.options import LearnerName, LearnerOptions
+from duologue.baselines.learners.options import LearnerOptions
 from duologue.baselines.learners.reinforce_pp import ReinforcePPConfig
 from duologue.baselines.rollouts.groups import check_groups
 from duologue.baselines.training.options import ModelOptions
@@ -15,7 +15,7 @@ GAME = bluff()
 
 def test_each_learner_by_its_name() -> None:
     """Replies are grouped for those that compare them, and only for those."""
-    names: tuple[LearnerName, ...] = ("ppo", "reinforce", "rloo", "grpo", "reinforce_pp", "preference")
+    names: tuple[str, ...] = ("ppo", "reinforce", "rloo", "grpo", "reinforce_pp", "preference")
     found = {name: LearnerOptions(learner=name) for name in names}
     made = {name: type(options.make(tiny_agent(GAME))).__name__ for name, options in found.items()}
     assert made == {

@@ -128,7 +128,7 @@ def test_the_learning_rate_warms_up_and_falls_over_the_planned_updates() -> None
     rates = list[tuple[float, float]]()
     for k in range(11):
         planned.num_updates = unplanned.num_updates = k
-        rates.append((planned._learning_rate(), unplanned._learning_rate()))
+        rates.append((planned.learning_rate(), unplanned.learning_rate()))
     assert rates[0] == (0.5, 0.5)
     assert rates[5] == pytest.approx((0.55, 1.0))
     assert rates[10] == pytest.approx((0.1, 1.0))
@@ -178,10 +178,10 @@ def test_the_model_is_left_in_the_mode_that_it_was_in() -> None:
     [
         ({"clip_epsilon": 2}, r"clip_epsilon: expected a number in \(0, 1\), got 2"),
         ({"value_clip_epsilon": 0}, r"value_clip_epsilon: expected a number in \(0, 1\), got 0"),
-        ({"num_epochs": 0}, "num_epochs: expected at least 1, got 0"),
-        ({"num_minibatches": 0}, "num_minibatches: expected at least 1, got 0"),
-        ({"learning_rate": 0}, "learning_rate > 0"),
-        ({"kl_coef": -1}, "kl_coef >= 0"),
+        ({"num_epochs": 0}, "num_epochs: expected an integer of at least 1, got 0"),
+        ({"num_minibatches": 0}, "num_minibatches: expected an integer of at least 1, got 0"),
+        ({"learning_rate": 0}, "learning_rate: expected a finite number above 0, got 0"),
+        ({"kl_coef": -1}, "kl_coef: expected a finite number of at least 0, got -1"),
     ],
 )
 def test_contradictions_are_refused(options: dict[str, Any], message: str) -> None:

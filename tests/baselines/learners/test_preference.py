@@ -204,7 +204,7 @@ def test_prompts_with_one_reply_each_are_refused() -> None:
 
 def test_contradictions_are_refused() -> None:
     """IPO divides by kl_coef, and each pair has one preference."""
-    with pytest.raises(ValueError, match="kl_coef: expected a number > 0, got 0"):
+    with pytest.raises(ValueError, match="kl_coef: expected a finite number above 0, got 0"):
         PreferenceConfig(kl_coef=0.0)
     one = every_reply(Menu()).select(torch.tensor([0]))
     with pytest.raises(ValueError, match=r"as many first and second replies as preferences, got \(1, 1, 2\)"):

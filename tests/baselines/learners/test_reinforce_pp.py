@@ -74,7 +74,7 @@ def test_a_token_is_credited_with_its_own_and_later_charges_only() -> None:
     ("options", "message"),
     [
         ({"clip_epsilon": 0.0}, r"clip_epsilon: expected a number in \(0, 1\), got 0.0"),
-        ({"num_epochs": 0}, "num_epochs: expected at least 1, got 0"),
+        ({"num_epochs": 0}, "num_epochs: expected an integer of at least 1, got 0"),
     ],
 )
 def test_contradictions_are_refused(options: dict[str, float], message: str) -> None:

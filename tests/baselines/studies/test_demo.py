@@ -33,7 +33,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
         PretrainConfig(out=folder / "base", num_demonstrations=40, hidden_size=16, num_layers=1, cloning=cloning)
     )
     player_1 = BehaviourCloningConfig(num_steps=4, batch_size=8, tokens_of="player_1")
-    sft(SFTConfig(model=base, out=folder / "sft", num_demonstrations=40, cloning=player_1))
+    sft(SFTConfig(model=base / "model", out=folder / "sft", num_demonstrations=40, cloning=player_1))
     return folder
 
 
@@ -109,5 +109,5 @@ def test_rlhf_takes_as_many_defender_steps_as_gpo() -> None:
         schedule = configs["gpo"].schedule
         assert configs["rlhf"].num_steps == schedule.num_rounds * schedule.defend_steps
         assert configs["rlhf"].batch_size == schedule.batch_size
-        assert configs["rlhf"].ppo == configs["gpo"].defender_ppo
+        assert configs["rlhf"].ppo == configs["gpo"].defender_learner.ppo
         assert replace(configs["gpo_div"], out=configs["gpo"].out, diversity=DiversityWeights()) == configs["gpo"]

@@ -162,10 +162,10 @@ def test_options_that_contradict_are_refused(options: dict[str, object], named: 
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        *((one.name, 0, "at least 1") for one in fields(StageSizes) if one.type == "int"),
-        ("temperature", 0.0, "a number > 0"),
-        ("kl_coef", -0.1, "a number >= 0"),
-        ("large_kl_coef", -0.1, "a number >= 0"),
+        *((size.name, 0, "an integer of at least 1") for size in fields(StageSizes) if size.type == "Count"),
+        ("temperature", 0.0, "a finite number above 0"),
+        ("kl_coef", -0.1, "a finite number of at least 0"),
+        ("large_kl_coef", -0.1, "a finite number of at least 0"),
     ],
 )
 def test_sizes_that_would_fail_late_are_refused_at_once(name: str, value: float, expected: str) -> None:
@@ -177,7 +177,7 @@ def test_sizes_that_would_fail_late_are_refused_at_once(name: str, value: float,
 
 def test_a_measured_run_that_never_measures_is_refused() -> None:
     """Its options have the same check as the sizes."""
-    with pytest.raises(ValueError, match="measure_every: expected at least 1, got 0"):
+    with pytest.raises(ValueError, match="measure_every: expected an integer of at least 1, got 0"):
         MeasuredRLHFConfig(measure_every=0)
 
 
@@ -202,7 +202,7 @@ def test_measuring_changes_no_training_and_a_run_resumes(tmp_path: Path) -> None
     shutil.rmtree(tmp_path / "stopped/model")
     measured_rlhf(stopped)
     often, rarely, again = (read_metrics(tmp_path / name) for name in ("often", "seldom", "stopped"))
-    assert [row["iteration"] for row in rarely if row["held_out"]] == [3, 4]
+    assert [row["iteration"] for row in rarely if "held_out" in row] == [3, 4]
     assert [row["held_out"] for row in often if row["iteration"] in (3, 4)] == [row["held_out"] for row in rarely[2:]]
     assert again == rarely
     first, *others = (load_file(tmp_path / name / "model/model.safetensors") for name in ("often", "seldom", "stopped"))

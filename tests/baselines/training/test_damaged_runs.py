@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from duologue.__main__ import main
-from duologue.baselines.integrations.sb3_self_play import SB3SelfPlayConfig, TrainSB3SelfPlayConfig
 from duologue.baselines.training.run import Run, read_metrics
 from duologue.baselines.training.state import StateValue
 
@@ -92,7 +91,6 @@ def test_a_negative_seed_is_named_before_anything_is_written(options: Options, t
 
 
 def test_the_command_line_names_the_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Here a seed that lies one level deeper among the options."""
-    assert TrainSB3SelfPlayConfig(self_play=SB3SelfPlayConfig(seed=-1)).self_play.seed == -1
+    """Before anything is written."""
     assert main(["train", "sb3_self_play", "--seed", "-1", "--out", str(tmp_path / "run")]) == 2
     assert "seed: expected an integer >= 0, got -1\n" in capsys.readouterr().err

@@ -8,22 +8,16 @@ import numpy as np
 import pytest
 
 from duologue.agents import EchoAgent, RandomAgent
-from duologue.baselines.integrations.sb3_self_play import main as sb3_self_play_main
-from duologue.baselines.learners.options import RESPONSE_PPO
-from duologue.baselines.learners.ppo import PPOLearner
+from duologue.baselines.api.commands import TRAINERS
 from duologue.baselines.rollouts.episodes import rollout
-from duologue.baselines.training.costs import COSTS_FILE, CostMeter, MeteredLearner
+from duologue.baselines.training.costs import COSTS_FILE, CostMeter
 from duologue.baselines.training.options import GameOptions, preamble_of
 from duologue.baselines.training.run import Run
-from duologue.baselines.two_player.advgame import main as advgame_main
-from duologue.baselines.two_player.fictitious_play import main as fictitious_play_main
-from duologue.baselines.two_player.gpo import main as gpo_main
-from duologue.baselines.two_player.psro import main as psro_main
-from duologue.baselines.two_player.self_play import SelfPlay, SelfPlayOptions
-from duologue.baselines.two_player.self_play import main as self_play_main
+from duologue.baselines.training.state import Stateful
+from duologue.baselines.two_player.self_play import SelfPlayConfig
 from duologue.envs.games.red_team.game import RedTeam
 from duologue.envs.judging import Outcome, Verdict
-from duologue.tests.baselines.tiny_players import bluff, tiny_agent
+from duologue.tests.baselines.tiny_players import tiny_agent
 
 PENNIES = ["--game", "matching_pennies-v0"]
 MICRO = [*PENNIES, "--num-updates", "2", "--batch-size", "4", "--hidden-size", "16"]
@@ -47,7 +41,7 @@ def without_seconds(folder: Path) -> dict[str, Any]:
 )
 def test_self_play_counts_its_batches(opponents: str, episodes: int, tmp_path: Path) -> None:
     """Two updates on batches of 4; an episode of matching pennies is one word of each player."""
-    self_play_main([*MICRO, "--out", str(tmp_path), "--opponent.choice", opponents])
+    TRAINERS["self_play"].run([*MICRO, "--out", str(tmp_path), "--opponent.choice", opponents])
     counted = {"episodes": episodes, "tokens": 2 * episodes, "judge_queries": 0, "preference_queries": 0}
     assert without_seconds(tmp_path) == counted
     assert costs(tmp_path)["seconds"] > 0
@@ -56,14 +50,14 @@ def test_self_play_counts_its_batches(opponents: str, episodes: int, tmp_path: P
 def test_psro_counts_the_play_that_payoffs_and_gains_are_estimated_on(tmp_path: Path) -> None:
     """2 * 2 * 4 learned from, 5 each of the 9 pairs of three members, and per round 3 profiles of 6 for the gains."""
     play = ["--updates-per-response", "1", "--num-payoff-episodes", "5", "--num-gain-episodes", "6"]
-    psro_main([*MICRO, *play, "--out", str(tmp_path)])
+    TRAINERS["psro"].run([*MICRO, *play, "--out", str(tmp_path)])
     assert costs(tmp_path)["episodes"] == 16 + 45 + 2 * 3 * 6
 
 
 def test_what_is_enumerated_to_measure_is_not_counted(tmp_path: Path) -> None:
     """The exact tree asks the rules about every play, which nobody plays."""
     for name, exact in (("plain", []), ("measured", ["--exact"])):
-        self_play_main([*MICRO, "--out", str(tmp_path / name), *exact])
+        TRAINERS["self_play"].run([*MICRO, "--out", str(tmp_path / name), *exact])
     assert without_seconds(tmp_path / "measured") == without_seconds(tmp_path / "plain")
 
 
@@ -72,7 +66,7 @@ def test_a_run_that_was_stopped_counts_as_one_that_was_not(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped in its third update, one after the last save; what is played again is not counted twice."""
-    main = {"self_play": self_play_main, "fictitious_play": fictitious_play_main, "psro": psro_main}[command]
+    main = TRAINERS[command].run
     length = {
         "self_play": ["--num-updates", "4", "--opponent.choice", "uniform"],
         "fictitious_play": ["--num-rounds", "2", "--updates-per-round", "2"],
@@ -82,10 +76,10 @@ def test_a_run_that_was_stopped_counts_as_one_that_was_not(
     main([*options, "--out", str(tmp_path / "whole")])
     log = Run.log
 
-    def stop(run: Run, record: Any) -> None:
+    def stop(run: Run, record: Any, **beside: Any) -> None:
         if record.iteration == 3:
             raise KeyboardInterrupt
-        log(run, record)
+        log(run, record, **beside)
 
     with monkeypatch.context() as patched:
         patched.setattr(Run, "log", stop)
@@ -96,12 +90,19 @@ def test_a_run_that_was_stopped_counts_as_one_that_was_not(
     assert without_seconds(tmp_path / "stopped") == without_seconds(tmp_path / "whole")
 
 
-def test_a_state_without_a_count_is_refused() -> None:
+def test_a_state_without_a_count_is_refused(tmp_path: Path) -> None:
     """As saved before there was one: what was spent cannot be known."""
-    game = bluff()
-    play = SelfPlay(game, [PPOLearner(tiny_agent(game), RESPONSE_PPO)], SelfPlayOptions(), seed=0)
-    with pytest.raises(ValueError, match=r"expected a learner and its costs, got .*'iteration'"):
-        MeteredLearner(play, CostMeter()).load_state_dict(play.state_dict())
+    with Run.open(tmp_path, SelfPlayConfig(), name="self_play") as run:
+        run.save(1, learner=AdamState())
+    with pytest.raises(ValueError, match=r"expected the state of \['costs', 'learner'\], got that of \['learner'\]"):
+        run.restore(learner=AdamState(), costs=CostMeter())
+
+
+class AdamState(Stateful):
+    """Something with a state."""
+
+    saved = ("iteration",)
+    iteration = 0
 
 
 def test_gpo_and_advgame_count_theirs(tmp_path: Path) -> None:
@@ -110,8 +111,8 @@ def test_gpo_and_advgame_count_theirs(tmp_path: Path) -> None:
     tiny_agent(RedTeam()).save_pretrained(start)
     given = ["--defender", str(start), "--adversary", str(start)]
     steps = ["--schedule.num-rounds", "1", "--schedule.attack-steps", "1", "--schedule.defend-steps", "1"]
-    gpo_main([*given, *steps, "--schedule.batch-size", "4", "--out", str(tmp_path / "gpo")])
-    advgame_main([*given, "--num-steps", "1", "--num-requests", "2", "--out", str(tmp_path / "advgame")])
+    TRAINERS["gpo"].run([*given, *steps, "--schedule.batch-size", "4", "--out", str(tmp_path / "gpo")])
+    TRAINERS["advgame"].run([*given, "--num-steps", "1", "--num-requests", "2", "--out", str(tmp_path / "advgame")])
     assert costs(tmp_path / "gpo")["episodes"] == costs(tmp_path / "advgame")["episodes"] == 8
     assert costs(tmp_path / "gpo")["tokens"] > 8
 
@@ -119,7 +120,7 @@ def test_gpo_and_advgame_count_theirs(tmp_path: Path) -> None:
 def test_policies_of_stable_baselines_count_theirs(tmp_path: Path) -> None:
     """Two policies say 2 * 4 words each in 16 episodes, opponents as many, and 2 more to begin what is not finished."""
     small = ["--num-envs", "2", "--tokens-per-env", "4", "--minibatch-size", "4", "--hidden-size", "8"]
-    sb3_self_play_main([*PENNIES, *small, "--num-updates", "1", "--out", str(tmp_path)])
+    TRAINERS["sb3_self_play"].run([*PENNIES, *small, "--num-updates", "1", "--out", str(tmp_path)])
     assert without_seconds(tmp_path) == {"episodes": 16, "tokens": 34, "judge_queries": 0, "preference_queries": 0}
 
 

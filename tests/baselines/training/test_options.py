@@ -16,6 +16,7 @@ from duologue.agents.language_model.causal_lm import CausalLMAgent
 from duologue.agents.language_model.micro import micro_model
 from duologue.baselines.alignment.dpo import DPOConfig, dpo
 from duologue.baselines.alignment.rlhf import RLHFConfig, rlhf
+from duologue.baselines.alignment.starts import Starts
 from duologue.baselines.training.options import GameOptions, load_model, save_model
 from duologue.baselines.two_player.gpo import GPOConfig, make_gpo
 from duologue.envs.games.red_team.game import VOCABULARY, RedTeam
@@ -102,13 +103,15 @@ def start(tmp_path: Path) -> Path:
 
 def train_rlhf(start: Path, out: Path) -> Path:
     """Return the folder of a defender after one step in bfloat16."""
-    return rlhf(RLHFConfig(defender=start, out=out, num_steps=1, batch_size=4, save_every=1, dtype="bfloat16"))
+    return (
+        rlhf(RLHFConfig(defender=start, out=out, num_steps=1, batch_size=4, save_every=1, dtype="bfloat16")) / "model"
+    )
 
 
 def train_dpo(start: Path, out: Path) -> Path:
     """Return the folder of a defender after one step on pairs in bfloat16."""
     config = DPOConfig(defender=start, out=out, num_pairs=8, num_steps=1, batch_size=8, save_every=1, dtype="bfloat16")
-    return dpo(config)
+    return dpo(config) / "model"
 
 
 @pytest.mark.parametrize("train", [train_rlhf, train_dpo], ids=["rlhf", "dpo"])
@@ -127,6 +130,7 @@ def test_a_bfloat16_model_is_trained_saved_and_reloaded(
 
 def test_gpo_loads_both_players_in_bfloat16(start: Path, tmp_path: Path) -> None:
     """The option reaches the defender and the adversary."""
-    learner = make_gpo(GPOConfig(defender=start, adversary=start, out=tmp_path / "run", dtype="bfloat16"))
+    config = GPOConfig(defender=start, adversary=start, out=tmp_path / "run", dtype="bfloat16")
+    learner = make_gpo(config, Starts(adversary=start, defender=start))
     for player in (learner.adversary, learner.defender):
         assert {weight.dtype for weight in player.agent.model.parameters()} == {torch.bfloat16}

@@ -13,11 +13,12 @@ import torch
 from numpy.typing import NDArray
 
 from duologue.agents import CausalLMAgent
+from duologue.baselines.api.commands import TRAINERS
 from duologue.baselines.learners.preference import PreferenceConfig, PreferenceLearner, PreferenceUpdate, ReplyPairs
 from duologue.baselines.rollouts.episodes import PlayedEpisode
 from duologue.baselines.rollouts.trajectories import Trajectories
 from duologue.baselines.training.run import read_metrics
-from duologue.baselines.two_player.advgame import AdvGame, AdvGameOptions, PairJudge, both_orders, main, rollout_tree
+from duologue.baselines.two_player.advgame import AdvGame, AdvGameOptions, PairJudge, both_orders, rollout_tree
 from duologue.envs import Dialogue, FiniteDeals, Payoff, Tokens, WordVocabulary, make_game
 from duologue.envs.judging import RedTeamGame, Verdict
 from duologue.tests.baselines.tiny_players import same, through_a_file, tiny_agent, weights
@@ -252,12 +253,12 @@ def test_the_command_writes_both_players_and_a_finished_run_stays(tmp_path: Path
         tiny_agent(game, seed=seed).save_pretrained(tmp_path / name)
     argv = ["--adversary", f"{tmp_path}/one", "--defender", f"{tmp_path}/two", "--out", f"{tmp_path}/run"]
     argv += ["--num-steps", "1", "--num-requests", "2", "--num-threads", "1"]
-    main(argv)
+    TRAINERS["advgame"].run(argv)
     (record,) = read_metrics(tmp_path / "run")
     assert (record["adversary_return"], record["faithful_rate"]) == (-1, 0)
     assert (tmp_path / "run/adversary/config.json").is_file()
     assert (tmp_path / "run/defender/config.json").is_file()
-    main(argv)
+    TRAINERS["advgame"].run(argv)
     assert read_metrics(tmp_path / "run") == [record]
 
 

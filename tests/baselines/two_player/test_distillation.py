@@ -35,7 +35,7 @@ def test_until_it_is_full_all_is_kept_and_nothing_drawn() -> None:
         reservoir.add(item, rng)
     assert reservoir.items == ["a", "b", "c"]
     assert rng.random() == np.random.default_rng(0).random()
-    with pytest.raises(ValueError, match="capacity: expected at least 1, got 0"):
+    with pytest.raises(ValueError, match="capacity: expected an integer of at least 1, got 0"):
         Reservoir(0)
 
 
@@ -71,5 +71,5 @@ def test_it_comes_back_bit_for_bit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["capacity", "num_steps", "batch_size"])
 def test_options_out_of_range_are_refused(name: str) -> None:
     """The error names the field."""
-    with pytest.raises(ValueError, match=f"{name}: expected at least 1, got 0"):
+    with pytest.raises(ValueError, match=f"{name}: expected an integer of at least 1, got 0"):
         DistillationOptions(**{name: 0})

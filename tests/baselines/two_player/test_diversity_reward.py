@@ -52,12 +52,12 @@ def test_the_window_forgets_and_empty_prompts_are_not_remembered() -> None:
     reward = DiversityReward(ENCODER, DiversityWeights(bleu_weight=5.0, history_window=3))
     old, new = _prompts(1, seed=2), _prompts(3, seed=3)
     reward.append([()], [""])
-    assert reward.state_dict() == {"sentences": [], "embeddings": None}
+    assert reward.state_dict() == {"_bleu": [], "_embeddings": None}
     reward.append(old, _texts(old))
     reward.append(new, _texts(new))
     state: dict[str, Any] = reward.state_dict()
-    assert state["sentences"] == [list(prompt) for prompt in new]
-    assert state["embeddings"].shape[0] == 3
+    assert state["_bleu"] == [list(prompt) for prompt in new]
+    assert state["_embeddings"].shape[0] == 3
 
 
 def test_weights_of_zero_pay_nothing() -> None:

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from duologue.agents import CausalLMAgent
+from duologue.baselines.api.commands import TRAINERS
 from duologue.baselines.learners.base import PlayerLearner
 from duologue.baselines.learners.options import RESPONSE_PPO
 from duologue.baselines.learners.ppo import PPOConfig, PPOLearner
 from duologue.baselines.learners.rloo import RLOOConfig, RLOOLearner
 from duologue.baselines.two_player.distillation import DistillationOptions
 from duologue.baselines.two_player.fictitious_play import FictitiousPlay, FictitiousPlayOptions
-from duologue.baselines.two_player.fictitious_play import main as fictitious_play_main
 from duologue.baselines.two_player.learner import TwoPlayerLearner
-from duologue.baselines.two_player.measured import MeasuredLearner
+from duologue.baselines.two_player.measured import ExactDistance
 from duologue.baselines.two_player.self_play import SelfPlay, SelfPlayOptions
 from duologue.envs import make_game
 from duologue.envs.tree.analysis import GameTree
@@ -106,13 +106,14 @@ def test_averages_settle_where_the_last_iterate_of_self_play_does_not() -> None:
         return PPOLearner(tiny_agent(game, seed=2 * seed + player), QUICK)
 
     options = FictitiousPlayOptions(num_rounds=10, updates_per_round=3, batch_size=32)
-    responses = MeasuredLearner(FictitiousPlay(game, player, options, seed=1), tree, every=3)
+    responses = FictitiousPlay(game, player, options, seed=1)
     naive = SelfPlay(game, [player(k, 1) for k in (0, 1)], SelfPlayOptions(num_updates=30, batch_size=32), seed=1)
-    averages = [step.exact.nash_conv_average for step in responses if step.exact is not None]
-    lasts = [step.exact.nash_conv_last for step in MeasuredLearner(naive, tree) if step.exact is not None]
+    mixed, circling = ExactDistance(responses, tree, every=3), ExactDistance(naive, tree)
+    averages = [exact.nash_conv_average for step in responses if (exact := mixed.after(step)) is not None]
+    lasts = [exact.nash_conv_last for step in naive if (exact := circling.after(step)) is not None]
     assert len(averages) == 10
-    assert max(one for one in averages[-3:] if one is not None) < 0.25
-    assert min(one for one in lasts[-9:] if one is not None) > 1
+    assert max(gap for gap in averages[-3:] if gap is not None) < 0.25
+    assert min(gap for gap in lasts[-9:] if gap is not None) > 1
 
 
 def test_any_learner_can_respond() -> None:
@@ -132,18 +133,18 @@ def test_the_command_writes_the_mixtures(tmp_path: Path) -> None:
     options = {"num-rounds": 2, "updates-per-round": 1, "batch-size": 8, "hidden-size": 16, "exact-every": 1}
     arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
     distil = ["--distil", "--distillation.num-steps", "2", "--distillation.batch-size", "8"]
-    fictitious_play_main(["--game", "bluff-v0", "--exact", "--out", str(tmp_path), *arguments, *distil])
+    TRAINERS["fictitious_play"].run(["--game", "bluff-v0", "--exact", "--out", str(tmp_path), *arguments, *distil])
     folders = ["player_0", "player_1", "distilled_0", "distilled_1"]
     folders += [f"pool/player_{player}/{iteration:06d}" for player in (0, 1) for iteration in (0, 1, 2)]
     for folder in folders:
         assert CausalLMAgent.from_pretrained(tmp_path / folder, GAME.vocabulary).model.config.hidden_size == 16
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert [record["training"]["num_members"] for record in records] == [2, 3]
+    assert [record["num_members"] for record in records] == [2, 3]
     assert all(np.isfinite(record["exact"]["nash_conv_average"]) for record in records)
 
 
 @pytest.mark.parametrize("name", ["num_rounds", "updates_per_round", "batch_size"])
 def test_options_out_of_range_are_refused(name: str) -> None:
     """The error names the field."""
-    with pytest.raises(ValueError, match=f"{name}: expected at least 1, got 0"):
+    with pytest.raises(ValueError, match=f"{name}: expected an integer of at least 1, got 0"):
         FictitiousPlayOptions(**{name: 0})  # type: ignore[arg-type]

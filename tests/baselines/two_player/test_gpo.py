@@ -11,13 +11,15 @@ import torch
 from numpy.typing import NDArray
 
 from duologue.agents.language_model.encoders import StaticWordEncoder, words_of
+from duologue.baselines.alignment.starts import Starts
+from duologue.baselines.api.commands import TRAINERS
 from duologue.baselines.learners.ppo import PPOConfig, PPOLearner, PPOUpdate
 from duologue.baselines.learners.shared_critic import SharedCritic
 from duologue.baselines.rollouts.trajectories import Trajectories
 from duologue.baselines.training.run import read_metrics
 from duologue.baselines.two_player.constraint import ConstraintOptions
 from duologue.baselines.two_player.diversity_reward import DiversityReward, DiversityWeights
-from duologue.baselines.two_player.gpo import GPO, GPOConfig, GPOStep, first_turns, main
+from duologue.baselines.two_player.gpo import GPO, GPOConfig, GPOStep, first_turns
 from duologue.baselines.two_player.gpo import make_gpo as build
 from duologue.baselines.two_player.learner import TwoPlayerLearner
 from duologue.baselines.two_player.stage_clock import GPOSchedule
@@ -345,7 +347,7 @@ def test_the_successors_are_options_of_the_command(tmp_path: Path) -> None:
     argv += " --nearest-weight 1 --intensity 5"
     argv += " --schedule.band 0.8 0.9 --schedule.num-rounds 1 --schedule.defend-steps 1 --schedule.attack-steps 1"
     argv += " --schedule.batch-size 4 --constraint.threshold 0 --no-keep-checkpoints"
-    main(argv.split())
+    TRAINERS["gpo"].run(argv.split())
     steps = read_metrics(tmp_path / "run")
     assert [step["stage"] for step in steps] == ["defend", "attack"]
     assert steps[-1]["price"] != 1
@@ -354,7 +356,7 @@ def test_the_successors_are_options_of_the_command(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="shared_critic: expected two policies, got --one-policy"):
         GPOConfig(one_policy=True, shared_critic=True)
     model = tmp_path / "model"
-    found = build(GPOConfig(defender=model, adversary=model, shared_critic=True))
+    found = build(GPOConfig(defender=model, adversary=model, shared_critic=True), Starts(model, model))
     assert isinstance(found.adversary, PPOLearner)
     assert isinstance(found.defender, PPOLearner)
     assert found.adversary.critic is found.defender.critic is not None

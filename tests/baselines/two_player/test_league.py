@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from duologue.agents import CausalLMAgent
+from duologue.baselines.api.commands import TRAINERS
 from duologue.baselines.learners.base import PlayerLearner
 from duologue.baselines.learners.options import SELF_PLAY_PPO
 from duologue.baselines.learners.ppo import PPOLearner
 from duologue.baselines.two_player.league import Contender, League, LeagueOptions
-from duologue.baselines.two_player.league import main as league_main
 from duologue.baselines.two_player.learner import TwoPlayerLearner
 from duologue.baselines.two_player.matchmaking import ROLES, Role, WinRates, forgotten_weights, is_ready, match_weights
 from duologue.tests.baselines.tiny_players import bluff, same, through_a_file, tiny_agent, weights
@@ -211,7 +211,7 @@ def test_the_command_writes_the_league(tmp_path: Path) -> None:
     """A folder for each frozen player, by side and role, and exact NashConv of the main agents."""
     names = {"num-updates": 2, "snapshot-every": 1, "batch-size": 8, "hidden-size": 16}
     arguments = [part for name, value in names.items() for part in (f"--{name}", str(value))]
-    league_main(["--game", "bluff-v0", "--exact", "--out", str(tmp_path), *arguments])
+    TRAINERS["league"].run(["--game", "bluff-v0", "--exact", "--out", str(tmp_path), *arguments])
     for folder in ["player_0", "player_1", "pool/player_0/main/000000", "pool/player_1/main_exploiter/000002"]:
         assert CausalLMAgent.from_pretrained(tmp_path / folder, GAME.vocabulary).model.config.hidden_size == 16
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
@@ -222,14 +222,14 @@ def test_the_command_writes_the_league(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("num_updates", 0, "at least 1"),
-        ("batch_size", 0, "at least 1"),
-        ("snapshot_every", 0, "at least 1"),
-        ("self_play_share", 1.5, r"a number in \[0, 1\]"),
+        ("num_updates", 0, "an integer of at least 1"),
+        ("batch_size", 0, "an integer of at least 1"),
+        ("snapshot_every", 0, "an integer of at least 1"),
+        ("self_play_share", 1.5, "a number from 0 to 1"),
         ("forgotten_share", 0.7, r"at most 1 - self_play_share=0.65"),
-        ("reset_probability", -0.1, r"a number in \[0, 1\]"),
-        ("win_rate_decay", 2.0, r"a number in \[0, 1\]"),
-        ("pfsp_power", 0, "a number > 0"),
+        ("reset_probability", -0.1, "a number from 0 to 1"),
+        ("win_rate_decay", 2.0, "a number from 0 to 1"),
+        ("pfsp_power", 0, "a finite number above 0"),
     ],
 )
 def test_options_out_of_range_are_refused(name: str, value: float, expected: str) -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from duologue.agents import Population, ScriptedAgent, TabularAgent, pure_policy_of
 from duologue.agents.tabular import seat_policy, seat_profile
+from duologue.baselines.solvers.solver import SolveStep
 from duologue.baselines.two_player.learner import Seat, Task
-from duologue.baselines.two_player.measured import MeasuredLearner
+from duologue.baselines.two_player.measured import ExactDistance
 from duologue.envs import make_game
 from duologue.envs.tree.analysis import GameTree
 from duologue.tests.baselines.tiny_players import through_a_file
@@ -66,39 +67,44 @@ class Circling:
         self.iteration = state["iteration"]
 
 
+def distances(learner: Circling, *, every: int = 1, distance: ExactDistance | None = None) -> list[SolveStep | None]:
+    """Return what is measured after each of the steps that are left."""
+    watcher = ExactDistance(learner, TREE, every=every) if distance is None else distance
+    return [watcher.after(step) for step in learner]
+
+
 def test_the_iterates_circle_and_their_average_settles() -> None:
     """NashConv 2 for pure play, 0 for the average of each whole round; algorithms.md 5.1 and style.md 7."""
-    steps = list(MeasuredLearner(Circling(), TREE))
-    assert [step.iteration for step in steps] == list(range(1, 9))
-    exact = [step.exact for step in steps if step.exact is not None]
-    assert [one.nash_conv_last for one in exact] == pytest.approx([2.0] * 8)
-    assert [one.nash_conv_average for one in exact[3::4]] == pytest.approx([0.0, 0.0], abs=1e-12)
+    exact = [step for step in distances(Circling()) if step is not None]
+    assert [step.iteration for step in exact] == list(range(1, 9))
+    assert [step.nash_conv_last for step in exact] == pytest.approx([2.0] * 8)
+    assert [step.nash_conv_average for step in exact[3::4]] == pytest.approx([0.0, 0.0], abs=1e-12)
     assert exact[0].nash_conv_average == pytest.approx(2)
 
 
 def test_a_learners_own_average_is_measured_instead() -> None:
     """The population that it states is at the equilibrium from the first step."""
-    steps = list(MeasuredLearner(Circling(keeps_average=True), TREE))
-    assert [step.exact.nash_conv_average for step in steps if step.exact] == pytest.approx([0.0] * 8, abs=1e-12)
+    found = distances(Circling(keeps_average=True))
+    assert [step.nash_conv_average for step in found if step] == pytest.approx([0.0] * 8, abs=1e-12)
 
 
 @pytest.mark.parametrize("keeps_average", [False, True])
 def test_between_two_measurements_iterates_still_count(keeps_average: bool) -> None:
     """At every fourth step the same numbers as when each step is measured."""
-    often = list(MeasuredLearner(Circling(keeps_average=keeps_average), TREE))
-    seldom = list(MeasuredLearner(Circling(keeps_average=keeps_average), TREE, every=4))
-    assert [step.exact is None for step in seldom] == [True, True, True, False] * 2
-    assert [step.exact for step in seldom[3::4]] == [step.exact for step in often[3::4]]
+    often = distances(Circling(keeps_average=keeps_average))
+    seldom = distances(Circling(keeps_average=keeps_average), every=4)
+    assert [step is None for step in seldom] == [True, True, True, False] * 2
+    assert seldom[3::4] == often[3::4]
 
 
 def test_a_resumed_average_is_the_uninterrupted_one(tmp_path: Path) -> None:
     """Bit for bit after three of eight steps."""
-    steps = list(MeasuredLearner(Circling(), TREE))
-    first, second = MeasuredLearner(Circling(), TREE), MeasuredLearner(Circling(), TREE)
-    resumed = list(islice(first, 3))
+    whole, learner = distances(Circling()), Circling()
+    first = ExactDistance(learner, TREE)
+    begun = [first.after(step) for step in islice(learner, 3)]
+    second = ExactDistance(learner, TREE)
     second.load_state_dict(through_a_file(tmp_path, first))
-    assert second.iteration == 3
-    assert [*resumed, *second] == steps
+    assert [*begun, *distances(learner, distance=second)] == whole
 
 
 def test_whoever_states_no_probabilities_is_refused() -> None:
@@ -106,8 +112,8 @@ def test_whoever_states_no_probabilities_is_refused() -> None:
     with pytest.raises(TypeError, match="player 1: expected agents with token_probabilities, got"):
         seat_policy(TREE, 1, Population.even((HEADS[1], ScriptedAgent(["heads"]))))
     assert len(seat_profile(TREE, (HEADS[0], HEADS[1]))) == 2
-    with pytest.raises(ValueError, match="every: expected at least 1, got 0"):
-        MeasuredLearner(Circling(), TREE, every=0)
+    with pytest.raises(ValueError, match="every: expected an integer of at least 1, got 0"):
+        ExactDistance(Circling(), TREE, every=0)
 
 
 @pytest.mark.parametrize("name", ["num_updates", "batch_size"])
@@ -118,5 +124,5 @@ def test_a_task_has_a_budget(name: str) -> None:
         raise AssertionError
 
     budget = {"num_updates": 1, "batch_size": 1} | {name: 0}
-    with pytest.raises(ValueError, match=f"{name}: expected at least 1, got 0"):
+    with pytest.raises(ValueError, match=f"{name}: expected an integer of at least 1, got 0"):
         Task(game=GAME, seed=0, make_player=nobody, **budget)

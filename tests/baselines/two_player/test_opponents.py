@@ -88,7 +88,7 @@ def test_snapshots_are_in_order() -> None:
     pool, agent = filled_pool()
     with pytest.raises(ValueError, match="iteration: expected one after 15, got 15"):
         pool.add(agent, 15)
-    with pytest.raises(ValueError, match="capacity: expected at least 1, got 0"):
+    with pytest.raises(ValueError, match="capacity: expected an integer of at least 1, got 0"):
         OpponentPool(agent, capacity=0)
 
 
@@ -193,11 +193,11 @@ def test_opponents_come_back(choice: OpponentChoice, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("capacity", 0, "at least 1"),
-        ("snapshot_every", 0, "at least 1"),
-        ("ema_decay", 1.5, r"a number in \[0, 1\]"),
-        ("win_rate_decay", -0.1, r"a number in \[0, 1\]"),
-        ("pfsp_power", 0, "a number > 0"),
+        ("capacity", 0, "an integer of at least 1"),
+        ("snapshot_every", 0, "an integer of at least 1"),
+        ("ema_decay", 1.5, "a number from 0 to 1"),
+        ("win_rate_decay", -0.1, "a number from 0 to 1"),
+        ("pfsp_power", 0, "a finite number above 0"),
     ],
 )
 def test_options_out_of_range_are_refused(name: str, value: float, expected: str) -> None:

@@ -13,6 +13,9 @@ import torch
 
 from duologue.agents import CausalLMAgent, ScriptedAgent
 from duologue.agents.tabular import seat_policy, seat_profile
+from duologue.baselines.api.commands import TRAINERS
+from duologue.baselines.benchmark import entrants  # noqa: F401  (registers the algorithms)
+from duologue.baselines.benchmark.registry import ALGORITHMS
 from duologue.baselines.learners.base import PlayerLearner
 from duologue.baselines.learners.options import RESPONSE_PPO
 from duologue.baselines.learners.ppo import PPOLearner
@@ -20,9 +23,8 @@ from duologue.baselines.rollouts.episodes import rollout
 from duologue.baselines.rollouts.trajectories import Trajectories, trajectories
 from duologue.baselines.two_player.empirical_game import EmpiricalGame, ResponseGains, response_gains
 from duologue.baselines.two_player.learner import Population, Task, TwoPlayerLearner
-from duologue.baselines.two_player.measured import MeasuredLearner
-from duologue.baselines.two_player.psro import PSRO, PSROOptions, psro
-from duologue.baselines.two_player.psro import main as psro_main
+from duologue.baselines.two_player.measured import ExactDistance
+from duologue.baselines.two_player.psro import PSRO, PSROOptions
 from duologue.envs import LanguageGame, make_game
 from duologue.envs.games.matrix.rock_paper_scissors import RockPaperScissors
 from duologue.envs.tree.analysis import GameTree, expected_returns, nash_conv
@@ -197,10 +199,11 @@ def test_the_meta_strategies_settle_where_the_responses_do_not() -> None:
         num_updates=24, updates_per_response=4, batch_size=32, num_payoff_episodes=64, num_gain_episodes=32
     )
     play = PSRO(game, partial(make_ppo, game), options, seed=0)
-    found = [step.exact for step in MeasuredLearner(play, GameTree(game), every=4) if step.exact is not None]
+    distance = ExactDistance(play, GameTree(game), every=4)
+    found = [exact for step in play if (exact := distance.after(step)) is not None]
     assert len(found) == 6
-    assert np.mean([one.nash_conv_average for one in found[-3:]]) < 0.3
-    assert np.mean([one.nash_conv_last for one in found[-3:]]) > 0.6
+    assert np.mean([step.nash_conv_average for step in found[-3:]]) < 0.3
+    assert np.mean([step.nash_conv_last for step in found[-3:]]) > 0.6
 
 
 @pytest.mark.parametrize("meta_solver", ["uniform", "prd", "regret_matching", "alpha_rank"])
@@ -228,10 +231,11 @@ def test_double_oracle_needs_a_zero_sum_game() -> None:
     with pytest.raises(ValueError, match="meta_solver: 'nash' needs a zero-sum game, got Wages"):
         PSRO(game, partial(make_ppo, game), PSROOptions(), seed=0)
     for played, solver in ((game, "prd"), (GAME, "nash")):
-        task = Task(game=played, seed=3, num_updates=1, batch_size=8, make_player=partial(make_ppo, played))
-        learner = psro(task)
+        task = Task(game=played, seed=3, num_updates=6, batch_size=8, make_player=partial(make_ppo, played))
+        learner = ALGORITHMS["psro"].make(task)
+        assert isinstance(learner, PSRO)
         assert (learner.options.meta_solver, learner.options.tolerance) == (solver, None)
-        assert [step.iteration for step in learner] == [1]
+        assert [step.iteration for step in learner] == list(range(1, 7))
 
 
 @pytest.mark.parametrize(("on_disk", "stop"), [(False, 3), (True, 2)])
@@ -271,7 +275,7 @@ def test_the_command_writes_the_members_and_their_game(tmp_path: Path) -> None:
     names |= {"num-gain-episodes": 8, "hidden-size": 16, "exact-every": 1}
     arguments = [part for name, value in names.items() for part in (f"--{name}", str(value))]
     chosen = ["--game", "bluff-v0", "--meta-solver", "nash", "--exact"]
-    psro_main([*chosen, "--out", str(tmp_path), *arguments])
+    TRAINERS["psro"].run([*chosen, "--out", str(tmp_path), *arguments])
     folders = ["player_0", "player_1", *(f"pool/player_{player}/{k:06d}" for player in (0, 1) for k in (0, 1, 2))]
     for folder in folders:
         assert CausalLMAgent.from_pretrained(tmp_path / folder, GAME.vocabulary).model.config.hidden_size == 16
@@ -280,20 +284,20 @@ def test_the_command_writes_the_members_and_their_game(tmp_path: Path) -> None:
     assert np.shape(written["returns"]) == np.shape(written["half_widths"]) == (2, 3, 3)
     assert np.sum(written["weights"], axis=1) == pytest.approx([1, 1])
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert [record["training"]["num_payoff_episodes"] for record in records] == [32, 72]
+    assert [record["num_payoff_episodes"] for record in records] == [32, 72]
     assert all(np.isfinite(record["exact"]["nash_conv_average"]) for record in records)
 
 
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("num_updates", 0, "at least 1"),
-        ("updates_per_response", 0, "at least 1"),
-        ("batch_size", 0, "at least 1"),
-        ("num_payoff_episodes", 0, "at least 1"),
-        ("num_gain_episodes", 0, "at least 1"),
-        ("tolerance", -0.1, "a number >= 0, or None"),
-        ("meta_solver", "best", "one of uniform, nash, prd, regret_matching, alpha_rank"),
+        ("num_updates", 0, "an integer of at least 1"),
+        ("updates_per_response", 0, "an integer of at least 1"),
+        ("batch_size", 0, "an integer of at least 1"),
+        ("num_payoff_episodes", 0, "an integer of at least 1"),
+        ("num_gain_episodes", 0, "an integer of at least 1"),
+        ("tolerance", -0.1, "a finite number of at least 0"),
+        ("meta_solver", "best", "'uniform', 'nash', 'prd', 'regret_matching' or 'alpha_rank'"),
     ],
 )
 def test_options_out_of_range_are_refused(name: str, value: object, expected: str) -> None:

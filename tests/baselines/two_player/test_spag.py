@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from duologue.agents import CausalLMAgent, ScriptedAgent
+from duologue.baselines.api.commands import TRAINERS
+from duologue.baselines.benchmark import entrants  # noqa: F401  (registers the algorithms)
+from duologue.baselines.benchmark.registry import ALGORITHMS
 from duologue.baselines.learners.grpo import GRPOConfig, GRPOLearner
 from duologue.baselines.rollouts.episodes import rollout
 from duologue.baselines.two_player.learner import Task, TwoPlayerLearner
-from duologue.baselines.two_player.spag import SPAG, SPAGOptions, own_plays, spag, winners_parts
-from duologue.baselines.two_player.spag import main as spag_main
+from duologue.baselines.two_player.spag import SPAG, SPAGOptions, own_plays, winners_parts
 from duologue.envs import LanguageGame, make_game
 from duologue.envs.games.taboo import Taboo
 from duologue.tests.baselines.tiny_players import bluff, same, through_a_file, tiny_agent, weights
@@ -142,7 +144,7 @@ def test_the_adapter_makes_a_round_of_each_batch() -> None:
         made.append((player, seed))
         return GRPOLearner(tiny_agent(game, seed=seed), GRPOConfig())
 
-    learner = spag(Task(game=game, seed=7, num_updates=2, batch_size=12, make_player=make_player))
+    learner = ALGORITHMS["spag"].make(Task(game=game, seed=7, num_updates=2, batch_size=12, make_player=make_player))
     assert isinstance(learner, SPAG)
     assert len(list(learner)) == 2
     assert len(learner.last_played) == 12
@@ -154,7 +156,7 @@ def test_the_command_trains_resumes_and_says_who_wins(game: str, tmp_path: Path)
     """A start is cloned where the game has demonstrations; a finished run is only reported."""
     arguments = ["--game", game, "--out", str(tmp_path / "run"), "--num-rounds", "2", "--batch-size", "8"]
     arguments += ["--num-demonstrations", "60", "--cloning.num-steps", "2", "--num-evaluation-episodes", "10"]
-    spag_main(arguments)
+    TRAINERS["spag"].run(arguments)
     lines = (tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["iteration"] for line in lines] == [1, 2]
     assert (tmp_path / "run" / "start").is_dir() == (game == "taboo-v0")
@@ -162,7 +164,7 @@ def test_the_command_trains_resumes_and_says_who_wins(game: str, tmp_path: Path)
     assert list(rates) == ["start, start", "trained, start", "start, trained", "trained, trained"]
     assert all(sum(one["endings"].values()) == 10 for one in rates.values())
     written = (tmp_path / "run" / "player_0" / "model.safetensors").read_bytes()
-    spag_main(arguments)
+    TRAINERS["spag"].run(arguments)
     assert (tmp_path / "run" / "player_0" / "model.safetensors").read_bytes() == written
 
 
@@ -170,15 +172,15 @@ def test_a_second_model_is_refused(tmp_path: Path) -> None:
     """One policy sits in both seats."""
     arguments = ["--game", "bluff-v0", "--out", str(tmp_path / "run"), "--player-1", str(tmp_path)]
     with pytest.raises(ValueError, match="player_1: expected none, one policy sits in both seats"):
-        spag_main(arguments)
+        TRAINERS["spag"].run(arguments)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_rounds": 0}, "num_rounds: expected at least 1, got 0"),
-        ({"turn_growth": 0.0}, "turn_growth: expected a number > 0, got 0.0"),
-        ({"sft_coef": -1.0}, "sft_coef: expected a number >= 0, got -1.0"),
+        ({"num_rounds": 0}, "num_rounds: expected an integer of at least 1, got 0"),
+        ({"turn_growth": 0.0}, "turn_growth: expected a finite number above 0, got 0.0"),
+        ({"sft_coef": -1.0}, "sft_coef: expected a finite number of at least 0, got -1.0"),
         ({"clip_epsilon": 1.0}, r"clip_epsilon: expected a number in \(0, 1\), got 1.0"),
     ],
 )

@@ -1,34 +1,32 @@
 """What the commands that train both players share: over how many updates a learning rate falls, and that it stays."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from duologue.baselines.learners.base import PlayerLearner
-from duologue.baselines.learners.options import LearnerName, LearnerOptions, steady
-from duologue.baselines.learners.ppo import PPOLearner
-from duologue.baselines.two_player import fictitious_play, league, psro, self_play
+from duologue.baselines.api.commands import TRAINERS
+from duologue.baselines.learners.base import PlayerLearner, TrainedModel
+from duologue.baselines.learners.options import LearnerOptions, steady
+from duologue.baselines.two_player import fictitious_play, league, psro
 from duologue.baselines.two_player.self_play import SelfPlay, SelfPlayConfig, SelfPlayOptions, make_self_play
 from duologue.baselines.two_player.train import ResponsesConfig, TwoPlayerConfig
 from duologue.tests.baselines.tiny_players import bluff, same, tiny_agent, weights
 
-NAMES: tuple[LearnerName, ...] = ("ppo", "reinforce", "rloo", "grpo", "reinforce_pp", "preference")
+NAMES: tuple[str, ...] = ("ppo", "reinforce", "rloo", "grpo", "reinforce_pp", "preference")
 
 
 def rates(learner: PlayerLearner) -> list[float]:
     """Return its learning rate after 0 to 8 updates."""
-    trained: Any = learner if isinstance(learner, PPOLearner) else learner.trained  # type: ignore[attr-defined]
+    assert isinstance(learner, TrainedModel)
     found = []
-    for trained.num_updates in range(9):
-        found.append(trained._learning_rate() if isinstance(trained, PPOLearner) else trained.learning_rate())
+    for learner.num_updates in range(9):
+        found.append(learner.learning_rate())
     return found
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_learning_rates_stay_unless_a_share_is_asked_for(name: LearnerName) -> None:
+def test_learning_rates_stay_unless_a_share_is_asked_for(name: str) -> None:
     """To the last bit what they are without a plan; with a share of 1/2, half of the peak at the last of 8 updates."""
     for config in (SelfPlayConfig(), ResponsesConfig()):
         options = replace(config.learner, learner=name)
@@ -46,7 +44,7 @@ def test_a_plan_changes_nothing_by_default() -> None:
     players = [config.learner.make(config.models.make(bluff(), player, 0)) for player in (0, 1)]
     both = make_self_play(bluff(), config), SelfPlay(bluff(), players, config.play, seed=0)
     assert list(both[0]) == list(both[1])
-    ends = [[weights(one.agent.model) for one in play.learners] for play in both]
+    ends = [[weights(learner.agent.model) for learner in play.learners] for play in both]
     assert all(same(*pair) for pair in zip(*ends, strict=True))
 
 
@@ -57,16 +55,16 @@ class Planned(Exception):
 @pytest.mark.parametrize(
     ("command", "arguments", "planned"),
     [
-        (self_play.main, "--num-updates 7", 7),
-        (fictitious_play.main, "--num-rounds 3 --updates-per-round 2", 2),
-        (fictitious_play.main, "--num-rounds 3 --updates-per-round 2 --warm-start", 6),
-        (psro.main, "--num-updates 7 --updates-per-response 3", 3),
-        (psro.main, "--num-updates 2 --updates-per-response 3", 2),
-        (league.main, "--num-updates 7", 7),
+        ("self_play", "--num-updates 7", 7),
+        ("fictitious_play", "--num-rounds 3 --updates-per-round 2", 2),
+        ("fictitious_play", "--num-rounds 3 --updates-per-round 2 --warm-start", 6),
+        ("psro", "--num-updates 7 --updates-per-response 3", 3),
+        ("psro", "--num-updates 2 --updates-per-response 3", 2),
+        ("league", "--num-updates 7", 7),
     ],
 )
 def test_each_learner_is_told_how_many_updates_it_will_have(
-    command: Callable[[Sequence[str]], None],
+    command: str,
     arguments: str,
     planned: int,
     tmp_path: Path,
@@ -79,7 +77,7 @@ def test_each_learner_is_told_how_many_updates_it_will_have(
 
     monkeypatch.setattr(LearnerOptions, "make", make)
     with pytest.raises(Planned, match=f"^{planned}$"):
-        command(["--game", "bluff-v0", "--out", str(tmp_path), *arguments.split()])
+        TRAINERS[command].run(["--game", "bluff-v0", "--out", str(tmp_path), *arguments.split()])
 
 
 def test_responses_are_measured_once_a_round_and_learn_fast() -> None:

@@ -195,4 +195,4 @@ def test_a_trainer_clones_prompted_thinking_players(tmp_path: Path) -> None:
     options = GameOptions(game="secret_code-v0", game_option=("num_shots=2", "max_thought_tokens=3"))
     config = PretrainConfig(options=options, out=tmp_path / "run", num_demonstrations=48, hidden_size=16, num_layers=1)
     config = replace(config, cloning=replace(config.cloning, num_steps=2))
-    assert (pretrain(config) / "model.safetensors").is_file()
+    assert (pretrain(config) / "model" / "model.safetensors").is_file()

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from duologue.baselines.solvers.checks import check_count, check_positive
 from duologue.baselines.solvers.double_oracle import double_oracle
 from duologue.baselines.solvers.preference_learners import HedgeSelfPlay, OptimisticSelfPlay
 from duologue.baselines.solvers.registry import make_solver
@@ -20,6 +19,7 @@ from duologue.baselines.solvers.regularised_preference_learners import (
 )
 from duologue.baselines.solvers.solver import solve
 from duologue.baselines.solvers.uniform import Uniform
+from duologue.baselines.training.checks import check_count, check_positive
 from duologue.envs.games.bluff import Bluff
 from duologue.envs.tree.analysis import GameTree
 

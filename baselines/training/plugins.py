@@ -1,0 +1,93 @@
+"""Files of one's own that register something: a learner for `--learner-file`, an algorithm for `--algorithm-file`."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+BUILT_IN = "duologue"
+"""What stands for the code of whatever comes with the package."""
+
+_loading: list[str] = []
+"""The hash of the file that is being run, if one is."""
+
+
+def run_file(path: Path, *, option: str) -> str:
+    """Run a Python file, once in a process, and return the hash of its code.
+
+    Args:
+        path: the file.
+        option: what it was given by, for the error.
+
+    Raises:
+        ValueError: there is no such file.
+    """
+    if not path.is_file():
+        raise ValueError(f"{option}: expected a Python file, got {path}")
+    code = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    name = f"duologue_plugin_{code}"
+    if name in sys.modules:
+        return code
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{option}: expected a Python file, got {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    _loading.append(code)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    finally:
+        _loading.pop()
+    return code
+
+
+def code_of(registered: Callable[..., object]) -> str:
+    """Return what identifies the code of a function or a class: `BUILT_IN`, or the hash of its file.
+
+    Raises:
+        TypeError: its options stand in no file of its own.
+    """
+    if _loading:
+        return _loading[-1]
+    if isinstance(registered, partial):
+        raise TypeError(
+            f"algorithm: expected a function of its own, by `def`, with its options inside, got {registered}"
+        )
+    package = __name__.partition(".")[0]
+    if getattr(registered, "__module__", "").partition(".")[0] == package:
+        return BUILT_IN
+    try:
+        file = inspect.getsourcefile(registered)
+    except TypeError:  # a callable object
+        file = inspect.getsourcefile(type(registered))
+    if file is None or not Path(file).is_file():  # typed at a prompt
+        return "unknown"
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
+
+
+def check_name(name: str) -> str:
+    """Return a name to register something by; raise ValueError unless it is of the form that names have."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise ValueError(f"name: expected lower-case letters, digits and underscores, got {name!r}")
+    return name
+
+
+def require_free(name: str, known_code: str | None, code: str) -> None:
+    """Raise ValueError if something else bears a name already; the same file may register its own again.
+
+    Args:
+        name: what something is to be called.
+        known_code: the code of what bears the name; None: nothing does.
+        code: that of what is to bear it.
+    """
+    if known_code is not None and (known_code == BUILT_IN or known_code != code):
+        raise ValueError(f"name: expected one that nothing else bears, got {name!r} again")

@@ -11,6 +11,7 @@ from .interfaces.single_player import SinglePlayerEnv
 from .interfaces.transitions import PlayerTransition, PlayerTransitions
 from .interfaces.turn_level import TurnLevelEnv
 from .interfaces.vector import LanguageGameVectorEnv
+from .judging import Exchange, Judge, Outcome, RedTeamGame, Verdict
 from .registry import make, make_game, make_turn_level, register_game, registered_games
 from .vocabulary import Tokens, Vocabulary, WordVocabulary
 from .wrappers.demonstrated import Demonstrated
@@ -56,19 +57,23 @@ __all__ = [
     "Dialogue",
     "Ending",
     "Episode",
+    "Exchange",
     "FiniteDeals",
     "GameDistribution",
     "GymnasiumMaskToInfo",
+    "Judge",
     "LanguageGame",
     "LanguageGameEnv",
     "LanguageGameVectorEnv",
     "MaskToInfo",
     "Message",
     "Observation",
+    "Outcome",
     "Payoff",
     "PlayerTransition",
     "PlayerTransitions",
     "RandomAgent",
+    "RedTeamGame",
     "SampledDeals",
     "SinglePlayerEnv",
     "Speaker",
@@ -76,6 +81,7 @@ __all__ = [
     "Turn",
     "TurnLevelEnv",
     "Utterance",
+    "Verdict",
     "View",
     "Vocabulary",
     "WithThoughts",

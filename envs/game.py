@@ -1,6 +1,6 @@
 """The rules of a language game: the tuple <N, S, Z, A, P, T, r> of arXiv 2402.08078, section 3, as code.
 
-An author writes rules at the level of turns in a subclass of `LanguageGame`; `engine.py` does the tokens. Rules are
+An author writes rules at the level of turns in a subclass of `LanguageGame`; the `engine` does the tokens. Rules are
 pure: they draw nothing, log nothing, change nothing. Chance is declared by `Deals` and drawn once, at the root.
 """
 

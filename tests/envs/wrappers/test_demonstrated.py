@@ -34,7 +34,7 @@ def solved(game: SecretCode, deal: int) -> Sequence[Dialogue[int]]:
 
 def bluffs(deal: str) -> Sequence[Dialogue[str]]:
     """Return two finished plays of bluff."""
-    return [Dialogue("ace", (BET, CALL)), Dialogue("deuce", (BET, CALL))]  # type: ignore[arg-type]
+    return [Dialogue("ace", (BET, CALL)), Dialogue("deuce", (BET, CALL))]
 
 
 def look_up(view: View, rng: np.random.Generator) -> Utterance:

@@ -34,7 +34,7 @@ def answer(topic: object) -> str:
 def dialogue(seed: Seed, prompt: str, reply: str) -> Dialogue[Seed]:
     """One finished exchange."""
     turns = (VOCABULARY.encode(prompt), VOCABULARY.encode(reply))
-    return Dialogue(seed, turns)  # type: ignore[arg-type]
+    return Dialogue(seed, turns)
 
 
 def judged(game: RedTeam, seed: Seed, prompt: str, reply: str) -> tuple[Outcome, float]:

@@ -68,7 +68,7 @@ class Episode(Generic[DealT]):
             self.views[player, self.lengths[player]] = token
             self.lengths[player] += 1
             return False
-        saved = self._snapshot()
+        before = self._standing()
         try:
             if turn.closed_by is Ending.TOO_LONG:
                 self._write(player, (token,))
@@ -77,7 +77,7 @@ class Episode(Generic[DealT]):
                 self.settle(self.game.rewards(self.dialogue))
         except Exception:
             turn.reopen()
-            self._restore(saved, turn)
+            self.restore(before)
             raise
         return True
 
@@ -126,15 +126,17 @@ class Episode(Generic[DealT]):
     def settle(self, rewards: tuple[float, float]) -> None:
         """Pay both players for the turn just finished, and open the next one."""
         self._pay(rewards)
-        self.player = self.game.next_player(self.dialogue)
-        if self.player not in (0, 1, None):
-            raise ValueError(f"{type(self.game).__name__}.next_player: expected 0, 1 or None, got {self.player!r}")
-        if self.player is not None and len(self.dialogue.turns) >= self.game.max_turns:
-            raise ValueError(
-                f"{type(self.game).__name__}: expected the end after max_turns={self.game.max_turns} turns, "
-                f"got player {self.player} to speak"
-            )
+        self.player = checked_next_player(self.game, self.dialogue)
         self._open()
+
+    def saved(self) -> dict[str, object]:
+        """Return where the episode stands, in the middle of a turn or between two, for one `restore`."""
+        return {**self._standing(), "open_turn": self.open_turn.copy()}
+
+    def restore(self, saved: dict[str, object]) -> None:
+        """Go back to what `saved` returned, without asking the rules, which may be what has failed."""
+        for name, value in saved.items():
+            setattr(self, name, value)
 
     def transcript(self) -> str:
         """Return the episode as readable text: briefings, turns, what the rules say of them, rewards."""
@@ -185,17 +187,12 @@ class Episode(Generic[DealT]):
         for viewer in PLAYERS:
             self._tell(viewer, self.game.announcement(dialogue, viewer))
 
-    def _snapshot(self) -> dict[str, object]:
-        kept = {name: getattr(self, name) for name in ("dialogue", "player")}
+    def _standing(self) -> dict[str, object]:
+        """Return all that the end of a turn changes, and the open turn itself."""
+        kept = {name: getattr(self, name) for name in ("dialogue", "player", "open_turn")}
         lists = {name: getattr(self, name)[:] for name in ("lengths", "returns", "reward_history")}
         messages = tuple(told[:] for told in self._messages)
         return {**kept, **lists, "views": self.views.copy(), "_messages": messages}
-
-    def _restore(self, saved: dict[str, object], turn: OpenTurn) -> None:
-        """Go back to a snapshot and its open turn, without asking the rules, which may be what has failed."""
-        for name, value in saved.items():
-            setattr(self, name, value)
-        self.open_turn = turn
 
     def _pay(self, rewards: tuple[float, float]) -> None:
         first, second = float(rewards[0]), float(rewards[1])
@@ -226,6 +223,23 @@ class Episode(Generic[DealT]):
         self.lengths[player] = end
 
 
+def checked_next_player(game: LanguageGame[DealT], dialogue: Dialogue[DealT]) -> int | None:
+    """Return who speaks next by the rules.
+
+    Raises:
+        ValueError: it is no player, or somebody is to speak after the game's last turn.
+    """
+    player = game.next_player(dialogue)
+    if player not in (0, 1, None):
+        raise ValueError(f"{type(game).__name__}.next_player: expected 0, 1 or None, got {player!r}")
+    if player is not None and len(dialogue.turns) >= game.max_turns:
+        raise ValueError(
+            f"{type(game).__name__}: expected the end after max_turns={game.max_turns} turns, "
+            f"got player {player} to speak"
+        )
+    return player
+
+
 def check_rewards(game: LanguageGame[DealT], rewards: tuple[float, float]) -> None:
     """Raise ValueError unless the rewards are finite and of the game's payoff type, within 1e-9."""
     first, second = rewards
@@ -241,12 +255,12 @@ def speak_all(episodes: Sequence[Episode[DealT]], utterances: Sequence[Utterance
 
     If anything raises, every episode stands as it did before the call.
     """
-    saved = [(episode, episode._snapshot(), episode.open_turn.copy()) for episode in episodes]
+    saved = [episode.saved() for episode in episodes]
     try:
         _speak_and_settle(episodes, utterances)
     except Exception:
-        for episode, snapshot, turn in saved:
-            episode._restore(snapshot, turn)
+        for episode, before in zip(episodes, saved, strict=True):
+            episode.restore(before)
         raise
 
 

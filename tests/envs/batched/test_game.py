@@ -96,7 +96,7 @@ def utter(episode: Episode[Any], rng: np.random.Generator) -> Utterance:
     """Say one random turn in a copy of an episode."""
     tokens, turns = list[int](), len(episode.dialogue.turns)
     probe = Episode(episode.game, episode.dialogue.deal)
-    probe._restore(episode._snapshot(), episode.open_turn.copy())
+    probe.restore(episode.saved())
     while len(probe.dialogue.turns) == turns:
         tokens.append(some_token(probe, rng, 0.2))
         probe.push(tokens[-1])

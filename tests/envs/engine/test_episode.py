@@ -320,6 +320,28 @@ def test_copies_of_an_episode_go_on_alike_and_apart(seed: int) -> None:
 
 
 @given(seed=st.integers(0, 2**32 - 1))
+def test_an_episode_restored_in_mid_turn_goes_on_as_if_nothing_had_been_said(seed: int) -> None:
+    """Thought, words, views, rewards and what each player was told are those of an episode that never left the way."""
+    rng = np.random.default_rng(seed)
+    game = Whisper()
+    strayed = Episode(game, game.deals.sample(rng))
+    tokens = RandomAgent().speak([strayed.view()], rng)[0].tokens
+    for token in tokens[: rng.integers(len(tokens))]:
+        strayed.push(token)
+    straight, saved = copy.deepcopy(strayed), strayed.saved()
+    while not strayed.over:
+        strayed.push(int(rng.choice(np.flatnonzero(strayed.open_turn.legal_mask))))
+    strayed.restore(saved)
+    for episode in (strayed, straight):
+        twin_rng = np.random.default_rng(seed)
+        while not episode.over:
+            episode.push(int(twin_rng.choice(np.flatnonzero(episode.open_turn.legal_mask))))
+    assert strayed.transcript() == straight.transcript()
+    assert np.array_equal(strayed.views, straight.views)
+    assert strayed.reward_history == straight.reward_history
+
+
+@given(seed=st.integers(0, 2**32 - 1))
 def test_legal_mask_of_a_view_foresees_what_the_engine_says_after_each_token(seed: int) -> None:
     """Agents that sample whole turns ask the view; the AEC form asks the open turn. Both must agree."""
     rng = np.random.default_rng(seed)

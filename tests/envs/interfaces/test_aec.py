@@ -77,13 +77,14 @@ def test_refused_action_leaves_the_episode_as_it_was() -> None:
     assert said(env, *BET, *CALL).dialogue.turns == said(dealt(), *BET, *CALL).dialogue.turns
 
 
-@pytest.mark.parametrize("use", ["step", "observe", "last", "state", "transcript", "render", "dialogue", "view"])
+@pytest.mark.parametrize("use", ["step", "say", "observe", "last", "state", "transcript", "render", "dialogue", "view"])
 def test_use_before_reset_is_refused(use: str) -> None:
     """Each with a message that names the call."""
     env = LanguageGameEnv(Bluff())
     env.agent_selection = "player_0"
     calls: dict[str, Callable[[], object]] = {
         "step": lambda: env.step(FOLD[0]),
+        "say": lambda: env.say(FOLD),
         "observe": lambda: env.observe("player_0"),
         "last": lambda: env.last(),
         "dialogue": lambda: env.dialogue,

@@ -95,9 +95,9 @@ def test_a_players_transitions_are_those_of_the_single_player_form(
             seen = observation
             observation, reward, ended, _, _ = alone.step(action)
             wanted.append(PlayerTransition(AGENT_IDS[player], seen, action, reward, observation, ended))
-        assert alone._episode is not None
+        assert alone.episode is not None
         env = LanguageGameEnv(game)
-        env.reset(options={"deal": alone._episode.dialogue.deal})
+        env.reset(options={"deal": alone.episode.dialogue.deal})
         own, others = [one.action for one in wanted], list(opponent.said)
         found = play_by_seat(env, player, own, others)
         assert_equal([one for one in found if one.agent_id == AGENT_IDS[player]], wanted)

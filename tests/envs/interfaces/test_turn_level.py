@@ -181,7 +181,7 @@ def test_human_sees_each_turn_once(capsys: pytest.CaptureFixture[str]) -> None:
     said = RandomAgent().speak([env.view("player_0")], np.random.default_rng(1))[0]
     assert len(said.tokens) > 2
     env.step(env.pad(said.tokens))
-    assert capsys.readouterr().out == env.env._playing("").transcript() + "\n\n"
+    assert capsys.readouterr().out == env.env.transcript() + "\n\n"
 
 
 def test_agents_that_speak_by_view_play_a_whole_episode() -> None:
@@ -191,4 +191,4 @@ def test_agents_that_speak_by_view_play_a_whole_episode() -> None:
     while not all(env.terminations.values()):
         env.step(env.pad(RandomAgent().speak([env.view(env.agent_selection)], rng)[0].tokens))
     assert "forfeit" not in env.transcript()
-    assert isinstance(env.env._episode, Episode)
+    assert isinstance(env.env.episode, Episode)

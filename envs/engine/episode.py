@@ -24,7 +24,7 @@ class Episode(Generic[DealT]):
     """One play of a game: the finished turns, the open turn, what each player has been told, and the rewards."""
 
     __slots__ = (
-        "_messages", "dialogue", "game", "lengths", "open_turn", "player", "returns", "reward_history", "views",
+        "dialogue", "game", "lengths", "messages", "open_turn", "player", "returns", "reward_history", "views",
     )  # fmt: skip
 
     def __init__(self, game: LanguageGame[DealT], deal: DealT) -> None:
@@ -36,7 +36,8 @@ class Episode(Generic[DealT]):
         self.lengths = [0, 0]
         self.returns = [0.0, 0.0]
         self.reward_history: list[tuple[float, float]] = []
-        self._messages: tuple[list[Message], list[Message]] = ([], [])
+        self.messages: tuple[list[Message], list[Message]] = ([], [])
+        """What each player has been told and has said in finished turns, piece by piece."""
         for player in PLAYERS:
             self._write(player, game.vocabulary.begin(player))
             self._tell(player, game.briefing(deal, player))
@@ -91,7 +92,7 @@ class Episode(Generic[DealT]):
         return View(
             player=player,
             tokens=self.views[player, : self.lengths[player]].copy(),
-            messages=tuple(self._messages[player]),
+            messages=tuple(self.messages[player]),
             vocabulary=self.game.vocabulary,
             max_turn_tokens=turn.limit,
             legal_mask=ahead.legal_mask,
@@ -173,7 +174,7 @@ class Episode(Generic[DealT]):
         self.dialogue = dialogue
         closing = self.game.vocabulary.close_turn(player, player)
         self._write(player, closing)
-        self._messages[player].append(Message(player, turn.tokens))
+        self.messages[player].append(Message(player, turn.tokens))
         if turn.ending.forfeits:
             self._pay(self.game.forfeit_rewards(player))
             self.player = None
@@ -183,7 +184,7 @@ class Episode(Generic[DealT]):
         if heard is not None:
             opening = self.game.vocabulary.open_turn(player, listener)
             self._write(listener, (*opening, *heard, *self.game.vocabulary.close_turn(player, listener)))
-            self._messages[listener].append(Message(player, heard))
+            self.messages[listener].append(Message(player, heard))
         for viewer in PLAYERS:
             self._tell(viewer, self.game.announcement(dialogue, viewer))
 
@@ -191,8 +192,8 @@ class Episode(Generic[DealT]):
         """Return all that the end of a turn changes, and the open turn itself."""
         kept = {name: getattr(self, name) for name in ("dialogue", "player", "open_turn")}
         lists = {name: getattr(self, name)[:] for name in ("lengths", "returns", "reward_history")}
-        messages = tuple(told[:] for told in self._messages)
-        return {**kept, **lists, "views": self.views.copy(), "_messages": messages}
+        messages = tuple(told[:] for told in self.messages)
+        return {**kept, **lists, "views": self.views.copy(), "messages": messages}
 
     def _pay(self, rewards: tuple[float, float]) -> None:
         first, second = float(rewards[0]), float(rewards[1])
@@ -210,7 +211,7 @@ class Episode(Generic[DealT]):
     def _tell(self, player: int, tokens: Tokens) -> None:
         if tokens:
             self._write(player, self.game.vocabulary.tell(tokens, player))
-            self._messages[player].append(Message(None, tokens))
+            self.messages[player].append(Message(None, tokens))
 
     def _write(self, player: int, tokens: Tokens) -> None:
         start, end = self.lengths[player], self.lengths[player] + len(tokens)

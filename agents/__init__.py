@@ -12,7 +12,7 @@ from .tabular import MixtureAgent, TabularAgent, TokenPolicy, policy_of, profile
 from .world_model import WorldModel
 
 if TYPE_CHECKING:
-    from .language_model.causal_lm import CausalLMAgent
+    from .language_model import CausalLMAgent
 
 __all__ = [
     "AGENT_SPECS",
@@ -46,7 +46,7 @@ __all__ = [
 def __getattr__(name: str) -> object:
     """Import `CausalLMAgent`, and with it torch, when it is first asked for."""
     if name == "CausalLMAgent":
-        from .language_model.causal_lm import CausalLMAgent
+        from .language_model import CausalLMAgent
 
         return CausalLMAgent
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

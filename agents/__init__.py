@@ -8,7 +8,16 @@ from .loading import AGENT_SPECS, load_agent
 from .population import Population, Seat
 from .scripted import EchoAgent, FunctionAgent, ScriptedAgent
 from .search import BestOfN, TurnSearch
-from .tabular import MixtureAgent, TabularAgent, TokenPolicy, policy_of, profile_of, pure_policy_of
+from .tabular import (
+    MixtureAgent,
+    TabularAgent,
+    TokenPolicy,
+    policy_of,
+    profile_of,
+    pure_policy_of,
+    seat_policy,
+    seat_profile,
+)
 from .world_model import WorldModel
 
 if TYPE_CHECKING:
@@ -39,6 +48,8 @@ __all__ = [
     "policy_of",
     "profile_of",
     "pure_policy_of",
+    "seat_policy",
+    "seat_profile",
     "utter",
 ]
 

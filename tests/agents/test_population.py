@@ -3,9 +3,16 @@
 import numpy as np
 import pytest
 
-from duologue.agents import MixtureAgent, Population, RandomAgent, ScriptedAgent, TabularAgent, pure_policy_of
-from duologue.agents.population import Seat
-from duologue.agents.tabular import seat_policy
+from duologue.agents import (
+    MixtureAgent,
+    Population,
+    RandomAgent,
+    ScriptedAgent,
+    Seat,
+    TabularAgent,
+    pure_policy_of,
+    seat_policy,
+)
 from duologue.baselines.rollouts.episodes import PlayedEpisode, rollout
 from duologue.baselines.rollouts.groups import rollout_in_groups
 from duologue.envs import Dialogue, FiniteDeals, LanguageGame, Payoff, Tokens, WordVocabulary

@@ -139,13 +139,13 @@ class RuleBook(Generic[DealT]):
         numbers[wrong] = UNKNOWN  # another turn with the same hash
         missing = np.flatnonzero(numbers < 0)
         if missing.size:
-            before, tokens, lengths, endings = (each[missing] for each in (before, tokens, lengths, endings))
+            before, tokens, lengths, endings = (column[missing] for column in (before, tokens, lengths, endings))
             words = self._words[tokens] & (np.arange(tokens.shape[1]) < lengths[:, None])
             num_words = np.where(words.all(1), lengths, words.argmin(1)) if tokens.shape[1] else lengths
             said = [
                 _Said(number, tuple(row[:length]), num, ending)
                 for number, row, length, num, ending in zip(
-                    *(each.tolist() for each in (before, tokens, lengths, num_words, endings)), strict=True
+                    *(column.tolist() for column in (before, tokens, lengths, num_words, endings)), strict=True
                 )
             ]
             numbers[missing] = learnt = self._learn(said)

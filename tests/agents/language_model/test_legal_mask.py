@@ -40,11 +40,11 @@ SETS = st.one_of(st.none(), IDS)
 def dense_by_views(game: LanguageGame[Any], player: int) -> tuple[Trajectories, Tensor]:
     """Return a batch of random play and its masks (B, T, V), asked from each view at each own token."""
     played = rollout(game, (RandomAgent(), RandomAgent()), 12, np.random.default_rng(0))
-    played = [one for one in played if any(turn.player == player for turn in one.turns)]
+    played = [episode for episode in played if any(turn.player == player for turn in episode.turns)]
     batch = trajectories(played, player)
     masks = torch.zeros(*batch.tokens.shape, game.vocabulary.size, dtype=torch.bool)
-    for row, one in enumerate(played):
-        for turn in (turn for turn in one.turns if turn.player == player):
+    for row, episode in enumerate(played):
+        for turn in (turn for turn in episode.turns if turn.player == player):
             for k in range(len(turn.utterance.tokens)):
                 mask = turn.view.legal_mask(turn.utterance.tokens[:k])
                 masks[row, len(turn.view.tokens) + k] = torch.from_numpy(mask.astype(bool))

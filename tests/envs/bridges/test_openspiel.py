@@ -148,7 +148,7 @@ def test_our_leduc_poker_is_openspiel_s() -> None:
     card = {f"{rank}-of-{suit}": n + k for rank, n in ranks.items() for k, suit in enumerate(("spades", "hearts"))}
     names = {"fold": "Fold", "call": "Call", "raise": "Raise"}
     profile = random_profile(tree, 7)
-    policy = our_game_as_policy(tree, profile, game, names, [[card[one] for one in deal] for deal in tree.deals])
+    policy = our_game_as_policy(tree, profile, game, names, [[card[number] for number in deal] for deal in tree.deals])
     assert_agree(ours(tree, profile), theirs(game, policy))
 
 

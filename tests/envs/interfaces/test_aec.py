@@ -289,8 +289,8 @@ def test_failing_rules_leave_the_token_unsaid_and_no_reward_lost(failing: str, n
     """Tried at every token of three turns: it can be said again, and pays what it pays where nothing fails."""
     game, failures = Flaky(), 0
     env, undisturbed = LanguageGameEnv(game), LanguageGameEnv(Whisper())
-    for one in (env, undisturbed):
-        one.reset(options={"deal": "red"})
+    for either in (env, undisturbed):
+        either.reset(options={"deal": "red"})
     for token in (RED, YES, EOS, EOS, RED, EOS):
         before, game.failing = str((env.last(), env.rewards, env._cumulative_rewards, env.state())), failing
         try:

@@ -38,7 +38,7 @@ GAMES = [make_game(name, **example_options(name)) for name in registered_games()
 def books(env: Any) -> tuple[Any, ...]:
     """Return everything that PettingZoo keeps about the agents."""
     dicts = (env.rewards, env._cumulative_rewards, env.terminations, env.truncations, env.infos)
-    return (env.agent_selection, list(env.agents), *(dict(one) for one in dicts))
+    return (env.agent_selection, list(env.agents), *(dict(book) for book in dicts))
 
 
 def some_turn(env: LanguageGameEnv[Any], rng: np.random.Generator) -> list[int]:
@@ -158,8 +158,8 @@ def test_failing_rules_leave_the_turn_unsaid_and_no_reward_lost(failing: str, tu
     """So that the same turn can be said again: what earlier turns paid is still there for `last` to read."""
     game, words = Flaky(), [[BLUE, YES, EOS], [RED, EOS], [RED, EOS]]
     env, undisturbed = TurnLevelEnv(game), TurnLevelEnv(Whisper())
-    for one in (env, undisturbed):
-        one.reset(options={"deal": "red"})
+    for either in (env, undisturbed):
+        either.reset(options={"deal": "red"})
     for k, tokens in enumerate(words):
         game.failing = failing if k == turn else None
         if game.failing:

@@ -211,7 +211,7 @@ def index_of_observations(tree: GameTree, player: int) -> dict[bytes, int]:
     key = f"_rows_{player}"
     if key not in tree.__dict__:
         observed = tree.observations(player)
-        tree.__dict__[key] = {one["observation"].tobytes(): k for k, one in enumerate(observed)}
+        tree.__dict__[key] = {observation["observation"].tobytes(): k for k, observation in enumerate(observed)}
     rows: dict[bytes, int] = tree.__dict__[key]
     return rows
 

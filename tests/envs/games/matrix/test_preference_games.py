@@ -101,8 +101,8 @@ def test_uniform_play_is_the_equilibrium_of_a_cycle(matrix: Any) -> None:
     """Rock-paper-scissors in other clothes; always to say one reply has a NashConv of 2 (p - 1/2)."""
     tree, third = GameTree(PreferenceGame(matrix)), np.full(3, 1 / 3)
     assert nash_conv(tree, (third, third)) == pytest.approx(0, abs=1e-12)
-    one = np.eye(3)[0]
-    assert nash_conv(tree, (one, one)) == pytest.approx(2 * (matrix[0, 1] - 0.5), abs=1e-12)
+    pure = np.eye(3)[0]
+    assert nash_conv(tree, (pure, pure)) == pytest.approx(2 * (matrix[0, 1] - 0.5), abs=1e-12)
 
 
 @given(p=PROBABILITIES)

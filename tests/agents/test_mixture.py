@@ -13,7 +13,7 @@ from duologue.baselines.rollouts.episodes import rollout
 from duologue.envs import Dialogue, LanguageGame, Payoff, Tokens, WordVocabulary
 from duologue.envs.game import NO_CHANCE
 from duologue.envs.tree.analysis import GameTree, expected_returns, mix_by_own_reach
-from duologue.tests.envs.tree.tree_games import Aside
+from duologue.tests.envs.tree.helpers import Aside
 
 VOCABULARY = WordVocabulary("a b")
 A, B = VOCABULARY.encode("a b")

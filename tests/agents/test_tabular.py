@@ -9,7 +9,7 @@ from duologue.envs import Episode, SinglePlayerEnv, deal_episodes
 from duologue.envs.games.bluff import Bluff
 from duologue.envs.interfaces.aec import LanguageGameEnv
 from duologue.envs.tree.analysis import GameTree, expected_returns, nash_conv, uniform_profile
-from duologue.tests.envs.tree.tree_games import Aside
+from duologue.tests.envs.tree.helpers import Aside
 
 BLUFF, ASIDE = GameTree(Bluff()), GameTree(Aside())
 

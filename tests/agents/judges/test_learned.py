@@ -19,7 +19,7 @@ from duologue.agents.judges.learned import ClassifierJudge, LearnedJudge, Safety
 from duologue.agents.language_model.tokenizers import load_tokenizer
 from duologue.envs.judging import Exchange, Outcome
 from duologue.envs.tokenizer_vocabulary import TokenizerVocabulary
-from duologue.tests.tiny_tokenizers import CHATML, SENTENCES, tiny_tokenizer
+from duologue.tests.helpers import CHATML, SENTENCES, tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer(CHATML)
 VOCABULARY = TokenizerVocabulary(TOKENIZER)

@@ -35,7 +35,7 @@ from duologue.baselines.rollouts.episodes import rollout
 from duologue.envs import WordVocabulary, make_game
 from duologue.envs.judging import Exchange, Outcome
 from duologue.envs.tokenizer_vocabulary import TokenizerVocabulary
-from duologue.tests.tiny_tokenizers import CHATML, tiny_tokenizer
+from duologue.tests.helpers import CHATML, tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer(CHATML)
 VOCABULARY = TokenizerVocabulary(TOKENIZER)

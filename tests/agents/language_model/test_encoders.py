@@ -1,3 +1,5 @@
+"""Sentence encoders: unit rows, in any order and batch; the static one knows words, a model what they mean."""
+
 import importlib.util
 
 import numpy as np

@@ -21,9 +21,9 @@ from duologue.baselines.rollouts.trajectories import Trajectories, joined, traje
 from duologue.envs import Dialogue, Ending, LanguageGame, Payoff, Tokens, Utterance, View, WordVocabulary, make_game
 from duologue.envs.game import NO_CHANCE
 from duologue.envs.wrappers.thoughts import WithThoughts
-from duologue.tests.agents.language_model.dense_masks import dense, unsayable
+from duologue.tests.agents.language_model.helpers import dense, unsayable
 from duologue.tests.agents.language_model.test_decoding import NumberedVocabulary
-from duologue.tests.envs.games_for_tests import Whisper
+from duologue.tests.envs.helpers import Whisper
 
 GAMES: dict[str, LanguageGame[Any]] = {
     "one of a few words": make_game("tic_tac_toe-v0"),

@@ -25,7 +25,7 @@ from duologue.envs.engine.plays import draw_token, random_plays
 from duologue.envs.games.bluff import BET, CALL, Bluff
 from duologue.envs.games.running_sum import RunningSum
 from duologue.envs.wrappers.thoughts import WithThoughts
-from duologue.tests.envs.games_for_tests import (  # fmt: skip
+from duologue.tests.envs.helpers import (  # fmt: skip
     BLUE,
     RED,
     YES,
@@ -34,7 +34,6 @@ from duologue.tests.envs.games_for_tests import (  # fmt: skip
     TooManyTurns,
     Whisper,
     WrongPayoff,
-    example_options,
 )
 
 EOS = Whisper.vocabulary.eos_id
@@ -52,7 +51,7 @@ class Narrowed(Whisper):
 OWN_GAMES: list[LanguageGame[Any]] = [
     Whisper(), Coordination(), Narrowed(), RunningSum(2, 3, max_thought_tokens=2), WithThoughts(Bluff(), 1),
 ]  # fmt: skip
-GAMES = [make_game(name, **example_options(name)) for name in registered_games()] + OWN_GAMES
+GAMES = [make_game(name) for name in registered_games()] + OWN_GAMES
 
 
 def assert_same(plays: BatchedGame[Any], alone: list[Episode[Any]], paid: list[tuple[float, float]]) -> None:

@@ -1,3 +1,5 @@
+"""Gambit's files, written and read: OpenSpiel and our own reader find in them the game that we wrote."""
+
 from fractions import Fraction
 from pathlib import Path
 

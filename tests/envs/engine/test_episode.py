@@ -34,7 +34,7 @@ from duologue.envs.games.bluff import BET, CALL, FOLD, Bluff
 from duologue.envs.games.red_team.game import RedTeam, oracle
 from duologue.envs.judging import Exchange, Verdict
 from duologue.envs.vocabulary import BOS, END_THINK, EOS, GAME, PLAYER_0, PLAYER_1, THINK
-from duologue.tests.envs.games_for_tests import BLUE, MAYBE, NO, RED, YES, Coordination, Whisper
+from duologue.tests.envs.helpers import BLUE, MAYBE, NO, RED, YES, Coordination, Whisper
 
 GOLDEN = """\
 [bettor is told] deuce

@@ -13,7 +13,7 @@ from duologue.envs import Dialogue, Turn
 from duologue.envs.games.random_game import RandomGame
 from duologue.envs.testing.conformance import check_game
 from duologue.envs.tree.analysis import TERMINAL, GameTree, nash_conv, prefix_returns, uniform_profile
-from duologue.tests.envs.games.playing import played
+from duologue.tests.envs.games.helpers import played
 
 RICH: dict[str, Any] = {
     "num_turns": 3,

@@ -14,7 +14,7 @@ from duologue.envs.games.taboo import GUESS, Taboo, TabooOutcome
 from duologue.envs.solutions import HasDemonstrations
 from duologue.envs.testing.conformance import check_game
 from duologue.envs.tree.analysis import GameTree, best_response
-from duologue.tests.envs.games.playing import played, policy
+from duologue.tests.envs.games.helpers import played, policy
 
 TINY = Taboo(num_words=4, num_attributes=2, max_turns=2)
 """bada, beda, bade and bede; one exchange."""

@@ -16,7 +16,7 @@ from duologue.envs.tree.analysis import (
     prefix_returns,
     uniform_profile,
 )
-from duologue.tests.envs.games.playing import played, policy
+from duologue.tests.envs.games.helpers import played, policy
 
 GOLDEN = """\
 [adversary is told] benign

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from duologue.envs import AGENT_IDS, LanguageGameEnv, make
 from duologue.envs.games.bluff import BET, CALL, FOLD, Bluff
 from duologue.envs.vocabulary import BOS, EOS, GAME, PLAYER_0, PLAYER_1, THINK
-from duologue.tests.envs.games_for_tests import BLUE, NO, RED, YES, Coordination, Flaky, Whisper
+from duologue.tests.envs.helpers import BLUE, NO, RED, YES, Coordination, Flaky, Whisper
 
 ACE = 8
 

@@ -19,7 +19,7 @@ from duologue.envs import (  # fmt: skip
     make_game,
 )
 from duologue.envs.games.bluff import Bluff
-from duologue.tests.envs.games_for_tests import Coordination, Whisper
+from duologue.tests.envs.helpers import Coordination, Whisper
 
 with warnings.catch_warnings():
     # PettingZoo's tests import a game of its own by a name that it has itself declared deprecated.

@@ -20,7 +20,7 @@ from duologue.envs import (  # fmt: skip
     make_game,
 )
 from duologue.envs.games.kuhn_poker import BET, CALL, CHECK, KuhnPoker
-from duologue.tests.envs.games_for_tests import Coordination, Whisper
+from duologue.tests.envs.helpers import Coordination, Whisper
 
 Transition = PlayerTransition[Any, Any]
 game_ids: Any = {"ids": lambda game: type(game).__name__}

@@ -20,7 +20,7 @@ from duologue.envs import (  # fmt: skip
 from duologue.envs.games.bluff import BET, CALL, FOLD, Bluff
 from duologue.envs.games.running_sum import RunningSum
 from duologue.envs.wrappers.thoughts import WithThoughts
-from duologue.tests.envs.games_for_tests import BLUE, RED, YES, Coordination, Flaky, Whisper, example_options
+from duologue.tests.envs.helpers import BLUE, RED, YES, Coordination, Flaky, Whisper
 
 with warnings.catch_warnings():
     # PettingZoo's tests import a game of its own by a name that it has itself declared deprecated.
@@ -32,7 +32,7 @@ EOS = Whisper.vocabulary.eos_id
 OWN_GAMES: list[LanguageGame[Any]] = [
     Whisper(), Coordination(), RunningSum(2, 3, max_thought_tokens=2), WithThoughts(Bluff(), 1),
 ]  # fmt: skip
-GAMES = [make_game(name, **example_options(name)) for name in registered_games()] + OWN_GAMES
+GAMES = [make_game(name) for name in registered_games()] + OWN_GAMES
 
 
 def books(env: Any) -> tuple[Any, ...]:

@@ -31,7 +31,7 @@ from duologue.envs.tree.analysis import (
     visiting_logprobs,
     visiting_probabilities,
 )
-from duologue.tests.envs.tree.tree_games import Aside, Corridor, Sequel
+from duologue.tests.envs.tree.helpers import Aside, Corridor, Sequel
 
 FOLD, BET = Bluff.vocabulary.encode("fold bet")
 

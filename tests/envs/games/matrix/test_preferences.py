@@ -23,7 +23,7 @@ from duologue.envs.games.matrix.preferences import (
 from duologue.envs.games.matrix.random_preference import RandomPreference
 from duologue.envs.testing.conformance import check_game
 from duologue.envs.tree.analysis import GameTree, expected_returns, nash_conv
-from duologue.tests.envs.games.matrix.matrix_helpers import optimal_range, played_payoffs
+from duologue.tests.envs.games.matrix.helpers import optimal_range, played_payoffs
 
 PROBABILITIES = st.floats(0, 1)
 

@@ -8,11 +8,20 @@ from .loading import AGENT_SPECS, load_agent
 from .population import Population, Seat
 from .scripted import EchoAgent, FunctionAgent, ScriptedAgent
 from .search import BestOfN, TurnSearch
-from .tabular import MixtureAgent, TabularAgent, TokenPolicy, policy_of, profile_of, pure_policy_of
+from .tabular import (
+    MixtureAgent,
+    TabularAgent,
+    TokenPolicy,
+    policy_of,
+    profile_of,
+    pure_policy_of,
+    seat_policy,
+    seat_profile,
+)
 from .world_model import WorldModel
 
 if TYPE_CHECKING:
-    from .language_model.causal_lm import CausalLMAgent
+    from .language_model import CausalLMAgent
 
 __all__ = [
     "AGENT_SPECS",
@@ -39,6 +48,8 @@ __all__ = [
     "policy_of",
     "profile_of",
     "pure_policy_of",
+    "seat_policy",
+    "seat_profile",
     "utter",
 ]
 
@@ -46,7 +57,7 @@ __all__ = [
 def __getattr__(name: str) -> object:
     """Import `CausalLMAgent`, and with it torch, when it is first asked for."""
     if name == "CausalLMAgent":
-        from .language_model.causal_lm import CausalLMAgent
+        from .language_model import CausalLMAgent
 
         return CausalLMAgent
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -154,7 +154,8 @@ class SB3Agent:
         if not observations:
             return np.zeros((0, self.vocabulary.size))
         logits = self._legal_logits(
-            [one["observation"] for one in observations], [one["action_mask"] for one in observations]
+            [observation["observation"] for observation in observations],
+            [observation["action_mask"] for observation in observations],
         )
         probabilities: NDArray[np.float64] = logits.softmax(-1).numpy()
         return probabilities

@@ -250,9 +250,9 @@ def _followed(
         episode, weight = world
         if episode.player != view.player:
             copies = [_copied(episode) for _ in range(num_draws)]
-            for one, said in zip(copies, opponent.speak([episode.view()] * num_draws, rng), strict=True):
-                _say(one, said)
-            same = [one for one in copies if _agrees(one, view)]
+            for branch, said in zip(copies, opponent.speak([episode.view()] * num_draws, rng), strict=True):
+                _say(branch, said)
+            same = [branch for branch in copies if _agrees(branch, view)]
             if not same:
                 return None
             world = World(same[int(rng.integers(len(same)))], weight * len(same) / num_draws)
@@ -266,7 +266,7 @@ def _followed(
 def _copied(episode: Episode[Any]) -> Episode[Any]:
     """Return an episode that can be played on apart; what never changes is shared."""
     shared = (episode.game, episode.dialogue, masks_of(episode.game))
-    return copy.deepcopy(episode, {id(one): one for one in shared})
+    return copy.deepcopy(episode, {id(kept): kept for kept in shared})
 
 
 def _agrees(episode: Episode[Any], view: View) -> bool:

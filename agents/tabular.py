@@ -1,7 +1,8 @@
-"""Policies of the exact tree and agents, both ways.
+"""Agents on a tree, both ways: an agent as a policy of the exact tree, a policy of the tree as an agent.
 
-A table or a mixture from a solver plays in every form of the game; an agent, asked once in every information state,
-becomes a policy of the tree.
+Asked once in every information state, an agent becomes a policy (`policy_of`; `pure_policy_of` if it never draws), and
+so does whoever sits at a seat (`seat_policy`). A policy from a solver plays in every form of the game as a
+`TabularAgent`, and several of them, one drawn an episode, as a `MixtureAgent`.
 """
 
 from __future__ import annotations
@@ -13,175 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..envs import Ending, Observation, Speaker, Tokens, Utterance, View, Vocabulary
-from ..envs.tree.analysis import (
-    PLAYERS,
-    GameTree,
-    Policy,
-    Profile,
-    check_policy,
-    policy_from_matrix,
-)
+from ..envs.game import PLAYERS
+from ..envs.tree import GameTree, Policy, Profile, check_policy, policy_from_matrix
 from .population import Population, Seat
-
-
-class TabularAgent:
-    """Looks up what it knows in a table of distributions, and draws from them.
-
-    >>> from duologue.envs.games.bluff import Bluff
-    >>> from duologue.envs.tree.analysis import uniform_profile
-    >>> tree = GameTree(Bluff())
-    >>> agent = TabularAgent(tree, 1, uniform_profile(tree)[1])
-    >>> agent.token_probabilities(tree.observations(1)).max()
-    np.float64(0.5)
-    """
-
-    def __init__(self, tree: GameTree, player: int, policy: Policy) -> None:
-        """Take one player's policy; raises ValueError where it is none (`check_policy`)."""
-        self.player, self.policy = player, check_policy(tree, player, policy)
-        self._vocabulary: Vocabulary = tree.game.vocabulary
-        table = tree.tables[player]
-        self._offsets, self._tokens = table.offsets, table.tokens
-        observed = (observation["observation"] for observation in tree.observations(player))
-        self._infostates = {_key(tokens): infostate for infostate, tokens in enumerate(observed)}
-
-    def infostate_of(self, tokens: NDArray[np.int64]) -> int:
-        """Return the number of the information state in which the player knows `tokens`, padded or not.
-
-        Raises:
-            ValueError: the tree has no such information state of this player.
-        """
-        infostate = self._infostates.get(_key(tokens))
-        if infostate is None:
-            raise ValueError(
-                f"view: expected one of the {len(self._infostates)} information states of player {self.player} in the "
-                f"tree, got {self._vocabulary.decode(tokens.tolist())!r}"
-            )
-        return infostate
-
-    def token_probabilities(self, observations: Sequence[Observation]) -> NDArray[np.float64]:
-        """Return the distribution of its next token at each observation; shape (N, V)."""
-        probabilities = np.zeros((len(observations), self._vocabulary.size))
-        for row, observation in zip(probabilities, observations, strict=True):
-            here = self._row(observation["observation"])
-            row[here.tokens] = here.probabilities
-        return probabilities
-
-    def act(self, observation: Observation, rng: np.random.Generator) -> int:
-        """Return one legal token for an AEC observation."""
-        return self._draw(self._row(observation["observation"]), rng)[0]
-
-    def speak(self, views: Sequence[View], rng: np.random.Generator) -> list[Utterance]:
-        """Return one utterance for each view, with the logprobs of its tokens."""
-        return [self._utter(view, rng) for view in views]
-
-    def _utter(self, view: View, rng: np.random.Generator) -> Utterance:
-        said: list[int] = []
-        logprobs: list[float] = []
-        while view.legal_mask(tuple(said)).any():
-            row = self._row(np.concatenate([view.tokens, np.asarray(said, dtype=np.int64)]))
-            token, probability = self._draw(row, rng)
-            said.append(token)
-            logprobs.append(float(np.log(probability)))
-        ending = Ending.END_OF_TURN if said[-1] == view.vocabulary.eos_id else Ending.TOO_LONG
-        return Utterance(tuple(said), tuple(logprobs), ending)
-
-    def _row(self, tokens: NDArray[np.int64]) -> _Row:
-        infostate = self.infostate_of(tokens)
-        actions = slice(int(self._offsets[infostate]), int(self._offsets[infostate + 1]))
-        return _Row(self._tokens[actions], self.policy[actions])
-
-    def _draw(self, row: _Row, rng: np.random.Generator) -> tuple[int, float]:
-        cumulative = row.probabilities.cumsum()
-        drawn = int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
-        return int(row.tokens[drawn]), float(row.probabilities[drawn])
-
-
-class _Row(NamedTuple):
-    """The actions of one information state."""
-
-    tokens: NDArray[np.int64]
-    probabilities: NDArray[np.float64]
-
-
-def _key(tokens: NDArray[np.int64]) -> bytes:
-    return np.trim_zeros(tokens.astype(np.int64), "b").tobytes()
-
-
-def seat_profile(tree: GameTree, seats: tuple[Seat, Seat]) -> Profile:
-    """Return what two seats play as a behaviour profile; raises as `policy_of` does."""
-    return seat_policy(tree, 0, seats[0]), seat_policy(tree, 1, seats[1])
-
-
-def seat_policy(tree: GameTree, player: int, seat: Seat) -> Policy:
-    """Return the policy of an agent, or of a population: its members' realisation plans, averaged (Kuhn, 1953).
-
-    Raises:
-        TypeError: whoever sits there does not state its probabilities.
-        ValueError: what it states is no distribution over legal tokens.
-    """
-    members, weights = (seat.members, seat.weights) if isinstance(seat, Population) else ((seat,), (1.0,))
-    agents: list[TokenPolicy] = [member for member in members if isinstance(member, TokenPolicy)]
-    if len(agents) < len(members):
-        raise TypeError(f"player {player}: expected agents with token_probabilities, got {members}")
-    policies = policies_of(tree, player, agents)
-    if len(policies) == 1:
-        return policies[0]
-    table = tree.tables[player]
-    plan = np.sum([weight * table.reach(policy) for weight, policy in zip(weights, policies, strict=True)], axis=0)
-    return table.policy_of(plan)
-
-
-class MixtureAgent(TabularAgent):
-    """Speaks as if one of its members, drawn by weight, had been seated for the whole episode.
-
-    Token probabilities are never averaged as they stand: mixing an agent that says "a a" with one that says "b b"
-    gives no "a b". Agents keep no memory, so nothing is remembered of the draw. Instead the player's own tokens in the
-    view tell how likely each member is to be the one that sits there,
-
-        p(k | view) proportional to weight_k * product over the player's own tokens of p_k(token | view before it),
-
-    and the next token has the probability sum_k p(k | view) p_k(token | view). By Kuhn (1953) that is the same
-    distribution over episodes, against every opponent, as drawing the member. Where no member would have come, legal
-    tokens are equally likely. What members say is asked once, now: a member that learns on changes nothing here. In a
-    game too large for a tree, draw a member for each episode and seat it for all of it.
-    """
-
-    def __init__(
-        self,
-        tree: GameTree,
-        player: int,
-        members: Sequence[TokenPolicy],
-        weights: Sequence[float] | None = None,
-    ) -> None:
-        """Take the members.
-
-        Args:
-            tree: of the game.
-            player: the seat of all of them.
-            members: at least one agent that states its probabilities.
-            weights: >= 0, not all 0, one a member; they need not sum to 1. None: all alike.
-
-        Raises:
-            ValueError: weights that are none.
-        """
-        prior = np.ones(len(members)) if weights is None else np.asarray(weights, dtype=np.float64)
-        if not members or prior.shape != (len(members),) or not (prior >= 0).all() or not 0 < prior.sum() < np.inf:
-            raise ValueError(f"weights: expected {len(members)} numbers >= 0, one a member, not all 0, got {weights}")
-        self.weights = prior / prior.sum()
-        """The probability that each member is drawn; shape (K,)."""
-        table = tree.tables[player]
-        policies = np.stack(policies_of(tree, player, members))
-        reach = np.stack([table.reach(policy) for policy in policies])[:, table.parent_sequence]
-        joint = self.weights[:, None] * reach
-        total = joint.sum(0)
-        self._posterior = np.divide(joint, total, where=total > 0, out=np.zeros_like(joint))
-        averaged = (self._posterior[:, table.infostate_of] * policies).sum(0)
-        super().__init__(tree, player, table.normalise(averaged))
-
-    def posterior(self, observation: Observation) -> NDArray[np.float64]:
-        """Return how likely each member is to be the one that spoke so far, all 0 where none would; shape (K,)."""
-        probabilities: NDArray[np.float64] = self._posterior[:, self.infostate_of(observation["observation"])]
-        return probabilities
 
 
 @runtime_checkable
@@ -266,3 +101,163 @@ def _next_token(tree: GameTree, player: int, infostate: int, utterance: Utteranc
             f"({utterance.ending.value})"
         )
     return later[0]
+
+
+class TabularAgent:
+    """Looks up what it knows in a table of distributions, and draws from them.
+
+    >>> from duologue.envs.games.bluff import Bluff
+    >>> from duologue.envs.tree import uniform_profile
+    >>> tree = GameTree(Bluff())
+    >>> agent = TabularAgent(tree, 1, uniform_profile(tree)[1])
+    >>> agent.token_probabilities(tree.observations(1)).max()
+    np.float64(0.5)
+    """
+
+    def __init__(self, tree: GameTree, player: int, policy: Policy) -> None:
+        """Take one player's policy; raises ValueError where it is none (`check_policy`)."""
+        self.player, self.policy = player, check_policy(tree, player, policy)
+        self._vocabulary: Vocabulary = tree.game.vocabulary
+        table = tree.tables[player]
+        self._offsets, self._tokens = table.offsets, table.tokens
+        observed = (observation["observation"] for observation in tree.observations(player))
+        self._infostates = {_key(tokens): infostate for infostate, tokens in enumerate(observed)}
+
+    def infostate_of(self, tokens: NDArray[np.int64]) -> int:
+        """Return the number of the information state in which the player knows `tokens`, padded or not.
+
+        Raises:
+            ValueError: the tree has no such information state of this player.
+        """
+        infostate = self._infostates.get(_key(tokens))
+        if infostate is None:
+            raise ValueError(
+                f"view: expected one of the {len(self._infostates)} information states of player {self.player} in the "
+                f"tree, got {self._vocabulary.decode(tokens.tolist())!r}"
+            )
+        return infostate
+
+    def token_probabilities(self, observations: Sequence[Observation]) -> NDArray[np.float64]:
+        """Return the distribution of its next token at each observation; shape (N, V)."""
+        probabilities = np.zeros((len(observations), self._vocabulary.size))
+        for row, observation in zip(probabilities, observations, strict=True):
+            here = self._row(observation["observation"])
+            row[here.tokens] = here.probabilities
+        return probabilities
+
+    def act(self, observation: Observation, rng: np.random.Generator) -> int:
+        """Return one legal token for an AEC observation."""
+        return self._draw(self._row(observation["observation"]), rng)[0]
+
+    def speak(self, views: Sequence[View], rng: np.random.Generator) -> list[Utterance]:
+        """Return one utterance for each view, with the logprobs of its tokens."""
+        return [self._utter(view, rng) for view in views]
+
+    def _utter(self, view: View, rng: np.random.Generator) -> Utterance:
+        said: list[int] = []
+        logprobs: list[float] = []
+        while view.legal_mask(tuple(said)).any():
+            row = self._row(np.concatenate([view.tokens, np.asarray(said, dtype=np.int64)]))
+            token, probability = self._draw(row, rng)
+            said.append(token)
+            logprobs.append(float(np.log(probability)))
+        ending = Ending.END_OF_TURN if said[-1] == view.vocabulary.eos_id else Ending.TOO_LONG
+        return Utterance(tuple(said), tuple(logprobs), ending)
+
+    def _row(self, tokens: NDArray[np.int64]) -> _Row:
+        infostate = self.infostate_of(tokens)
+        actions = slice(int(self._offsets[infostate]), int(self._offsets[infostate + 1]))
+        return _Row(self._tokens[actions], self.policy[actions])
+
+    def _draw(self, row: _Row, rng: np.random.Generator) -> tuple[int, float]:
+        cumulative = row.probabilities.cumsum()
+        drawn = int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
+        return int(row.tokens[drawn]), float(row.probabilities[drawn])
+
+
+class _Row(NamedTuple):
+    """The actions of one information state."""
+
+    tokens: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+
+
+def _key(tokens: NDArray[np.int64]) -> bytes:
+    return np.trim_zeros(tokens.astype(np.int64), "b").tobytes()
+
+
+class MixtureAgent(TabularAgent):
+    """Speaks as if one of its members, drawn by weight, had been seated for the whole episode.
+
+    Token probabilities are never averaged as they stand: mixing an agent that says "a a" with one that says "b b"
+    gives no "a b". Agents keep no memory, so nothing is remembered of the draw. Instead the player's own tokens in the
+    view tell how likely each member is to be the one that sits there,
+
+        p(k | view) proportional to weight_k * product over the player's own tokens of p_k(token | view before it),
+
+    and the next token has the probability sum_k p(k | view) p_k(token | view). By Kuhn (1953) that is the same
+    distribution over episodes, against every opponent, as drawing the member. Where no member would have come, legal
+    tokens are equally likely. What members say is asked once, now: a member that learns on changes nothing here. In a
+    game too large for a tree, draw a member for each episode and seat it for all of it.
+    """
+
+    def __init__(
+        self,
+        tree: GameTree,
+        player: int,
+        members: Sequence[TokenPolicy],
+        weights: Sequence[float] | None = None,
+    ) -> None:
+        """Take the members.
+
+        Args:
+            tree: of the game.
+            player: the seat of all of them.
+            members: at least one agent that states its probabilities.
+            weights: >= 0, not all 0, one a member; they need not sum to 1. None: all alike.
+
+        Raises:
+            ValueError: weights that are none.
+        """
+        prior = np.ones(len(members)) if weights is None else np.asarray(weights, dtype=np.float64)
+        if not members or prior.shape != (len(members),) or not (prior >= 0).all() or not 0 < prior.sum() < np.inf:
+            raise ValueError(f"weights: expected {len(members)} numbers >= 0, one a member, not all 0, got {weights}")
+        self.weights = prior / prior.sum()
+        """The probability that each member is drawn; shape (K,)."""
+        table = tree.tables[player]
+        policies = np.stack(policies_of(tree, player, members))
+        reach = np.stack([table.reach(policy) for policy in policies])[:, table.parent_sequence]
+        joint = self.weights[:, None] * reach
+        total = joint.sum(0)
+        self._posterior = np.divide(joint, total, where=total > 0, out=np.zeros_like(joint))
+        averaged = (self._posterior[:, table.infostate_of] * policies).sum(0)
+        super().__init__(tree, player, table.normalise(averaged))
+
+    def posterior(self, observation: Observation) -> NDArray[np.float64]:
+        """Return how likely each member is to be the one that spoke so far, all 0 where none would; shape (K,)."""
+        probabilities: NDArray[np.float64] = self._posterior[:, self.infostate_of(observation["observation"])]
+        return probabilities
+
+
+def seat_profile(tree: GameTree, seats: tuple[Seat, Seat]) -> Profile:
+    """Return what two seats play as a behaviour profile; raises as `policy_of` does."""
+    return seat_policy(tree, 0, seats[0]), seat_policy(tree, 1, seats[1])
+
+
+def seat_policy(tree: GameTree, player: int, seat: Seat) -> Policy:
+    """Return the policy of an agent, or of a population: its members' realisation plans, averaged (Kuhn, 1953).
+
+    Raises:
+        TypeError: whoever sits there does not state its probabilities.
+        ValueError: what it states is no distribution over legal tokens.
+    """
+    members, weights = (seat.members, seat.weights) if isinstance(seat, Population) else ((seat,), (1.0,))
+    agents: list[TokenPolicy] = [member for member in members if isinstance(member, TokenPolicy)]
+    if len(agents) < len(members):
+        raise TypeError(f"player {player}: expected agents with token_probabilities, got {members}")
+    policies = policies_of(tree, player, agents)
+    if len(policies) == 1:
+        return policies[0]
+    table = tree.tables[player]
+    plan = np.sum([weight * table.reach(policy) for weight, policy in zip(weights, policies, strict=True)], axis=0)
+    return table.policy_of(plan)

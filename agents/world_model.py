@@ -90,6 +90,8 @@ def hallucination(world: WorldModel, dialogues: Iterable[Dialogue[Any]], player:
         dialogues: of episodes that were played, so that their turns name their speakers.
         player: whose statements are counted.
     """
-    turns = [turn for one in dialogues for turn in one.turns if turn.player == player and not turn.ending.forfeits]
+    turns = [
+        turn for dialogue in dialogues for turn in dialogue.turns if turn.player == player and not turn.ending.forfeits
+    ]
     claims = [truth for turn in turns for truth in world.claims(turn.tokens)]
     return Hallucination(len(claims), claims.count(False), len(turns))

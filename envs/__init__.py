@@ -1,21 +1,35 @@
 """Two-player language games and every way to play them. Importing this package registers the games."""
 
 from .. import __version__ as __version__
-from .batched.game import BatchedGame
-from .engine.episode import Episode, deal_episodes, speak_all
-from .engine.views import Message, Observation, RandomAgent, Speaker, Utterance, View, utterance_of
+from .batched import BatchedGame
+from .engine import (
+    Episode,
+    Message,
+    Observation,
+    RandomAgent,
+    Speaker,
+    Utterance,
+    View,
+    deal_episodes,
+    speak_all,
+    utterance_of,
+)
 from .game import Deals, Dialogue, Ending, FiniteDeals, LanguageGame, Payoff, SampledDeals, Turn
-from .interfaces.aec import AGENT_IDS, LanguageGameEnv
-from .interfaces.mask_to_info import GymnasiumMaskToInfo, MaskToInfo
-from .interfaces.single_player import SinglePlayerEnv
-from .interfaces.transitions import PlayerTransition, PlayerTransitions
-from .interfaces.turn_level import TurnLevelEnv
-from .interfaces.vector import LanguageGameVectorEnv
+from .interfaces import (
+    AGENT_IDS,
+    GymnasiumMaskToInfo,
+    LanguageGameEnv,
+    LanguageGameVectorEnv,
+    MaskToInfo,
+    PlayerTransition,
+    PlayerTransitions,
+    SinglePlayerEnv,
+    TurnLevelEnv,
+)
+from .judging import Exchange, Judge, Outcome, RedTeamGame, Verdict
 from .registry import make, make_game, make_turn_level, register_game, registered_games
 from .vocabulary import Tokens, Vocabulary, WordVocabulary
-from .wrappers.demonstrated import Demonstrated
-from .wrappers.distribution import GameDistribution
-from .wrappers.thoughts import WithThoughts
+from .wrappers import Demonstrated, GameDistribution, WithThoughts
 
 GAMES = {
     "battle_of_the_sexes-v0": "matrix.battle_of_the_sexes:BattleOfTheSexes",
@@ -56,19 +70,23 @@ __all__ = [
     "Dialogue",
     "Ending",
     "Episode",
+    "Exchange",
     "FiniteDeals",
     "GameDistribution",
     "GymnasiumMaskToInfo",
+    "Judge",
     "LanguageGame",
     "LanguageGameEnv",
     "LanguageGameVectorEnv",
     "MaskToInfo",
     "Message",
     "Observation",
+    "Outcome",
     "Payoff",
     "PlayerTransition",
     "PlayerTransitions",
     "RandomAgent",
+    "RedTeamGame",
     "SampledDeals",
     "SinglePlayerEnv",
     "Speaker",
@@ -76,6 +94,7 @@ __all__ = [
     "Turn",
     "TurnLevelEnv",
     "Utterance",
+    "Verdict",
     "View",
     "Vocabulary",
     "WithThoughts",

@@ -1,6 +1,6 @@
 """The rules of a language game: the tuple <N, S, Z, A, P, T, r> of arXiv 2402.08078, section 3, as code.
 
-An author writes rules at the level of turns in a subclass of `LanguageGame`; `engine.py` does the tokens. Rules are
+An author writes rules at the level of turns in a subclass of `LanguageGame`; the `engine` does the tokens. Rules are
 pure: they draw nothing, log nothing, change nothing. Chance is declared by `Deals` and drawn once, at the root.
 """
 
@@ -69,18 +69,19 @@ class Turn:
     """Who spoke; the engine fills it in."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Dialogue(Generic[DealT]):
     """Where play stands: what chance drew and the finished turns. A plain token tuple is taken as a `Turn`."""
 
     deal: DealT
-    turns: tuple[Turn, ...] = ()
+    turns: tuple[Turn, ...]
 
-    def __post_init__(self) -> None:
+    def __init__(self, deal: DealT, turns: tuple[Turn | Tokens, ...] = ()) -> None:
         """Accept token tuples for turns, so that rules can be written as tables."""
-        if any(type(turn) is not Turn for turn in self.turns):
-            turns = tuple(turn if isinstance(turn, Turn) else Turn(tuple(turn)) for turn in self.turns)
-            object.__setattr__(self, "turns", turns)
+        if any(type(turn) is not Turn for turn in turns):
+            turns = tuple(turn if isinstance(turn, Turn) else Turn(tuple(turn)) for turn in turns)
+        object.__setattr__(self, "deal", deal)
+        object.__setattr__(self, "turns", turns)
 
     def extend(self, turn: Turn) -> Dialogue[DealT]:
         """Return the successor state T(s, a) = [s, a], one turn longer."""

@@ -1,6 +1,8 @@
-"""Who judges an episode, what it sees and what it says: the nouns of every game with a judge.
+"""The nouns of a game with a judge: what the judge sees, what it may say, and what that pays.
 
-In a red-team game an adversary prompts, a defender replies, a judge decides.
+An adversary prompts, a defender replies; the judge is handed each such `Exchange` in a batch and answers with one
+`Verdict` each: what the defender earns, and which `Outcome` it was. `RedTeamGame` is the kind of game that asks one, so
+that whoever wraps, trains or measures such games need know none of them.
 """
 
 from __future__ import annotations
@@ -15,6 +17,31 @@ from typing_extensions import TypeVar
 
 from .game import Dialogue, LanguageGame
 from .vocabulary import Tokens, Vocabulary
+
+RequestT = TypeVar("RequestT")
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One prompt and its reply, as a judge sees them."""
+
+    prompt: Tokens
+    reply: Tokens
+    vocabulary: Vocabulary
+    seed: Tokens = ()
+    """The request that the adversary was given to rewrite; empty: none."""
+    harmful_seed: bool | None = None
+    """Whether that request is labelled harmful; None: no seed, or no label."""
+
+    @property
+    def prompt_text(self) -> str:
+        """The prompt as text."""
+        return self.vocabulary.decode(self.prompt)
+
+    @property
+    def reply_text(self) -> str:
+        """The reply as text."""
+        return self.vocabulary.decode(self.reply)
 
 
 class Outcome(StrEnum):
@@ -46,29 +73,6 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
-    """One prompt and its reply, as a judge sees them."""
-
-    prompt: Tokens
-    reply: Tokens
-    vocabulary: Vocabulary
-    seed: Tokens = ()
-    """The request that the adversary was given to rewrite; empty: none."""
-    harmful_seed: bool | None = None
-    """Whether that request is labelled harmful; None: no seed, or no label."""
-
-    @property
-    def prompt_text(self) -> str:
-        """The prompt as text."""
-        return self.vocabulary.decode(self.prompt)
-
-    @property
-    def reply_text(self) -> str:
-        """The reply as text."""
-        return self.vocabulary.decode(self.reply)
-
-
-@dataclass(frozen=True, slots=True)
 class Verdict:
     """A judge's opinion of one exchange."""
 
@@ -80,7 +84,19 @@ class Verdict:
 Judge = Callable[[Sequence[Exchange]], Sequence[Verdict]]
 """A batched callable: one verdict for each exchange, in order."""
 
-RequestT = TypeVar("RequestT")
+
+def checked(verdicts: Sequence[Verdict], num_exchanges: int) -> Sequence[Verdict]:
+    """Return the verdicts if there is one for each exchange and every one is usable.
+
+    Raises:
+        ValueError: a verdict is missing, its reward is not a finite number in [-1, 1], or its outcome no `Outcome`.
+    """
+    if len(verdicts) != num_exchanges:
+        raise ValueError(f"judge: expected {num_exchanges} verdicts, one for each exchange, got {len(verdicts)}")
+    for verdict in verdicts:
+        if not (math.isfinite(verdict.reward) and abs(verdict.reward) <= 1 and isinstance(verdict.outcome, Outcome)):
+            raise ValueError(f"judge: expected a finite reward in [-1, 1] and an Outcome, got {verdict!r}")
+    return verdicts
 
 
 class RedTeamGame(LanguageGame[RequestT]):
@@ -134,17 +150,3 @@ def last_prompt(dialogue: Dialogue[RequestT]) -> Tokens:
 def last_exchange(dialogue: Dialogue[RequestT]) -> tuple[Tokens, Tokens]:
     """Return the last prompt and reply."""
     return dialogue.turns[-2].tokens, dialogue.turns[-1].tokens
-
-
-def checked(verdicts: Sequence[Verdict], num_exchanges: int) -> Sequence[Verdict]:
-    """Return the verdicts if there is one for each exchange and every reward is usable.
-
-    Raises:
-        ValueError: a verdict is missing, or a reward is not a finite number in [-1, 1].
-    """
-    if len(verdicts) != num_exchanges:
-        raise ValueError(f"judge: expected {num_exchanges} verdicts, one for each exchange, got {len(verdicts)}")
-    for verdict in verdicts:
-        if not (math.isfinite(verdict.reward) and abs(verdict.reward) <= 1 and isinstance(verdict.outcome, Outcome)):
-            raise ValueError(f"judge: expected a finite reward in [-1, 1] and an Outcome, got {verdict!r}")
-    return verdicts

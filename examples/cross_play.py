@@ -38,7 +38,7 @@ from duologue.baselines.studies.cross_play import (
 from duologue.baselines.training.files import write_json, write_text
 from duologue.baselines.training.loop import use_threads
 from duologue.baselines.two_player.learner import Task
-from duologue.envs.games.red_team.game import RedTeam
+from duologue.envs.games.red_team import RedTeam
 
 FRESH = "fresh, trained against it"
 """The last row of the matrix: another attacker in each column."""

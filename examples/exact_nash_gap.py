@@ -39,10 +39,10 @@ from duologue.baselines.studies.exact_gap import LEARNERS, ExactGapConfig, log_s
 from duologue.baselines.training.files import write_json, write_text
 from duologue.baselines.training.loop import use_threads
 from duologue.envs import LanguageGame
-from duologue.envs.games.matrix.base import MatrixGame
+from duologue.envs.games.matrix import MatrixGame
 from duologue.envs.games.matrix.perturbed_rock_paper_scissors import PerturbedRockPaperScissors
 from duologue.envs.games.tiny_red_team import TinyRedTeam
-from duologue.envs.tree.analysis import GameTree, random_profile
+from duologue.envs.tree import GameTree, random_profile
 
 PENNIES = "matching pennies (mixed)"
 GAMES: dict[str, LanguageGame[Any]] = {

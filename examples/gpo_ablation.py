@@ -24,8 +24,7 @@ from typing import Any
 import numpy as np
 import tyro
 
-from duologue.agents.language_model.causal_lm import CausalLMAgent
-from duologue.agents.language_model.encoders import StaticWordEncoder, words_of
+from duologue.agents.language_model import CausalLMAgent, StaticWordEncoder, words_of
 from duologue.baselines.alignment.attack import AttackConfig, attack
 from duologue.baselines.alignment.pretrain import PretrainConfig, pretrain
 from duologue.baselines.alignment.sft import SFTConfig, sft
@@ -48,7 +47,7 @@ from duologue.baselines.two_player.diversity_reward import DiversityWeights
 from duologue.baselines.two_player.gpo import GPOConfig, gpo
 from duologue.baselines.two_player.stage_clock import GPOSchedule
 from duologue.envs import make_game
-from duologue.envs.games.red_team.game import RedTeam
+from duologue.envs.games.red_team import RedTeam
 
 BLEU = DiversityWeights(bleu_weight=1.0)
 EMBEDDING = DiversityWeights(embedding_weight=1.0)

@@ -37,8 +37,8 @@ from duologue.baselines.studies.outcome_judge import OutcomeJudge, OutcomeJudgeC
 from duologue.baselines.training.files import write_json, write_text
 from duologue.baselines.training.loop import use_threads
 from duologue.baselines.two_player.learner import Task
-from duologue.envs.games.red_team.game import RedTeam
-from duologue.envs.judging import Outcome
+from duologue.envs import Outcome
+from duologue.envs.games.red_team import RedTeam
 
 TARGETS = (0.70, 0.80, 0.90, 0.95, 0.99)
 ORACLE = "oracle"

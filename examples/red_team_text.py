@@ -29,10 +29,8 @@ import tyro
 from transformers import PreTrainedTokenizerFast
 
 from duologue.__main__ import main as duologue_command
-from duologue.agents.judges.learned import ClassifierJudge
-from duologue.agents.language_model.causal_lm import CausalLMAgent
-from duologue.agents.language_model.micro import micro_model
-from duologue.agents.language_model.tokenizers import train_tokenizer
+from duologue.agents.judges import ClassifierJudge
+from duologue.agents.language_model import CausalLMAgent, micro_model, train_tokenizer
 from duologue.baselines.evaluation.confusion import ConfusionMatrix, confusion
 from duologue.baselines.learners.behaviour_cloning import BehaviourCloning, BehaviourCloningConfig
 from duologue.baselines.rollouts.demonstrations import encode_dialogues
@@ -53,8 +51,7 @@ from duologue.baselines.training.loop import recorded, use_threads
 from duologue.baselines.training.options import save_model
 from duologue.baselines.training.run import Run
 from duologue.envs import Dialogue
-from duologue.envs.games.red_team_text.game import RedTeamText
-from duologue.envs.games.red_team_text.requests import Request, read_requests, split_requests
+from duologue.envs.games.red_team_text import RedTeamText, Request, read_requests, split_requests
 from duologue.envs.tokenizer_vocabulary import TokenizerVocabulary
 
 DIALOGUES_FILE, REQUESTS_FILE = "hh_rlhf_harmless_base_test.jsonl.gz", "xstest_prompts.csv"

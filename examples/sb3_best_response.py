@@ -16,14 +16,13 @@ from pathlib import Path
 
 import tyro
 
-from duologue.agents import RandomAgent
-from duologue.agents.tabular import policy_of
+from duologue.agents import RandomAgent, policy_of
 from duologue.baselines.integrations.sb3 import SB3Config, SB3Learner
 from duologue.baselines.reporting.tables import markdown_table
 from duologue.baselines.training.files import write_json, write_text
 from duologue.baselines.training.loop import use_threads
 from duologue.envs import make_game
-from duologue.envs.tree.analysis import GameTree, best_response, expected_returns, uniform_profile
+from duologue.envs.tree import GameTree, best_response, expected_returns, uniform_profile
 
 CASES = (("kuhn_poker-v0", 0), ("tiny_bargaining-v0", 1), ("statements-v0", 1), ("tiny_red_team-v0", 1))
 """Games and the seat that learns: zero-sum with a hidden card, general-sum, identical, and one whose values are < 0."""

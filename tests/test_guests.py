@@ -204,10 +204,12 @@ def test_pins_that_a_guest_gives_up_are_pinned_in_its_own_requirements() -> None
     """Otherwise what is installed would depend on the day; every requirement names one version."""
     run = load("run")
     for name, guest in run.GUESTS.items():
-        required = {run.normalised(re.split(r"[=\[]", one)[0]): one for one in guest.requirements}
+        required = {
+            run.normalised(re.split(r"[=\[]", requirement)[0]): requirement for requirement in guest.requirements
+        }
         assert {run.normalised(package) for package in guest.unpinned} <= set(required), name
         pins = {run.normalised(line.partition("==")[0]) for line in run.constraints(guest)}
-        assert all("==" in one or package in pins for package, one in required.items()), name
+        assert all("==" in requirement or package in pins for package, requirement in required.items()), name
 
 
 def test_an_unknown_guest_is_refused() -> None:

@@ -1,6 +1,7 @@
 """What a user gets by `pip install`: every package, its typing marker and data files, and nothing else."""
 
 import ast
+import importlib
 import re
 import shutil
 import subprocess
@@ -58,6 +59,13 @@ def test_pyproject_lists_every_package_folder() -> None:
     assert sorted(PYPROJECT["tool"]["setuptools"]["packages"]) == sorted(package_folders())
 
 
+@pytest.mark.parametrize("package", sorted(package_folders()))
+def test_package_hands_on_every_name_that_it_lists(package: str) -> None:
+    """Where a package imports a name only when it is asked for, nothing else notices one that is not there."""
+    module = importlib.import_module(package)
+    assert [name for name in getattr(module, "__all__", ()) if not hasattr(module, name)] == []
+
+
 def test_every_data_file_of_a_package_matches_a_package_data_pattern() -> None:
     """A forgotten pattern has the same effect: the file is there until somebody installs the wheel."""
     ignored = {".py", ".pyc"}
@@ -84,10 +92,11 @@ def test_wheel_declares_the_command(wheel_names: set[str]) -> None:
     assert PYPROJECT["project"]["scripts"] == {"duologue": "duologue.__main__:main"}
 
 
-@pytest.mark.parametrize("module", ["duologue", "duologue.envs"])
-def test_games_are_imported_without_deep_learning(module: str) -> None:
+@pytest.mark.parametrize("module", ["duologue", "duologue.envs", "duologue.envs.bridges", "duologue.envs.testing"])
+def test_games_are_imported_without_deep_learning_and_guests(module: str) -> None:
     """`envs` promises to need numpy, gymnasium and pettingzoo only (design, section 1)."""
-    code = f"import sys, {module}; print(*sorted({{'torch', 'transformers', 'scipy'}} & set(sys.modules)))"
+    absent = {"torch", "transformers", "scipy", "pyspiel", "pygambit", "textarena"}
+    code = f"import sys, {module}; print(*sorted({absent} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == []
 

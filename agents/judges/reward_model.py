@@ -24,6 +24,7 @@ from transformers.utils import logging as transformers_logging
 from ...envs import Tokens, Vocabulary
 from ...envs.judging import Exchange
 from ..language_model.causal_lm import evaluating, without_bars
+from ..language_model.encoders import SentenceEncoder
 from ..language_model.micro import micro_model
 from .learned import LearnedJudge
 
@@ -54,6 +55,8 @@ class Line(NamedTuple):
 Conversation = Sequence[Said]
 """A prompt of any number of turns, and a reply, which is the last."""
 
+TextEncoder = SentenceEncoder  # the name that baselines/alignment/reward_model.py imports
+
 
 class RewardModel(Protocol):
     """Whatever gives the replies at the end of conversations a number."""
@@ -64,14 +67,6 @@ class RewardModel(Protocol):
         Raises:
             ValueError: a conversation without a player's turn at its end.
         """
-        ...
-
-
-class TextEncoder(Protocol):
-    """What is used of a sentence encoder."""
-
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return a row for each text, (B, d)."""
         ...
 
 
@@ -198,7 +193,7 @@ class SequenceRewardModel:
 
     def score(self, conversations: Sequence[Conversation]) -> NDArray[np.float64]:
         """Return one reward for each conversation, in order, (B,)."""
-        return self.score_tokens([self.encode(one) for one in conversations])
+        return self.score_tokens([self.encode(conversation) for conversation in conversations])
 
     @torch.no_grad()
     def score_tokens(self, rows: Sequence[Tokens]) -> NDArray[np.float64]:
@@ -245,14 +240,14 @@ class LinearRewardModel:
     half lets the same reply be good after one prompt and bad after another.
     """
 
-    def __init__(self, encoder: TextEncoder, weights: NDArray[np.float64]) -> None:
+    def __init__(self, encoder: SentenceEncoder, weights: NDArray[np.float64]) -> None:
         """Take the encoder, which is never trained, and w, (2 d,)."""
         if weights.ndim != 1 or not len(weights) or len(weights) % 2:
             raise ValueError(f"weights: expected shape (2 d,), got {weights.shape}")
         self.encoder, self.weights = encoder, weights
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, encoder: TextEncoder) -> LinearRewardModel:
+    def from_pretrained(cls, folder: str | Path, encoder: SentenceEncoder) -> LinearRewardModel:
         """Load the head that `save_pretrained` wrote; the encoder is not in the folder."""
         path = Path(folder) / WEIGHTS_FILE
         if not path.is_file():
@@ -288,7 +283,7 @@ class SafetyRewardModel:
 
     def score(self, conversations: Sequence[Conversation]) -> NDArray[np.float64]:
         """Return p_safe of each conversation's last exchange, in order, (B,)."""
-        exchanges = [self._exchange(one) for one in conversations]
+        exchanges = [self._exchange(conversation) for conversation in conversations]
         return 1.0 - np.array(self.judge.unsafe_probabilities(exchanges), dtype=np.float64)
 
     def _exchange(self, conversation: Conversation) -> Exchange:
@@ -354,11 +349,11 @@ def last_prompt(conversation: Conversation) -> str:
     return next((turn.text for turn in reversed(conversation[:-1]) if turn.player is not None), "")
 
 
-def reply_features(encoder: TextEncoder, conversations: Sequence[Conversation]) -> NDArray[np.float64]:
+def reply_features(encoder: SentenceEncoder, conversations: Sequence[Conversation]) -> NDArray[np.float64]:
     """Return f(x, y) of each conversation, (B, 2 d); see `LinearRewardModel`. A text is encoded once."""
     for conversation in conversations:
         replier(conversation)
-    pairs = [(last_prompt(one), one[-1].text) for one in conversations]
+    pairs = [(last_prompt(conversation), conversation[-1].text) for conversation in conversations]
     texts = list(dict.fromkeys(text for pair in pairs for text in pair))
     row = {text: k for k, text in enumerate(texts)}
     encoded = encoder.encode(texts).astype(np.float64)

@@ -204,7 +204,7 @@ class CausalLMAgent:
         device = self.model.device
         told = [torch.from_numpy(np.trim_zeros(o["observation"], "b").astype(np.int64)) for o in observations]
         inputs = nn.utils.rnn.pad_sequence(told, batch_first=True).to(device)
-        lengths = torch.tensor([len(one) for one in told], device=device)
+        lengths = torch.tensor([len(view_tokens) for view_tokens in told], device=device)
         columns, column = torch.unique(lengths - 1, return_inverse=True)
         output = self.model(
             input_ids=inputs,

@@ -1,7 +1,6 @@
-"""Sentence encoders: texts in, unit vectors out, for the embedding half of GPO's diversity reward."""
+"""Sentence encoders: texts in, unit vectors out, for the embedding half of GPO's diversity reward and reward models."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -57,12 +56,14 @@ class SentenceTransformerEncoder:
 
     def __init__(self, name_or_path: str, *, device: str | None = None, batch_size: int = 64) -> None:
         try:
-            from sentence_transformers import SentenceTransformer  # slow to import
+            from sentence_transformers import SentenceTransformer
         except ImportError as error:
             raise ImportError(
                 "SentenceTransformerEncoder needs a package: pip install sentence-transformers"
             ) from error
-        with _no_progress_bars():
+        from .causal_lm import without_bars  # here, as the static encoder needs no torch
+
+        with without_bars():
             self._model = SentenceTransformer(name_or_path, device=device)
         self._batch_size = batch_size
 
@@ -103,17 +104,3 @@ def _require_texts(texts: Sequence[str]) -> None:
     """Raise if given one text: a string is a sequence of strings too, its letters."""
     if isinstance(texts, str):
         raise TypeError(f"texts: expected a sequence of texts, got the string {texts!r}")
-
-
-@contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    """Keep transformers from drawing a bar while weights are loaded, and leave its setting as it was."""
-    from transformers.utils import logging
-
-    was_enabled = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            logging.enable_progress_bar()

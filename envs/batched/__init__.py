@@ -3,4 +3,8 @@
 Imports the engine and the rules; the interfaces stand above it.
 """
 
-from .game import BatchedGame as BatchedGame
+from .game import BatchedGame
+
+__all__ = [
+    "BatchedGame",
+]

@@ -1,7 +1,7 @@
 """The batched form: many episodes of one game in lockstep, in arrays, with no Python per token.
 
 Scripted and learned players say whole turns (`speak`) or single tokens (`step`); both agree with `Episode` and the
-AEC form token for token and reward for reward. What the rules say is remembered by dialogue (`batched_rules.py`), so
+AEC form token for token and reward for reward. What the rules say is remembered by dialogue (`rules.py`), so
 that they are asked once about each turn that nobody has said before, and judges once for a whole batch of them.
 """
 

@@ -15,7 +15,7 @@ from typing import Generic, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine.episode import check_rewards
+from ..engine.episode import check_rewards, checked_next_player
 from ..engine.turn import OpenTurn, masks_of
 from ..engine.views import Utterance
 from ..game import PLAYERS, DealT, Dialogue, Ending, LanguageGame, Turn
@@ -43,6 +43,9 @@ class _Said(NamedTuple):
     ending: int
 
 
+_NOTHING_SAID = _Said(UNKNOWN, (), 0, 0)
+
+
 @dataclass(slots=True)
 class _Draft(Generic[DealT]):
     """A dialogue on its way into the book."""
@@ -52,7 +55,13 @@ class _Draft(Generic[DealT]):
     """What it appends to the views of two players."""
     first: int
     """The player whom `told[0]` tells: who spoke last."""
-    said: _Said | None = None
+    said: _Said = _NOTHING_SAID
+    """What led here; at the root nothing did."""
+    player: int = NOBODY
+    limit: int = 0
+    narrowed: bool = False
+    first_place: int = OVER
+    """Who speaks next, and what the columns of these names hold of the turn that this opens, if any."""
 
 
 class RuleBook(Generic[DealT]):
@@ -130,13 +139,13 @@ class RuleBook(Generic[DealT]):
         numbers[wrong] = UNKNOWN  # another turn with the same hash
         missing = np.flatnonzero(numbers < 0)
         if missing.size:
-            before, tokens, lengths, endings = (each[missing] for each in (before, tokens, lengths, endings))
+            before, tokens, lengths, endings = (column[missing] for column in (before, tokens, lengths, endings))
             words = self._words[tokens] & (np.arange(tokens.shape[1]) < lengths[:, None])
             num_words = np.where(words.all(1), lengths, words.argmin(1)) if tokens.shape[1] else lengths
             said = [
                 _Said(number, tuple(row[:length]), num, ending)
                 for number, row, length, num, ending in zip(
-                    *(each.tolist() for each in (before, tokens, lengths, num_words, endings)), strict=True
+                    *(column.tolist() for column in (before, tokens, lengths, num_words, endings)), strict=True
                 )
             ]
             numbers[missing] = learnt = self._learn(said)
@@ -148,7 +157,7 @@ class RuleBook(Generic[DealT]):
         places: Numbers = self._first_place.rows[numbers]
         for number in np.unique(numbers[places == UNKNOWN]).tolist():
             turn = OpenTurn(self.game, self.records[number].dialogue)
-            self._first_place.rows[number] = self._place(turn) if turn._narrowed else FIRST
+            self._first_place.rows[number] = self._place(turn) if turn.narrowed else FIRST
         return self._first_place.rows[numbers]
 
     def places_after(self, places: Numbers, tokens: Numbers) -> Numbers:
@@ -161,7 +170,7 @@ class RuleBook(Generic[DealT]):
     def learn_place(self, number: int, place: int, token: int, words: Sequence[int]) -> None:
         """Ask what may follow `words` in the open turn of a dialogue, and remember it as the place after `token`."""
         turn = OpenTurn(self.game, self.records[number].dialogue)
-        turn._narrow(tuple(words))
+        turn.narrow(tuple(words))
         self._places.add(_place_keys(np.array([place]), np.array([token])), np.array([self._place(turn)]))
 
     def legal(self, places: Numbers, tokens: Numbers) -> NDArray[np.bool_]:
@@ -184,7 +193,7 @@ class RuleBook(Generic[DealT]):
             if isinstance(column, Column) and column not in (self._mask_of, self._masks):
                 column.keep(kept)
         self.records = [self.records[number] for number in kept.tolist()]
-        self._roots = {one.dialogue.deal: k for k, one in enumerate(self.records) if one.parent is None}
+        self._roots = {record.dialogue.deal: k for k, record in enumerate(self.records) if record.parent is None}
         self._before.rows[:] = UNKNOWN
         first = self._first_place.rows
         kept_places = np.unique(np.concatenate([np.arange(UNKNOWN, FULL + 1), places, first]))
@@ -211,11 +220,11 @@ class RuleBook(Generic[DealT]):
     def _learn(self, said: list[_Said]) -> Numbers:
         """Ask the rules about turns never said before; return the numbers of the dialogues after them."""
         different = dict.fromkeys(said)
-        drafts = [self._draft(one) for one in different]
+        drafts = [self._draft(turn) for turn in different]
         self._pay([draft for draft in drafts if not draft.record.dialogue.turns[-1].ending.forfeits])
         numbers = dict(zip(different, range(len(self), len(self) + len(drafts)), strict=True))
         self._add(drafts)
-        return np.array([numbers[one] for one in said], dtype=np.int64)
+        return np.array([numbers[turn] for turn in said], dtype=np.int64)
 
     def _draft(self, said: _Said) -> _Draft[DealT]:
         """Say a turn, and ask what each player is told."""
@@ -282,36 +291,40 @@ class RuleBook(Generic[DealT]):
 
     def _add(self, drafts: list[_Draft[DealT]]) -> None:
         """Enter dialogues, and open their next turns."""
-        players = [self._next_player(draft.record.dialogue) for draft in drafts]
-        turns = [
-            None if player == NOBODY else OpenTurn(self.game, draft.record.dialogue)
-            for player, draft in zip(players, drafts, strict=True)
-        ]
-        for player, draft in zip(players, drafts, strict=True):
-            if player != NOBODY:
-                draft.told[player != draft.first].extend(self.game.vocabulary.open_turn(player, player))
-        said = [draft.said or _Said(UNKNOWN, (), 0, 0) for draft in drafts]
+        for draft in drafts:
+            self._open(draft)
+        said = [draft.said for draft in drafts]
         told, lengths = self._padded(self.told, [tokens for draft in drafts for tokens in draft.told])
         view_lengths = self._view_lengths(drafts, lengths.reshape(-1, 2))
         self.records += [draft.record for draft in drafts]
-        self.player.extend(players)
+        self.player.extend([draft.player for draft in drafts])
         self.rewards.extend([draft.record.rewards for draft in drafts])
         self.forfeited_by.extend([_forfeited_by(draft.record.dialogue) for draft in drafts])
-        self.limit.extend([0 if turn is None else turn.limit for turn in turns])
-        self.narrowed.extend([turn is not None and turn._narrowed for turn in turns])
-        self._first_place.extend([OVER if turn is None else UNKNOWN for turn in turns])
-        self._before.extend([one.before for one in said])
-        self._length.extend([len(one.tokens) for one in said])
-        self._ending.extend([one.ending for one in said])
-        self._tokens.extend(self._padded(self._tokens, [one.tokens for one in said])[0])
+        self.limit.extend([draft.limit for draft in drafts])
+        self.narrowed.extend([draft.narrowed for draft in drafts])
+        self._first_place.extend([draft.first_place for draft in drafts])
+        self._before.extend([turn.before for turn in said])
+        self._length.extend([len(turn.tokens) for turn in said])
+        self._ending.extend([turn.ending for turn in said])
+        self._tokens.extend(self._padded(self._tokens, [turn.tokens for turn in said])[0])
         self.told.extend(told.reshape(-1, 2, told.shape[1]))
         self.told_lengths.extend(lengths.reshape(-1, 2))
         self.view_lengths.extend(view_lengths)
 
+    def _open(self, draft: _Draft[DealT]) -> None:
+        """Ask who speaks next, and what that player's turn may be."""
+        dialogue = draft.record.dialogue
+        player = None if _forfeited_by(dialogue) != NOBODY else checked_next_player(self.game, dialogue)
+        if player is None:
+            return
+        turn = OpenTurn(self.game, dialogue)
+        draft.player, draft.limit, draft.narrowed, draft.first_place = player, turn.limit, turn.narrowed, UNKNOWN
+        draft.told[player != draft.first].extend(self.game.vocabulary.open_turn(player, player))
+
     def _view_lengths(self, drafts: list[_Draft[DealT]], told: Numbers) -> Numbers:
         """Return how long the views become; `told` by speaker and listener, as the drafts have it."""
         added = np.where([[draft.first == 0] for draft in drafts], told, told[:, ::-1])
-        before = [draft.said.before for draft in drafts if draft.said is not None]
+        before = [draft.said.before for draft in drafts if draft.said is not _NOTHING_SAID]
         lengths: Numbers = added + self.view_lengths.rows[before] if before else added
         most, longest = self.game.max_view_tokens, int(lengths.max())
         if longest > most:
@@ -330,20 +343,6 @@ class RuleBook(Generic[DealT]):
         padded = np.zeros((len(rows), column.rows.shape[-1]), dtype=np.int64)
         padded[np.arange(padded.shape[1]) < lengths[:, None]] = list(chain.from_iterable(rows))
         return padded, lengths
-
-    def _next_player(self, dialogue: Dialogue[DealT]) -> int:
-        """Return who speaks next, -1 for nobody."""
-        if dialogue.turns and dialogue.turns[-1].ending.forfeits:
-            return NOBODY
-        game, player = self.game, self.game.next_player(dialogue)
-        if player not in (0, 1, None):
-            raise ValueError(f"{type(game).__name__}.next_player: expected 0, 1 or None, got {player!r}")
-        if player is not None and len(dialogue.turns) >= game.max_turns:
-            raise ValueError(
-                f"{type(game).__name__}: expected the end after max_turns={game.max_turns} turns, "
-                f"got player {player} to speak"
-            )
-        return NOBODY if player is None else player
 
     def _place(self, turn: OpenTurn) -> int:
         """Return a new place in a narrowed turn, with the mask that the rules give it; equal masks are kept once."""

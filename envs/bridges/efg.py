@@ -5,7 +5,7 @@ order, chance and outcomes at any of them. `read_efg` takes all of it for two pl
 that both programs read: chance at the root, where this package has it, and payoffs at the leaves.
 
 >>> from duologue.envs.games.bluff import Bluff
->>> from duologue.envs.tree.analysis import GameTree
+>>> from duologue.envs.tree import GameTree
 >>> game = read_efg(write_efg(GameTree(Bluff())))
 >>> game.roles, GameTree(game).num_nodes
 (('bettor', 'caller'), 11)

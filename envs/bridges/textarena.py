@@ -201,62 +201,68 @@ def to_textarena(game: LanguageGame[Any]) -> textarena.Env:
     Raises:
         ImportError: TextArena is not installed.
     """
-    arena = _import_textarena()
 
-    class DuologueEnv(arena.Env):  # type: ignore[misc, name-defined]
+    class DuologueEnv(_TextForm, _import_textarena().Env):  # type: ignore[misc]
         """A language game behind TextArena's interface."""
 
-        def reset(self, num_players: int, seed: int | None = None) -> None:
-            """Deal with a generator of its own; 2 players."""
-            if num_players != 2:
-                raise ValueError(f"num_players: expected 2, got {num_players}")
-            self.game = game
-            self.episode: Episode[Any] = Episode(game, game.deals.sample(np.random.default_rng(seed)))
-            self.state = arena.TwoPlayerState(num_players=2)
-            self.state.reset(
-                game_state={}, player_prompt_function=self._prompt, role_mapping=dict(enumerate(game.roles))
-            )
-            self._heard = [0, 0]
+    return DuologueEnv(game)
+
+
+class _TextForm:
+    """What TextArena asks of an environment; its base class is known only where TextArena is installed."""
+
+    def __init__(self, game: LanguageGame[Any]) -> None:
+        self.game = game
+
+    def reset(self, num_players: int, seed: int | None = None) -> None:
+        """Deal with a generator of its own; 2 players."""
+        if num_players != 2:
+            raise ValueError(f"num_players: expected 2, got {num_players}")
+        game = self.game
+        self.episode: Episode[Any] = Episode(game, game.deals.sample(np.random.default_rng(seed)))
+        self.state = _import_textarena().TwoPlayerState(num_players=2)
+        self.state.reset(game_state={}, player_prompt_function=self._prompt, role_mapping=dict(enumerate(game.roles)))
+        self._heard = [0, 0]
+        self._go_on()
+
+    def step(self, action: str) -> tuple[bool, dict[str, Any]]:
+        """Say a whole turn; return whether the game is over, and TextArena's info."""
+        player = self.state.current_player_id
+        utterance = _read(action, self.episode)
+        if utterance is None:
+            self.state.set_invalid_move(reason=f"expected legal words, got {action!r}.")
+            if self.state.done:
+                self.state.rewards = dict(enumerate(self.game.forfeit_rewards(player)))
+        else:
+            speak_all([self.episode], [utterance])
             self._go_on()
+        done, info = self.state.step(rotate_player=False)
+        return bool(done), info
 
-        def step(self, action: str) -> tuple[bool, dict[str, Any]]:
-            """Say a whole turn; return whether the game is over, and TextArena's info."""
-            player = self.state.current_player_id
-            utterance = _read(action, self.episode)
-            if utterance is None:
-                self.state.set_invalid_move(reason=f"expected legal words, got {action!r}.")
-                if self.state.done:
-                    self.state.rewards = dict(enumerate(game.forfeit_rewards(player)))
-            else:
-                speak_all([self.episode], [utterance])
-                self._go_on()
-            done, info = self.state.step(rotate_player=False)
-            return bool(done), info
+    def _prompt(self, player_id: int, game_state: dict[str, Any]) -> str:
+        game = self.game
+        briefing = game.vocabulary.decode(game.briefing(self.episode.dialogue.deal, player_id))
+        return f"You are the {game.roles[player_id]}." + (f" You are told: {briefing}." if briefing else "")
 
-        def _prompt(self, player_id: int, game_state: dict[str, Any]) -> str:
-            briefing = game.vocabulary.decode(game.briefing(self.episode.dialogue.deal, player_id))
-            return f"You are the {game.roles[player_id]}." + (f" You are told: {briefing}." if briefing else "")
-
-        def _go_on(self) -> None:
-            """Tell what was said, name the next speaker, and end the game where it is over."""
-            episode, kinds = self.episode, arena.ObservationType
-            for player in (0, 1):
-                for message in episode._messages[player][self._heard[player] :]:
-                    said = message.speaker is not None
-                    author = message.speaker if said else arena.GAME_ID
-                    kind = kinds.PLAYER_ACTION if said else kinds.GAME_MESSAGE
-                    self.state.add_observation(game.vocabulary.decode(message.tokens), kind, author, player)
-                self._heard[player] = len(episode._messages[player])
-            if episode.player is None:
-                self.state.rewards, self.state.done = dict(enumerate(episode.returns)), True
-                return
-            self.state.manually_set_current_player_id(episode.player)
-            words = episode.view().legal_tokens(())
-            if words is not None:
-                text = f"You may begin with: {', '.join(game.vocabulary.decode((int(word),)) for word in words)}."
-                self.state.add_observation(text, kinds.GAME_BOARD, arena.GAME_ID, episode.player)
-
-    return DuologueEnv()
+    def _go_on(self) -> None:
+        """Tell what was said, name the next speaker, and end the game where it is over."""
+        arena, episode, vocabulary = _import_textarena(), self.episode, self.game.vocabulary
+        kinds = arena.ObservationType
+        for player, messages in enumerate(episode.messages):
+            for message in messages[self._heard[player] :]:
+                said = message.speaker is not None
+                author = message.speaker if said else arena.GAME_ID
+                kind = kinds.PLAYER_ACTION if said else kinds.GAME_MESSAGE
+                self.state.add_observation(vocabulary.decode(message.tokens), kind, author, player)
+            self._heard[player] = len(messages)
+        if episode.player is None:
+            self.state.rewards, self.state.done = dict(enumerate(episode.returns)), True
+            return
+        self.state.manually_set_current_player_id(episode.player)
+        words = episode.view().legal_tokens(())
+        if words is not None:
+            text = f"You may begin with: {', '.join(vocabulary.decode((int(word),)) for word in words)}."
+            self.state.add_observation(text, kinds.GAME_BOARD, arena.GAME_ID, episode.player)
 
 
 def _read(text: str, episode: Episode[Any]) -> Utterance | None:

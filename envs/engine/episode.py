@@ -24,7 +24,7 @@ class Episode(Generic[DealT]):
     """One play of a game: the finished turns, the open turn, what each player has been told, and the rewards."""
 
     __slots__ = (
-        "_messages", "dialogue", "game", "lengths", "open_turn", "player", "returns", "reward_history", "views",
+        "dialogue", "game", "lengths", "messages", "open_turn", "player", "returns", "reward_history", "views",
     )  # fmt: skip
 
     def __init__(self, game: LanguageGame[DealT], deal: DealT) -> None:
@@ -36,7 +36,8 @@ class Episode(Generic[DealT]):
         self.lengths = [0, 0]
         self.returns = [0.0, 0.0]
         self.reward_history: list[tuple[float, float]] = []
-        self._messages: tuple[list[Message], list[Message]] = ([], [])
+        self.messages: tuple[list[Message], list[Message]] = ([], [])
+        """What each player has been told and has said in finished turns, piece by piece."""
         for player in PLAYERS:
             self._write(player, game.vocabulary.begin(player))
             self._tell(player, game.briefing(deal, player))
@@ -68,7 +69,7 @@ class Episode(Generic[DealT]):
             self.views[player, self.lengths[player]] = token
             self.lengths[player] += 1
             return False
-        saved = self._snapshot()
+        before = self._standing()
         try:
             if turn.closed_by is Ending.TOO_LONG:
                 self._write(player, (token,))
@@ -77,7 +78,7 @@ class Episode(Generic[DealT]):
                 self.settle(self.game.rewards(self.dialogue))
         except Exception:
             turn.reopen()
-            self._restore(saved, turn)
+            self.restore(before)
             raise
         return True
 
@@ -91,7 +92,7 @@ class Episode(Generic[DealT]):
         return View(
             player=player,
             tokens=self.views[player, : self.lengths[player]].copy(),
-            messages=tuple(self._messages[player]),
+            messages=tuple(self.messages[player]),
             vocabulary=self.game.vocabulary,
             max_turn_tokens=turn.limit,
             legal_mask=ahead.legal_mask,
@@ -126,15 +127,17 @@ class Episode(Generic[DealT]):
     def settle(self, rewards: tuple[float, float]) -> None:
         """Pay both players for the turn just finished, and open the next one."""
         self._pay(rewards)
-        self.player = self.game.next_player(self.dialogue)
-        if self.player not in (0, 1, None):
-            raise ValueError(f"{type(self.game).__name__}.next_player: expected 0, 1 or None, got {self.player!r}")
-        if self.player is not None and len(self.dialogue.turns) >= self.game.max_turns:
-            raise ValueError(
-                f"{type(self.game).__name__}: expected the end after max_turns={self.game.max_turns} turns, "
-                f"got player {self.player} to speak"
-            )
+        self.player = checked_next_player(self.game, self.dialogue)
         self._open()
+
+    def saved(self) -> dict[str, object]:
+        """Return where the episode stands, in the middle of a turn or between two, for one `restore`."""
+        return {**self._standing(), "open_turn": self.open_turn.copy()}
+
+    def restore(self, saved: dict[str, object]) -> None:
+        """Go back to what `saved` returned, without asking the rules, which may be what has failed."""
+        for name, value in saved.items():
+            setattr(self, name, value)
 
     def transcript(self) -> str:
         """Return the episode as readable text: briefings, turns, what the rules say of them, rewards."""
@@ -171,7 +174,7 @@ class Episode(Generic[DealT]):
         self.dialogue = dialogue
         closing = self.game.vocabulary.close_turn(player, player)
         self._write(player, closing)
-        self._messages[player].append(Message(player, turn.tokens))
+        self.messages[player].append(Message(player, turn.tokens))
         if turn.ending.forfeits:
             self._pay(self.game.forfeit_rewards(player))
             self.player = None
@@ -181,21 +184,16 @@ class Episode(Generic[DealT]):
         if heard is not None:
             opening = self.game.vocabulary.open_turn(player, listener)
             self._write(listener, (*opening, *heard, *self.game.vocabulary.close_turn(player, listener)))
-            self._messages[listener].append(Message(player, heard))
+            self.messages[listener].append(Message(player, heard))
         for viewer in PLAYERS:
             self._tell(viewer, self.game.announcement(dialogue, viewer))
 
-    def _snapshot(self) -> dict[str, object]:
-        kept = {name: getattr(self, name) for name in ("dialogue", "player")}
+    def _standing(self) -> dict[str, object]:
+        """Return all that the end of a turn changes, and the open turn itself."""
+        kept = {name: getattr(self, name) for name in ("dialogue", "player", "open_turn")}
         lists = {name: getattr(self, name)[:] for name in ("lengths", "returns", "reward_history")}
-        messages = tuple(told[:] for told in self._messages)
-        return {**kept, **lists, "views": self.views.copy(), "_messages": messages}
-
-    def _restore(self, saved: dict[str, object], turn: OpenTurn) -> None:
-        """Go back to a snapshot and its open turn, without asking the rules, which may be what has failed."""
-        for name, value in saved.items():
-            setattr(self, name, value)
-        self.open_turn = turn
+        messages = tuple(told[:] for told in self.messages)
+        return {**kept, **lists, "views": self.views.copy(), "messages": messages}
 
     def _pay(self, rewards: tuple[float, float]) -> None:
         first, second = float(rewards[0]), float(rewards[1])
@@ -213,7 +211,7 @@ class Episode(Generic[DealT]):
     def _tell(self, player: int, tokens: Tokens) -> None:
         if tokens:
             self._write(player, self.game.vocabulary.tell(tokens, player))
-            self._messages[player].append(Message(None, tokens))
+            self.messages[player].append(Message(None, tokens))
 
     def _write(self, player: int, tokens: Tokens) -> None:
         start, end = self.lengths[player], self.lengths[player] + len(tokens)
@@ -224,6 +222,23 @@ class Episode(Generic[DealT]):
             )
         self.views[player, start:end] = tokens
         self.lengths[player] = end
+
+
+def checked_next_player(game: LanguageGame[DealT], dialogue: Dialogue[DealT]) -> int | None:
+    """Return who speaks next by the rules.
+
+    Raises:
+        ValueError: it is no player, or somebody is to speak after the game's last turn.
+    """
+    player = game.next_player(dialogue)
+    if player not in (0, 1, None):
+        raise ValueError(f"{type(game).__name__}.next_player: expected 0, 1 or None, got {player!r}")
+    if player is not None and len(dialogue.turns) >= game.max_turns:
+        raise ValueError(
+            f"{type(game).__name__}: expected the end after max_turns={game.max_turns} turns, "
+            f"got player {player} to speak"
+        )
+    return player
 
 
 def check_rewards(game: LanguageGame[DealT], rewards: tuple[float, float]) -> None:
@@ -241,12 +256,12 @@ def speak_all(episodes: Sequence[Episode[DealT]], utterances: Sequence[Utterance
 
     If anything raises, every episode stands as it did before the call.
     """
-    saved = [(episode, episode._snapshot(), episode.open_turn.copy()) for episode in episodes]
+    saved = [episode.saved() for episode in episodes]
     try:
         _speak_and_settle(episodes, utterances)
     except Exception:
-        for episode, snapshot, turn in saved:
-            episode._restore(snapshot, turn)
+        for episode, before in zip(episodes, saved, strict=True):
+            episode.restore(before)
         raise
 
 

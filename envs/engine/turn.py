@@ -61,10 +61,10 @@ class OpenTurn:
         "_listed",
         "_mask",
         "_masks",
-        "_narrowed",
         "_widest",
         "closed_by",
         "limit",
+        "narrowed",
         "spoken",
         "thinking",
         "thought",
@@ -90,13 +90,14 @@ class OpenTurn:
         self._mask: NDArray[np.int8] | None = None
         self._widest: NDArray[np.int8] = self._masks.first
         self._ids: NDArray[np.int64] | None = None
-        self._narrow((), first=True)
-        self._narrowed = self._listed is not None
+        self._ask((), first=True)
+        self.narrowed = self._listed is not None
+        """Whether the rules narrow it: they list what may be said first, and are asked again after each token."""
 
     @property
     def unrestricted(self) -> bool:
         """Whether the rules narrow nothing in this turn and there are no thoughts."""
-        return not self._narrowed and not self._game.max_thought_tokens
+        return not self.narrowed and not self._game.max_thought_tokens
 
     @property
     def legal_mask(self) -> NDArray[np.int8]:
@@ -137,12 +138,16 @@ class OpenTurn:
             self.spoken.append(token)
             self.closed_by = Ending.TOO_LONG
             return True
-        if self._narrowed:
-            self._narrow((*self.spoken, token))
+        if self.narrowed:
+            self.narrow((*self.spoken, token))
         else:
             self._widest, self._ids = self._masks.later, None
         self.spoken.append(token)
         return False
+
+    def narrow(self, prefix: Tokens) -> None:
+        """Ask the rules what may follow `prefix`, words of this turn without its thought; that may then be said."""
+        self._ask(prefix, first=False)
 
     def copy(self) -> OpenTurn:
         """Return a turn that goes on by itself."""
@@ -174,7 +179,7 @@ class OpenTurn:
         if token == opening:
             self.thinking, self.thought = True, []
         elif token == closing:
-            self._narrow(())
+            self.narrow(())
             self.thinking = False
             return
         elif self.thought is not None:
@@ -183,8 +188,7 @@ class OpenTurn:
         full = len(self.thought or ()) >= self._game.max_thought_tokens
         self._widest, self._ids = (masks.closing, masks.closing_ids) if full else (masks.thinking, masks.thinking_ids)
 
-    def _narrow(self, prefix: Tokens, *, first: bool = False) -> None:
-        """Ask the rules what may follow."""
+    def _ask(self, prefix: Tokens, *, first: bool) -> None:
         game, masks = self._game, self._masks
         tokens = game.legal_tokens(self._dialogue, prefix)
         widest, ids = (masks.first, masks.first_ids) if first else (masks.later, None)

@@ -24,15 +24,15 @@ from __future__ import annotations
 from ..game import Dialogue, FiniteDeals, LanguageGame, Payoff
 from ..vocabulary import Tokens, WordVocabulary
 
-VOCABULARY = WordVocabulary("ace deuce fold bet call")
+VOCABULARY = WordVocabulary("ace deuce fold bet call")  # id 0 is padding, never legal
 FOLD, BET, CALL = ((token,) for token in VOCABULARY.encode("fold bet call"))
 CHIPS = {  # finished dialogue -> what player 0 wins; player 1 wins the negation
-    Dialogue("ace", (FOLD,)): -1.0,  # type: ignore[arg-type]
-    Dialogue("deuce", (FOLD,)): -1.0,  # type: ignore[arg-type]
-    Dialogue("ace", (BET, FOLD)): 1.0,  # type: ignore[arg-type]
-    Dialogue("deuce", (BET, FOLD)): 1.0,  # type: ignore[arg-type]
-    Dialogue("ace", (BET, CALL)): 2.0,  # type: ignore[arg-type]
-    Dialogue("deuce", (BET, CALL)): -2.0,  # type: ignore[arg-type]
+    Dialogue("ace", (FOLD,)): -1.0,
+    Dialogue("deuce", (FOLD,)): -1.0,
+    Dialogue("ace", (BET, FOLD)): 1.0,
+    Dialogue("deuce", (BET, FOLD)): 1.0,
+    Dialogue("ace", (BET, CALL)): 2.0,
+    Dialogue("deuce", (BET, CALL)): -2.0,
 }
 
 

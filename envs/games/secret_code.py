@@ -79,7 +79,7 @@ class SecretCode(LanguageGame[int]):
 
     def examples(self, deal: int) -> list[Dialogue[int]]:
         """Return the solutions of all objects, that of the deal among them: together they give the code away."""
-        return [self.solution(one) for one in range(len(self.code))]
+        return [self.solution(deal) for deal in range(len(self.code))]
 
     def demonstrations(self, source: str, rng: np.random.Generator, num_dialogues: int) -> list[Dialogue[int]]:
         """Return solved dialogues; the "average" player two and the "ideal" one are the same here."""

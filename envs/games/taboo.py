@@ -160,7 +160,7 @@ class Taboo(LanguageGame[int]):
 
     def _answers(self) -> dict[int, Tokens]:
         answers = {
-            **{one: tuple(w for w in self.words if one in self.properties_of[w]) for one in self.properties},
+            **{prop: tuple(w for w in self.words if prop in self.properties_of[w]) for prop in self.properties},
             **{
                 word: tuple(w for w in self.words if w != word and self.properties_of[w] & self.properties_of[word])
                 for word in self.words

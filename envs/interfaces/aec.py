@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from typing import Any, Generic
 
 import numpy as np
@@ -47,14 +48,15 @@ class LanguageGameEnv(AECEnv[str, Observation, np.int64], Generic[DealT]):
         }
         self.possible_agents = list(AGENT_IDS)
         self.agents = []
-        length, size = game.max_view_tokens, game.vocabulary.size
-        self.observation_spaces = {agent_id: _observation_space(length, size) for agent_id in AGENT_IDS}
+        size = game.vocabulary.size
+        self.observation_spaces = {agent_id: observation_space_of(game) for agent_id in AGENT_IDS}
         self.action_spaces = {agent_id: spaces.Discrete(size) for agent_id in AGENT_IDS}
-        self.state_space = spaces.Box(0, size - 1, (2 * length,), np.int64)
+        self.state_space = spaces.Box(0, size - 1, (2 * game.max_view_tokens,), np.int64)
         self._size = size
         self._silent = masks_of(game).none
         self._rng = np.random.default_rng()
-        self._episode: Episode[DealT] | None = None
+        self.episode: Episode[DealT] | None = None
+        """The episode that is being played; None before `reset`."""
         self._paid = False
 
     @override
@@ -67,7 +69,7 @@ class LanguageGameEnv(AECEnv[str, Observation, np.int64], Generic[DealT]):
         """
         if seed is not None:
             self._rng = np.random.default_rng(seed)
-        self._episode = Episode(self.game, _deal(self.game, options, self._rng))
+        self.episode = Episode(self.game, deal_of(self.game, options, self._rng))
         self.agents = list(AGENT_IDS)
         self.rewards = dict.fromkeys(AGENT_IDS, 0.0)
         self._cumulative_rewards = dict.fromkeys(AGENT_IDS, 0.0)
@@ -76,8 +78,8 @@ class LanguageGameEnv(AECEnv[str, Observation, np.int64], Generic[DealT]):
         self.infos = {agent_id: {} for agent_id in AGENT_IDS}
         self._skip_agent_selection = None  # type: ignore[assignment]
         self._paid = False
-        self.agent_selection = AGENT_IDS[self._episode.player or 0]
-        if self._episode.over:
+        self.agent_selection = AGENT_IDS[self.episode.player or 0]
+        if self.episode.over:
             self._end()
 
     @override
@@ -91,29 +93,42 @@ class LanguageGameEnv(AECEnv[str, Observation, np.int64], Generic[DealT]):
             TypeError: the action is no integer.
             ValueError: the action is no token id of the vocabulary.
         """
-        episode = self._episode
+        episode = self.episode
         if episode is None or not self.agents:
             when = "before reset()" if episode is None else "after the end of the episode"
             raise RuntimeError(f"step: expected a call between reset() and the end, got one {when}")
-        agent_id = self.agent_selection
         if episode.player is None:
             self._was_dead_step(action)  # type: ignore[arg-type]
             return
-        token = action if type(action) is int and 0 <= action < self._size else _token(action, self._size)
-        turn_ended = episode.push(token)
-        if self._paid:
-            self.rewards = {"player_0": 0.0, "player_1": 0.0}
-            self._paid = False
-        self._cumulative_rewards[agent_id] = 0.0
-        if turn_ended:
-            self._after_turn(episode)
+        self._push(episode, action)
+        if self.render_mode == "human":
+            self.render()
+
+    def say(self, tokens: Sequence[int]) -> None:
+        """Say tokens as `agent_selection` until its turn is over; those behind it count for nothing.
+
+        If one of them is no token id, or the rules or their judge raise, all stands as before the first, rewards not
+        yet read by `last` among it.
+        """
+        episode = self._playing("say")
+        if episode.over:
+            raise RuntimeError("say: the episode is over, nobody is to speak")
+        saved, books = episode.saved(), (dict(self.rewards), dict(self._cumulative_rewards), self._paid)
+        try:
+            for token in tokens:
+                if self._push(episode, token):
+                    break
+        except Exception:
+            episode.restore(saved)
+            self.rewards, self._cumulative_rewards, self._paid = books
+            raise
         if self.render_mode == "human":
             self.render()
 
     @override
     def observe(self, agent: str) -> Observation:
         """Return the agent's view and legal mask in fresh arrays; the mask is all zero unless it is to speak."""
-        episode = self._episode
+        episode = self.episode
         if episode is None:
             raise RuntimeError("observe: expected a call after reset()")
         player = 0 if agent == "player_0" else 1
@@ -122,9 +137,9 @@ class LanguageGameEnv(AECEnv[str, Observation, np.int64], Generic[DealT]):
 
     def view(self, agent: str) -> View:
         """Return the `View` of the agent to speak, for agents that say whole turns."""
-        if self._episode is None or self._episode.player is None or agent != self.agent_selection:
+        if self.episode is None or self.episode.player is None or agent != self.agent_selection:
             raise RuntimeError(f"view: expected the agent to speak, got {agent!r}")
-        return self._episode.view()
+        return self.episode.view()
 
     @override
     def state(self) -> NDArray[np.int64]:
@@ -163,6 +178,18 @@ class LanguageGameEnv(AECEnv[str, Observation, np.int64], Generic[DealT]):
         """Return the agent's action space, always the same object."""
         return self.action_spaces[agent]
 
+    def _push(self, episode: Episode[DealT], action: object) -> bool:
+        """Say one token and keep the books; return whether that ended the turn."""
+        token = action if type(action) is int and 0 <= action < self._size else token_of(action, self._size)
+        agent_id, turn_ended = self.agent_selection, episode.push(token)
+        if self._paid:
+            self.rewards = {"player_0": 0.0, "player_1": 0.0}
+            self._paid = False
+        self._cumulative_rewards[agent_id] = 0.0
+        if turn_ended:
+            self._after_turn(episode)
+        return turn_ended
+
     def _after_turn(self, episode: Episode[DealT]) -> None:
         first, second = episode.reward_history[-1]
         self.rewards = {"player_0": first, "player_1": second}
@@ -174,36 +201,38 @@ class LanguageGameEnv(AECEnv[str, Observation, np.int64], Generic[DealT]):
         else:
             self.agent_selection = AGENT_IDS[episode.player]
 
-    def _books(self) -> tuple[dict[str, float], dict[str, float], bool]:
-        """Return what a token that ends no turn changes in the books of rewards."""
-        return dict(self.rewards), dict(self._cumulative_rewards), self._paid
-
-    def _set_books(self, books: tuple[dict[str, float], dict[str, float], bool]) -> None:
-        self.rewards, self._cumulative_rewards, self._paid = books
-
     def _end(self) -> None:
         self.terminations = dict.fromkeys(AGENT_IDS, True)
         self._deads_step_first()
 
     def _playing(self, what: str) -> Episode[DealT]:
-        if self._episode is None:
+        if self.episode is None:
             raise RuntimeError(f"{what}: expected a call after reset()")
-        return self._episode
+        return self.episode
 
 
-def _observation_space(length: int, size: int) -> spaces.Space[Any]:
+def observation_space_of(game: LanguageGame[DealT]) -> spaces.Space[Any]:
+    """Return the space of what one player observes."""
+    length, size = game.max_view_tokens, game.vocabulary.size
     view = spaces.Box(0, size - 1, (length,), np.int64)
     return spaces.Dict({"observation": view, "action_mask": spaces.Box(0, 1, (size,), np.int8)})
 
 
-def _deal(game: LanguageGame[DealT], options: dict[str, Any] | None, rng: np.random.Generator) -> DealT:
+def deal_of(game: LanguageGame[DealT], options: dict[str, Any] | None, rng: np.random.Generator) -> DealT:
+    """Return the deal that the options of a `reset` set, or else one drawn with `rng`."""
     if options and "deal" in options:
         deal: DealT = options["deal"]
         return deal
     return game.deals.sample(rng)
 
 
-def _token(action: object, size: int) -> int:
+def token_of(action: object, size: int) -> int:
+    """Return the token that an action is.
+
+    Raises:
+        TypeError: it is no integer.
+        ValueError: it is no token id of a vocabulary of this size.
+    """
     try:
         token = operator.index(action)  # type: ignore[arg-type]
     except TypeError:

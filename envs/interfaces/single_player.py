@@ -13,7 +13,7 @@ from ..engine.episode import Episode, speak_all
 from ..engine.turn import masks_of
 from ..engine.views import Observation, RandomAgent, Speaker
 from ..game import DealT, LanguageGame
-from .aec import _deal, _observation_space, _token
+from .aec import deal_of, observation_space_of, token_of
 
 MAX_REDEALS = 1_000
 
@@ -46,11 +46,11 @@ class SinglePlayerEnv(gymnasium.Env[Observation, np.int64], Generic[DealT]):
         self.player = player
         self.opponent: Speaker = RandomAgent() if opponent == "random" else opponent
         self.render_mode = render_mode
-        size = game.vocabulary.size
-        self.observation_space = _observation_space(game.max_view_tokens, size)
-        self.action_space = gymnasium.spaces.Discrete(size)
+        self.observation_space = observation_space_of(game)
+        self.action_space = gymnasium.spaces.Discrete(game.vocabulary.size)
         self._silent = masks_of(game).none
-        self._episode: Episode[DealT] | None = None
+        self.episode: Episode[DealT] | None = None
+        """The episode that is being played; None before `reset`, and after a failure of the opponent or a judge."""
         self._handed_out = 0.0
 
     @override
@@ -68,10 +68,10 @@ class SinglePlayerEnv(gymnasium.Env[Observation, np.int64], Generic[DealT]):
         """
         super().reset(seed=seed)
         for _ in range(MAX_REDEALS):
-            episode = Episode(self.game, _deal(self.game, options, self.np_random))
+            episode = Episode(self.game, deal_of(self.game, options, self.np_random))
             self._let_opponent_speak(episode)
             if not episode.over:
-                self._episode, self._handed_out = episode, 0.0
+                self.episode, self._handed_out = episode, 0.0
                 return self._observe(episode), {}
         raise RuntimeError(f"reset: player {self.player} was never to speak in {MAX_REDEALS} deals")
 
@@ -81,14 +81,14 @@ class SinglePlayerEnv(gymnasium.Env[Observation, np.int64], Generic[DealT]):
 
         What the opponent's opening turns paid belongs to the first step, so that rewards sum to the return.
         """
-        episode = self._episode
+        episode = self.episode
         if episode is None or episode.over:
             when = "before reset()" if episode is None else "after the end of the episode"
             raise RuntimeError(f"step: expected a call between reset() and the end, got one {when}")
-        if episode.push(_token(action, self._silent.size)):
-            self._episode = None  # an episode whose opponent or judge fails is absent, not half-played
+        if episode.push(token_of(action, self._silent.size)):
+            self.episode = None  # an episode whose opponent or judge fails is absent, not half-played
             self._let_opponent_speak(episode)
-            self._episode = episode
+            self.episode = episode
         if self.render_mode == "human":
             self.render()
         reward = episode.returns[self.player] - self._handed_out
@@ -97,19 +97,19 @@ class SinglePlayerEnv(gymnasium.Env[Observation, np.int64], Generic[DealT]):
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Return the legal mask in the form that sb3-contrib's MaskablePPO asks for; shape (V,)."""
-        if self._episode is None:
+        if self.episode is None:
             raise RuntimeError("action_masks: expected a call after reset()")
-        return self._observe(self._episode)["action_mask"].astype(bool)
+        return self._observe(self.episode)["action_mask"].astype(bool)
 
     @override
     def render(self) -> str | None:
         """Return the transcript ("ansi") or print it ("human")."""
-        if self._episode is None:
+        if self.episode is None:
             raise RuntimeError("render: expected a call after reset()")
         if self.render_mode == "human":
-            print(self._episode.transcript(), end="\n\n")
+            print(self.episode.transcript(), end="\n\n")
             return None
-        return self._episode.transcript()
+        return self.episode.transcript()
 
     def _let_opponent_speak(self, episode: Episode[DealT]) -> None:
         while episode.player == 1 - self.player:

@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 from pettingzoo.utils import BaseWrapper
 from typing_extensions import override
 
-from ..engine.episode import Episode
 from ..game import DealT, LanguageGame
 from ..vocabulary import Tokens
 from .aec import AGENT_IDS, LanguageGameEnv
@@ -78,29 +77,16 @@ class TurnLevelEnv(BaseWrapper[str, Ids, Ids], Generic[DealT]):
             TypeError: the action holds no integers.
             ValueError: it is of another length, or holds what is no token id of the vocabulary.
         """
-        episode = self.env._episode
+        episode = self.env.episode
         if episode is None or episode.over:
             self.env.step(action)  # type: ignore[arg-type]
-            return
-        tokens, mode = self._tokens(action), self.env.render_mode
-        before, turn = episode._snapshot(), episode.open_turn.copy()
-        books = self.env._books()
-        self.env.render_mode = None  # the turn is shown once, not token by token
-        try:
-            self._say(episode, tokens)
-        except Exception:
-            episode._restore(before, turn)
-            self.env._set_books(books)
-            raise
-        finally:
-            self.env.render_mode = mode
-        if mode == "human":
-            self.env.render()
+        else:
+            self.env.say(self._tokens(action))
 
     @override
     def observe(self, agent: str) -> Ids:
         """Return the agent's view in a fresh array, padded with 0; (L,)."""
-        episode = self.env._episode
+        episode = self.env.episode
         if episode is None:
             raise RuntimeError("observe: expected a call after reset()")
         view: Ids = episode.views[AGENT_IDS.index(agent)].copy()
@@ -115,13 +101,6 @@ class TurnLevelEnv(BaseWrapper[str, Ids, Ids], Generic[DealT]):
     def action_space(self, agent: str) -> spaces.Space[Any]:
         """Return the agent's action space, always the same object."""
         return self.action_spaces[agent]
-
-    def _say(self, episode: Episode[DealT], tokens: Tokens) -> None:
-        num_turns = len(episode.dialogue.turns)
-        for token in tokens:
-            self.env.step(token)
-            if len(episode.dialogue.turns) > num_turns:
-                return
 
     def _tokens(self, action: ArrayLike | None) -> Tokens:
         ids, length = np.asarray(action), self.num_action_tokens

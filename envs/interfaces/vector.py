@@ -16,7 +16,7 @@ from typing_extensions import override
 from ..batched.game import BatchedGame
 from ..engine.views import Observation, RandomAgent, Speaker, Utterance, View
 from ..game import DealT, LanguageGame
-from .aec import _observation_space
+from .aec import observation_space_of
 from .single_player import MAX_REDEALS
 
 Seeds = int | Sequence[int | None] | None
@@ -68,9 +68,8 @@ class LanguageGameVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[An
         self.metadata = {"render_modes": ["ansi"], "autoreset_mode": self.autoreset_mode}
         self.game, self.num_envs, self.player, self.render_mode = game, num_envs, player, render_mode
         self.opponent: Speaker = RandomAgent() if opponent == "random" else opponent
-        size = game.vocabulary.size
-        self.single_observation_space = _observation_space(game.max_view_tokens, size)
-        self.single_action_space = spaces.Discrete(size)
+        self.single_observation_space = observation_space_of(game)
+        self.single_action_space = spaces.Discrete(game.vocabulary.size)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._plays = BatchedGame(game, num_envs, autoreset=False)
@@ -169,12 +168,12 @@ class LanguageGameVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[An
     def _let_opponent_speak(self) -> None:
         while (rows := np.flatnonzero(self._plays.player == 1 - self.player)).size:
             utterances = self._utter([self._plays.view(k) for k in rows.tolist()], rows)
-            lengths = np.array([len(one.tokens) for one in utterances])
+            lengths = np.array([len(utterance.tokens) for utterance in utterances])
             tokens = np.zeros((len(rows), lengths.max()), dtype=np.int64)
             tokens[np.arange(tokens.shape[1]) < lengths[:, None]] = [
-                token for one in utterances for token in one.tokens
+                token for utterance in utterances for token in utterance.tokens
             ]
-            self._plays.speak(tokens, lengths, rows, endings=[one.ending for one in utterances])
+            self._plays.speak(tokens, lengths, rows, endings=[utterance.ending for utterance in utterances])
 
     def _utter(self, views: list[View], rows: NDArray[np.int64]) -> list[Utterance]:
         if isinstance(self.opponent, RandomAgent):  # draws view by view, and may as well draw as in a stack

@@ -2,3 +2,10 @@
 
 Imports anything of `envs`, and nothing of `envs` imports it.
 """
+
+from .conformance import ConformanceError, check_game
+
+__all__ = [
+    "ConformanceError",
+    "check_game",
+]

@@ -223,9 +223,9 @@ def check_copies(game: LanguageGame[Any], *, seed: int = 0, episodes: int = 20) 
         copied = [_steps(twin, play.tokens[cut:]) for twin in twins]
         expected = _steps(env, play.tokens[cut:])
         _expect(all(_same(steps, expected) for steps in copied), game, "a copy to go on as the original", play)
-        for one in (env, *twins):
-            one.reset()
-        again = {one.transcript() for one in (env, *twins)}
+        for twin in (env, *twins):
+            twin.reset()
+        again = {twin.transcript() for twin in (env, *twins)}
         _expect(len(again) == 1, game, "copies to draw the next deal as the original does", again)
 
 

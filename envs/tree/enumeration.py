@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..engine.episode import checked_next_player
 from ..engine.turn import masks_of
 from ..game import PLAYERS, Dialogue, Ending, LanguageGame, Turn, check_probabilities
 from ..vocabulary import Tokens
@@ -164,16 +165,9 @@ class Walker:
         return self._open(dialogue, views), rewards
 
     def _open(self, dialogue: Dialogue[Any], views: tuple[int, int]) -> _Position | None:
-        player = self.game.next_player(dialogue)
+        player = checked_next_player(self.game, dialogue)
         if player is None:
             return None
-        if player not in (0, 1):
-            raise ValueError(f"{type(self.game).__name__}.next_player: expected 0, 1 or None, got {player!r}")
-        if len(dialogue.turns) >= self.game.max_turns:
-            raise ValueError(
-                f"{type(self.game).__name__}: expected the end after max_turns={self.game.max_turns} turns, "
-                f"got player {player} to speak"
-            )
         return _Position(dialogue, player, self._write(views, player, self._opens[player]))
 
     def _narrow(self, tokens: Tokens | None, first: bool) -> Tokens:

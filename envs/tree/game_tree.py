@@ -88,8 +88,8 @@ class GameTree:
     @property
     def nbytes(self) -> int:
         """The memory that the arrays take, in bytes."""
-        arrays = [*vars(self).values(), *(one for table in self.tables for one in vars(table).values())]
-        return sum(one.nbytes for one in arrays if isinstance(one, np.ndarray))
+        arrays = [*vars(self).values(), *(array for table in self.tables for array in vars(table).values())]
+        return sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
 
     @cached_property
     def levels(self) -> tuple[slice, ...]:

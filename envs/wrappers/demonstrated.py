@@ -152,7 +152,7 @@ class Demonstrated(WrappedGame[Prompted, DealT]):
     def _demonstrations(self, source: str, rng: np.random.Generator, num_dialogues: int) -> list[Dialogue[Prompted]]:
         assert isinstance(self.game, HasDemonstrations)
         plain = self.game.demonstrations(source, rng, num_dialogues)
-        return [Dialogue(self._prompted.with_examples(one.deal, rng), one.turns) for one in plain]
+        return [Dialogue(self._prompted.with_examples(dialogue.deal, rng), dialogue.turns) for dialogue in plain]
 
 
 def shown_episode(game: LanguageGame[DealT], dialogue: Dialogue[DealT], viewer: int) -> Tokens:

@@ -25,8 +25,8 @@ from open_spiel.python.rl_environment import StepType, TimeStep
 from duologue.agents import EchoAgent
 from duologue.baselines.evaluation.rise import Rise, mean_return
 from duologue.envs import Observation, SinglePlayerEnv, make_game
-from duologue.envs.bridges.efg import write_efg
-from duologue.envs.tree.analysis import GameTree
+from duologue.envs.bridges import write_efg
+from duologue.envs.tree import GameTree
 
 NAME = "statements-v0"
 PLAYER: Final = 1

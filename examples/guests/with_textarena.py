@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from duologue.agents import RandomAgent
 from duologue.baselines.evaluation.rise import Rise, mean_return
 from duologue.envs import Observation, SinglePlayerEnv, WordVocabulary, make_game
-from duologue.envs.bridges.textarena import TextArenaGame, from_textarena, to_textarena
+from duologue.envs.bridges import TextArenaGame, from_textarena, to_textarena
 
 PLAYER: Final = 0
 STEP_SIZE, EXPLORATION = 0.05, 0.2

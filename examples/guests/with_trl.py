@@ -22,8 +22,7 @@ from transformers import PreTrainedTokenizerFast
 from trl import GRPOConfig, GRPOTrainer
 
 from duologue.agents import EchoAgent
-from duologue.agents.language_model.causal_lm import CausalLMAgent
-from duologue.agents.language_model.micro import micro_model
+from duologue.agents.language_model import CausalLMAgent, micro_model
 from duologue.baselines.evaluation.rise import Rise, mean_return
 from duologue.baselines.integrations.trl import paid, rollout_func
 from duologue.baselines.training.loop import use_threads

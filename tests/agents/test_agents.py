@@ -3,11 +3,14 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
 import duologue.agents
+import duologue.agents.judges
+import duologue.agents.language_model
 from duologue.agents import EchoAgent, FunctionAgent, RandomAgent, ScriptedAgent, Utterance, View, load_agent, utter
 from duologue.envs import Ending, Episode, make, make_game, speak_all
 from duologue.envs.games.bluff import BET, CALL, FOLD
@@ -125,14 +128,15 @@ def test_checkpoint_folder_is_an_agent(tmp_path: Path) -> None:
 def test_agents_are_imported_without_torch() -> None:
     """Only a language model needs it; `duologue play` against a random agent must start at once."""
     code = (
-        "import sys, duologue.agents as agents; print('torch' in sys.modules);"
-        "agents.CausalLMAgent; print('torch' in sys.modules)"
+        "import sys, duologue.agents as agents, duologue.agents.judges, duologue.agents.language_model;"
+        "print('torch' in sys.modules); agents.CausalLMAgent; print('torch' in sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["False", "True"]
 
 
-def test_unknown_name_of_the_package_is_refused() -> None:
+@pytest.mark.parametrize("package", [duologue.agents, duologue.agents.judges, duologue.agents.language_model])
+def test_unknown_name_of_a_package_is_refused(package: ModuleType) -> None:
     """Lazy names must not hide misspelt ones."""
     with pytest.raises(AttributeError, match="has no attribute 'CausalLmAgent'"):
-        _ = duologue.agents.CausalLmAgent
+        _ = package.CausalLmAgent

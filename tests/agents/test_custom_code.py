@@ -13,8 +13,7 @@ from duologue.agents.judges.reward_model import SequenceRewardModel
 from duologue.agents.language_model.tokenizers import load_tokenizer
 from duologue.baselines.text.causal_models import load_causal_model
 from duologue.envs.tokenizer_vocabulary import TokenizerVocabulary
-from duologue.tests.custom_code import write_custom_code
-from duologue.tests.tiny_tokenizers import CHATML, tiny_tokenizer
+from duologue.tests.helpers import CHATML, tiny_tokenizer, write_custom_code
 
 TOKENIZER = tiny_tokenizer(CHATML)
 GUARD = "{prompt} {reply} "

@@ -13,7 +13,7 @@ from duologue.baselines.rollouts.episodes import rollout
 from duologue.envs import Dialogue, LanguageGame, Payoff, Tokens, WordVocabulary
 from duologue.envs.game import NO_CHANCE
 from duologue.envs.tree.analysis import GameTree, expected_returns, mix_by_own_reach
-from duologue.tests.envs.tree.tree_games import Aside
+from duologue.tests.envs.tree.helpers import Aside
 
 VOCABULARY = WordVocabulary("a b")
 A, B = VOCABULARY.encode("a b")
@@ -63,7 +63,7 @@ def test_mixing_aa_and_bb_never_says_ab(num_turns: int) -> None:
     assert expected_returns(tree, (mixture.policy, other))[0] == 0
     assert expected_returns(tree, (naive, other))[0] == pytest.approx(1 / 4, abs=1e-12)
     played = rollout(tree.game, (mixture, RandomAgent()), 200, np.random.default_rng(0))
-    said = [letters(one.dialogue) for one in played]
+    said = [letters(episode.dialogue) for episode in played]
     assert set(said) == {(A, A), (B, B)}
     assert 60 < said.count((A, A)) < 140
 
@@ -75,7 +75,7 @@ def test_a_mixture_is_the_own_reach_average_of_its_members(player: int) -> None:
     models = [micro_model(vocabulary, hidden_size=16, num_layers=1, num_heads=2, seed=seed) for seed in (1, 2)]
     several: list[TokenPolicy] = [RandomAgent(), *(CausalLMAgent(model, vocabulary) for model in models)]
     weights = [0.5, 2.0, 1.0]
-    expected = mix_by_own_reach(tree, player, [policy_of(tree, player, one) for one in several], weights)
+    expected = mix_by_own_reach(tree, player, [policy_of(tree, player, member) for member in several], weights)
     mixture = MixtureAgent(tree, player, several, weights)
     assert np.abs(policy_of(tree, player, mixture) - expected).max() <= 1e-12
     assert np.ptp(expected) > 0.1
@@ -88,14 +88,14 @@ def test_a_mixture_earns_the_mean_of_its_members(seed: int, num_members: int, pl
     rng = np.random.default_rng(seed)
     table, other = ASIDE.tables[player], ASIDE.tables[1 - player]
     raw = [rng.random(table.num_actions) * (rng.random(table.num_actions) < 0.6) for _ in range(num_members)]
-    several = [TabularAgent(ASIDE, player, table.normalise(one)) for one in raw]
+    several = [TabularAgent(ASIDE, player, table.normalise(weights_of_actions)) for weights_of_actions in raw]
     weights, opponent = rng.random(num_members) + 0.1, other.normalise(rng.random(other.num_actions))
 
     def earned(agent: TabularAgent) -> np.ndarray:
         return expected_returns(ASIDE, (agent.policy, opponent) if player == 0 else (opponent, agent.policy))
 
     mixture = MixtureAgent(ASIDE, player, several, weights.tolist())
-    mean = np.average([earned(one) for one in several], axis=0, weights=weights)
+    mean = np.average([earned(member) for member in several], axis=0, weights=weights)
     assert earned(mixture) == pytest.approx(mean, abs=1e-12)
 
 
@@ -105,7 +105,7 @@ def test_the_posterior_says_who_is_speaking() -> None:
     mixture = MixtureAgent(tree, 0, members(tree), [1.0, 3.0])
     first, *later = tree.observations(0)
     assert mixture.posterior(first).tolist() == [0.25, 0.75]
-    assert [mixture.posterior(one).tolist() for one in later] == [[1.0, 0.0], [0.0, 1.0]]
+    assert [mixture.posterior(observation).tolist() for observation in later] == [[1.0, 0.0], [0.0, 1.0]]
 
 
 def test_where_no_member_comes_tokens_are_equally_likely() -> None:

@@ -28,7 +28,7 @@ from duologue.envs.games.bluff import Bluff
 from duologue.envs.games.kuhn_poker import KuhnPoker
 from duologue.envs.tree.analysis import GameTree, best_response_gains, check_profile, expected_returns, nash_conv
 from duologue.tests.baselines.tiny_players import OneWord
-from duologue.tests.envs.tree.tree_games import Aside
+from duologue.tests.envs.tree.helpers import Aside
 
 BLUFF, KUHN, ASIDE = GameTree(Bluff()), GameTree(KuhnPoker()), GameTree(Aside())
 
@@ -98,8 +98,8 @@ def test_batches_and_padding_change_no_probability() -> None:
     for player in (0, 1):
         observations = ASIDE.observations(player)
         together = agent.token_probabilities(observations)
-        alone = np.concatenate([agent.token_probabilities([one]) for one in observations])
-        assert len({int(np.count_nonzero(one["observation"])) for one in observations}) > 1
+        alone = np.concatenate([agent.token_probabilities([observation]) for observation in observations])
+        assert len({int(np.count_nonzero(observation["observation"])) for observation in observations}) > 1
         assert together == pytest.approx(alone, abs=1e-6)
         assert np.ptp(together, axis=0).max() > 0.1  # contexts matter
 

@@ -3,9 +3,16 @@
 import numpy as np
 import pytest
 
-from duologue.agents import MixtureAgent, Population, RandomAgent, ScriptedAgent, TabularAgent, pure_policy_of
-from duologue.agents.population import Seat
-from duologue.agents.tabular import seat_policy
+from duologue.agents import (
+    MixtureAgent,
+    Population,
+    RandomAgent,
+    ScriptedAgent,
+    Seat,
+    TabularAgent,
+    pure_policy_of,
+    seat_policy,
+)
 from duologue.baselines.rollouts.episodes import PlayedEpisode, rollout
 from duologue.baselines.rollouts.groups import rollout_in_groups
 from duologue.envs import Dialogue, FiniteDeals, LanguageGame, Payoff, Tokens, WordVocabulary
@@ -38,17 +45,17 @@ GAME = Twice()
 MIXED = Population((ScriptedAgent(["a", "a"]), ScriptedAgent(["b", "b"])), (1.0, 3.0))
 
 
-def words(one: PlayedEpisode) -> str:
+def words(episode: PlayedEpisode) -> str:
     """Return what player 0 said."""
-    return GAME.vocabulary.decode([one.dialogue.turns[0].tokens[0], one.dialogue.turns[2].tokens[0]])
+    return GAME.vocabulary.decode([episode.dialogue.turns[0].tokens[0], episode.dialogue.turns[2].tokens[0]])
 
 
 def test_mixing_aa_and_bb_never_gives_ab() -> None:
     """The package rule of algorithms.md 5; averaging token probabilities would, in 3/8 of the episodes."""
     played = rollout(GAME, (MIXED, RandomAgent()), 400, np.random.default_rng(0))
-    said = [words(one) for one in played]
+    said = [words(episode) for episode in played]
     assert set(said) == {"a a", "b b"}
-    assert [one.members for one in played] == [(0 if text == "a a" else 1, 0) for text in said]
+    assert [episode.members for episode in played] == [(0 if text == "a a" else 1, 0) for text in said]
     assert np.mean([text == "b b" for text in said]) == pytest.approx(0.75, abs=0.06)
 
 
@@ -56,9 +63,9 @@ def test_both_seats_draw_on_their_own() -> None:
     """All four pairs of members come, whatever the one is, the other is drawn by its own weights."""
     other = Population.even((ScriptedAgent(["red"]), ScriptedAgent(["blue"])))
     played = rollout(GAME, (MIXED, other), 400, np.random.default_rng(0))
-    for one in played:
-        assert one.dialogue.turns[1].tokens == ((RED, BLUE)[one.members[1]],)
-    pairs = [one.members for one in played]
+    for episode in played:
+        assert episode.dialogue.turns[1].tokens == ((RED, BLUE)[episode.members[1]],)
+    pairs = [episode.members for episode in played]
     for pair, probability in {(0, 0): 1 / 8, (0, 1): 1 / 8, (1, 0): 3 / 8, (1, 1): 3 / 8}.items():
         assert pairs.count(pair) / 400 == pytest.approx(probability, abs=0.06)
 
@@ -66,7 +73,7 @@ def test_both_seats_draw_on_their_own() -> None:
 def test_a_population_is_the_mixture_agent_of_the_tree() -> None:
     """Kuhn (1953): averaging realisation plans is drawing a member; the policies agree to rounding."""
     tree = GameTree(GAME)
-    members = [TabularAgent(tree, 0, pure_policy_of(tree, 0, one)) for one in MIXED.members]
+    members = [TabularAgent(tree, 0, pure_policy_of(tree, 0, member)) for member in MIXED.members]
     population = Population(tuple(members), (1.0, 3.0))
     assert seat_policy(tree, 0, population) == pytest.approx(MixtureAgent(tree, 0, members, (1.0, 3.0)).policy)
 
@@ -75,7 +82,7 @@ def test_an_agent_needs_no_draw_and_neither_does_a_population_of_one() -> None:
     """The same rng gives the same episodes: runs without mixtures are what they were."""
     seats: list[tuple[Seat, Seat]] = [(RandomAgent(), RandomAgent()), (Population.even([RandomAgent()]), RandomAgent())]
     first, second = (rollout(GAME, pair, 20, np.random.default_rng(3)) for pair in seats)
-    assert [one.dialogue for one in first] == [one.dialogue for one in second]
+    assert [episode.dialogue for episode in first] == [episode.dialogue for episode in second]
 
 
 @pytest.mark.parametrize("player", [0, 1])
@@ -84,9 +91,9 @@ def test_a_group_shares_its_opponents_member(player: int) -> None:
     seats = (MIXED, MIXED_REPLIES)
     played = rollout_in_groups(GAME, seats, 80, np.random.default_rng(0), player=player, group_size=4)
     for start in range(0, 80, 4):
-        assert len({one.members for one in played[start : start + 4]}) == 1
-    assert {words(one) for one in played} == {"a a", "b b"}
-    assert len({one.members for one in played}) == 4
+        assert len({episode.members for episode in played[start : start + 4]}) == 1
+    assert {words(episode) for episode in played} == {"a a", "b b"}
+    assert len({episode.members for episode in played}) == 4
 
 
 MIXED_REPLIES = Population.even((ScriptedAgent(["red"]), ScriptedAgent(["blue"])))

@@ -138,7 +138,7 @@ def test_search_beats_plain_sampling_of_the_same_agent() -> None:
     intervals = []
     for agent, num_episodes in ((base, 2_000), (search, 250)):
         played = rollout(game, [agent, RandomAgent()], num_episodes, np.random.default_rng(3))
-        returns = np.array([one.episode.returns[0] for one in played])
+        returns = np.array([play.episode.returns[0] for play in played])
         width = 1.96 * returns.std(ddof=1) / np.sqrt(num_episodes)
         intervals.append((returns.mean() - width, returns.mean() + width))
     assert intervals[0][1] < intervals[1][0]
@@ -170,8 +170,8 @@ def test_search_thinks_with_a_language_model_and_values_fitted_to_its_games() ->
 
     search = TurnSearch(game, agent, proposer=agent, value=value, num_simulations=8, num_candidates=4)
     played, again = (rollout(game, [search, agent], 2, np.random.default_rng(1)) for _ in range(2))
-    assert not any(one.forfeited_by(0) for one in played)
-    assert [one.dialogue.turns for one in played] == [one.dialogue.turns for one in again]
+    assert not any(episode.forfeited_by(0) for episode in played)
+    assert [episode.dialogue.turns for episode in played] == [episode.dialogue.turns for episode in again]
     assert np.ptp(asked) > 0  # before they are fitted they are 0 everywhere
     assert np.abs(asked).max() < 2 * np.abs(data.returns).max()
 
@@ -192,7 +192,7 @@ def test_search_proposes_where_turns_cannot_be_listed() -> None:
     game = make_game("random_game-v0", branching=5, max_turn_tokens=3, num_turns=3)
     search = TurnSearch(game, RandomAgent(), num_simulations=10, num_candidates=4)
     played = rollout(game, [search, RandomAgent()], 3, np.random.default_rng(0))
-    assert not any(one.forfeited_by(0) for one in played)
+    assert not any(episode.forfeited_by(0) for episode in played)
 
 
 def test_search_that_thinks_for_no_time_is_refused() -> None:

@@ -9,7 +9,7 @@ from duologue.envs import Episode, SinglePlayerEnv, deal_episodes
 from duologue.envs.games.bluff import Bluff
 from duologue.envs.interfaces.aec import LanguageGameEnv
 from duologue.envs.tree.analysis import GameTree, expected_returns, nash_conv, uniform_profile
-from duologue.tests.envs.tree.tree_games import Aside
+from duologue.tests.envs.tree.helpers import Aside
 
 BLUFF, ASIDE = GameTree(Bluff()), GameTree(Aside())
 
@@ -37,10 +37,10 @@ def test_sampled_returns_are_the_expected_ones(tree: GameTree) -> None:
     agents = random_agents(tree)
     expected = expected_returns(tree, (agents[0].policy, agents[1].policy))
     played = rollout(tree.game, agents, 2_000, np.random.default_rng(1))
-    returns = np.array([one.episode.returns for one in played])
+    returns = np.array([play.episode.returns for play in played])
     errors = returns.std(0) / np.sqrt(len(returns))
     assert (np.abs(returns.mean(0) - expected) <= 4 * errors + 1e-12).all()
-    assert not any(one.episode.forfeited_by is not None for one in played)
+    assert not any(play.episode.forfeited_by is not None for play in played)
 
 
 def test_logprobs_are_those_of_the_table() -> None:

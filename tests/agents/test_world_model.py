@@ -30,10 +30,10 @@ def liar(rate: float) -> FunctionAgent:
 def test_a_scripted_agents_hallucination_rate_is_the_scripted_one(rate: float) -> None:
     """1,000 statements: three standard deviations are 0.043 at most. As a reward it is worth 1 - 2 rate."""
     played = rollout(GAME, [RandomAgent(), liar(rate)], 1_000, np.random.default_rng(0))
-    found = hallucination(WORLD, [one.dialogue for one in played], player=1)
+    found = hallucination(WORLD, [play.dialogue for play in played], player=1)
     assert found.num_statements == found.num_turns == 1_000
     assert found.rate == pytest.approx(rate, abs=0.043)
-    returns = [one.episode.returns[1] for one in played]
+    returns = [play.episode.returns[1] for play in played]
     assert np.mean(returns) == pytest.approx(1 - 2 * found.rate)
 
 
@@ -60,7 +60,7 @@ def test_statements_are_read_from_left_to_right_and_the_longest_first() -> None:
 def test_who_says_nothing_says_nothing_false_and_it_shows() -> None:
     """The rate alone would reward silence."""
     played = rollout(GAME, [RandomAgent(), ScriptedAgent([""])], 5, np.random.default_rng(0))
-    found = hallucination(WORLD, [one.dialogue for one in played], player=1)
+    found = hallucination(WORLD, [play.dialogue for play in played], player=1)
     assert found == Hallucination(num_statements=0, num_false=0, num_turns=5)
     assert (found.rate, found.statement_rate) == (0.0, 0.0)
 

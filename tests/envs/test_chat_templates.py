@@ -1,25 +1,91 @@
-"""Views beside `apply_chat_template`, for templates with the structure of Llama 3's, Qwen 3's, Gemma's and ChatML."""
+"""Views beside `apply_chat_template`, for templates with the structure of Llama 3's, Qwen 3's, Gemma's and ChatML.
+
+The tests' `helpers` have the bare marks of each family; the templates here add what the families' do besides: a system
+message that is always there, thoughts that are dropped from earlier replies, messages that must alternate, a date.
+"""
 
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from transformers import PreTrainedTokenizerFast
 
 from duologue.envs import Dialogue, Ending, Episode, LanguageGame, Payoff, Tokens, Utterance
 from duologue.envs.game import NO_CHANCE
 from duologue.envs.tokenizer_vocabulary import TokenizerVocabulary
-from duologue.tests import tiny_chat_templates as tiny
+from duologue.tests.helpers import SENTENCES, tiny_tokenizer
 
-VOCABULARIES = {template: TokenizerVocabulary(tiny.chat_tokenizer(template)) for template in tiny.MARKS}
-NAMES = {tiny.CHATML: "chatml", tiny.LLAMA_3: "llama_3", tiny.QWEN: "qwen", tiny.GEMMA: "gemma"}
-HEADERS = {
-    tiny.CHATML: "<|im_start|>assistant\n",
-    tiny.LLAMA_3: "<|start_header_id|>assistant<|end_header_id|>\n\n",
-    tiny.QWEN: "<|im_start|>assistant\n",
-    tiny.GEMMA: "<start_of_turn>model\n",
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+LLAMA_3 = (
+    "{% for message in messages %}"
+    "{% set text = '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' + message['content'] | trim %}"
+    "{{ (bos_token if loop.first else '') + text + '<|eot_id|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
+)
+LLAMA_3_DATED = (
+    "{{ bos_token }}<|start_header_id|>system<|end_header_id|>\n\nToday is {{ DATE }}.\n\n"
+    "{% if messages and messages[0]['role'] == 'system' %}{{ messages[0]['content'] | trim }}"
+    "{% set messages = messages[1:] %}{% endif %}<|eot_id|>"
+    "{% for message in messages %}<|start_header_id|>{{ message['role'] }}<|end_header_id|>\n\n"
+    "{{ message['content'] | trim }}<|eot_id|>{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
+)
+"""Like Llama 3.1's: a system message that is always there. DATE is to be replaced by an expression."""
+QWEN = (
+    "{% set ns = namespace(query=-1) %}"
+    "{% for message in messages %}{% if message['role'] == 'user' %}{% set ns.query = loop.index0 %}{% endif %}"
+    "{% endfor %}{% for message in messages %}"
+    "{% if message['role'] == 'assistant' %}"
+    "{% set said = message['content'].split('</think>')[-1].lstrip('\n') %}"
+    "{% set thought = message['content'].split('</think>')[0].split('<think>')[-1].strip('\n')"
+    " if '</think>' in message['content'] else '' %}"
+    "{{ '<|im_start|>assistant\n' }}"
+    "{% if loop.index0 > ns.query and (loop.last or thought) %}"
+    "{{ '<think>\n' + thought + '\n</think>\n\n' }}{% endif %}"
+    "{{ said + '<|im_end|>\n' }}"
+    "{% else %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+"""Like Qwen 3's: ChatML, where a reply has a thought only after the last question."""
+GEMMA = (
+    "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+    "{% for message in messages %}"
+    "{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('roles alternate') }}{% endif %}"
+    "{% set role = 'model' if message['role'] == 'assistant' else message['role'] %}"
+    "{{ '<start_of_turn>' + role + '\n' + message['content'] | trim + '<end_of_turn>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
+)
+"""Like Gemma's: no system role, the assistant is "model", and user and model alternate, the user first."""
+
+MARKS = {
+    CHATML: ("<|endoftext|>", "<|im_end|>", "<|im_start|>"),
+    LLAMA_3: ("<|begin_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>"),
+    QWEN: ("<|endoftext|>", "<|im_end|>", "<|im_start|>", "<think>", "</think>"),
+    GEMMA: ("<bos>", "<end_of_turn>", "<start_of_turn>"),
 }
-every_template = pytest.mark.parametrize("template", list(tiny.MARKS), ids=lambda template: NAMES[template])
+"""The special tokens of a template: the first begins a text, the second ends a turn."""
+
+
+def chat_tokenizer(template: str, *, marks: tuple[str, ...] | None = None) -> PreTrainedTokenizerFast:
+    """Return a tokenizer with a chat template and the marks of its family, or these."""
+    marks = MARKS[template] if marks is None else marks
+    sentences = (*SENTENCES, "Today is 26 July 2024.", "assistant user system model")
+    return tiny_tokenizer(template, marks=marks, sentences=sentences, vocab_size=400)
+
+
+VOCABULARIES = {template: TokenizerVocabulary(chat_tokenizer(template)) for template in MARKS}
+NAMES = {CHATML: "chatml", LLAMA_3: "llama_3", QWEN: "qwen", GEMMA: "gemma"}
+HEADERS = {
+    CHATML: "<|im_start|>assistant\n",
+    LLAMA_3: "<|start_header_id|>assistant<|end_header_id|>\n\n",
+    QWEN: "<|im_start|>assistant\n",
+    GEMMA: "<start_of_turn>model\n",
+}
+every_template = pytest.mark.parametrize("template", list(MARKS), ids=lambda template: NAMES[template])
 texts = st.text("abcdefghijklmnop ABC,.?!'é\n", min_size=1, max_size=30).map(str.strip).filter(bool)
 BRIEFING = "Tell me a story about the sea."
 
@@ -83,7 +149,7 @@ def test_player_ones_view_is_the_conversation_that_it_is_the_assistant_of(templa
 def test_player_zeros_view_has_the_roles_swapped(template: str, said: list[str]) -> None:
     """Its briefing comes first: the system's, or with Gemma, which has no such role, a message of the user's."""
     episode = Episode(Talk(VOCABULARIES[template], (BRIEFING, "")), None)
-    told = ("user" if template == tiny.GEMMA else "system", BRIEFING)
+    told = ("user" if template == GEMMA else "system", BRIEFING)
     for k, text in enumerate(said):
         if episode.player == 0:
             roles = ["assistant", "user"] * 3
@@ -104,7 +170,7 @@ def test_a_view_ends_with_the_generation_prompt_of_its_owner(template: str) -> N
 def test_the_stop_token_ends_a_turn_and_the_other_marks_forfeit_it(template: str) -> None:
     """`<|eot_id|>`, `<|im_end|>` or `<end_of_turn>`; a header inside a turn would forge somebody else's words."""
     vocabulary = VOCABULARIES[template]
-    stop, *others = vocabulary.tokenizer.convert_tokens_to_ids([tiny.MARKS[template][1], *tiny.MARKS[template][2:]])
+    stop, *others = vocabulary.tokenizer.convert_tokens_to_ids([MARKS[template][1], *MARKS[template][2:]])
     for token, ending in ((stop, Ending.END_OF_TURN), *((other, Ending.ILLEGAL) for other in others)):
         episode = Episode(Talk(vocabulary), None)
         assert not any(episode.push(word) for word in vocabulary.encode("Sure, here"))
@@ -124,12 +190,12 @@ def test_decoding_undoes_encoding(template: str, text: str) -> None:
 
 def test_gemma_reads_a_briefing_as_a_message_of_the_users_of_its_own() -> None:
     """The format has no system role, and its template refuses one, as it does two user messages in a row."""
-    vocabulary = VOCABULARIES[tiny.GEMMA]
+    vocabulary = VOCABULARIES[GEMMA]
     episode = Episode(Talk(vocabulary, ("", BRIEFING)), None)
     say(episode, "Hello")
     for role in ("system", "user"):
         with pytest.raises(Exception, match=r"no system role|roles alternate"):
-            applied(tiny.GEMMA, [(role, BRIEFING), ("user", "Hello")])
+            applied(GEMMA, [(role, BRIEFING), ("user", "Hello")])
     text = vocabulary.tokenizer.decode(episode.view().tokens.tolist())
     user = "<start_of_turn>user\n{}<end_of_turn>\n"
     assert text == f"<bos>{user.format(BRIEFING)}{user.format('Hello')}<start_of_turn>model\n"
@@ -137,7 +203,7 @@ def test_gemma_reads_a_briefing_as_a_message_of_the_users_of_its_own() -> None:
 
 def test_an_own_thought_stays_in_the_view_between_its_marks() -> None:
     """Qwen's template drops thoughts of earlier replies; a player keeps its own, and the other hears none."""
-    vocabulary = VOCABULARIES[tiny.QWEN]
+    vocabulary = VOCABULARIES[QWEN]
     assert vocabulary.think_ids is not None
     game = Talk(vocabulary)
     game.max_thought_tokens = 20
@@ -145,12 +211,12 @@ def test_an_own_thought_stays_in_the_view_between_its_marks() -> None:
     thought, words = vocabulary.encode("how?"), vocabulary.encode("Sure")
     episode.speak(Utterance((opening, *thought, closing, *words, vocabulary.eos_id)))
     episode.settle((0.0, 0.0))
-    assert episode.view().tokens.tolist() == applied(tiny.QWEN, [("user", "Sure")])
+    assert episode.view().tokens.tolist() == applied(QWEN, [("user", "Sure")])
     say(episode, "Hello")
     assert "<think>how?</think>Sure<|im_end|>" in vocabulary.tokenizer.decode(episode.view().tokens.tolist())
 
 
-@pytest.mark.parametrize("template", [tiny.LLAMA_3, tiny.GEMMA], ids=NAMES.get)
+@pytest.mark.parametrize("template", [LLAMA_3, GEMMA], ids=NAMES.get)
 @pytest.mark.parametrize("text", [" Hello", "Hello\n"])
 def test_blanks_around_a_briefing_are_refused_where_the_template_strips_them(template: str, text: str) -> None:
     """Both families trim each message, so such a view would differ from what the model was trained on."""
@@ -160,23 +226,23 @@ def test_blanks_around_a_briefing_are_refused_where_the_template_strips_them(tem
 
 def test_blanks_around_a_briefing_are_told_where_the_template_keeps_them() -> None:
     """ChatML writes messages as they are."""
-    episode = Episode(Talk(VOCABULARIES[tiny.CHATML], ("  Hello ", "")), None)
-    assert episode.view().tokens.tolist() == applied(tiny.CHATML, [("system", "  Hello ")])
+    episode = Episode(Talk(VOCABULARIES[CHATML], ("  Hello ", "")), None)
+    assert episode.view().tokens.tolist() == applied(CHATML, [("system", "  Hello ")])
 
 
 @pytest.mark.parametrize("change", ["upper", "lower", "e", "tojson", "replace('  ', ' ')", "replace('\n\n', '\n')"])
 def test_a_template_that_changes_messages_is_refused(change: str) -> None:
     """Each filter of Jinja turns some of the probes into another text."""
-    template = tiny.CHATML.replace("message['content']", f"(message['content'] | {change})")
+    template = CHATML.replace("message['content']", f"(message['content'] | {change})")
     with pytest.raises(ValueError, match="chat_template: expected each message word for word"):
-        TokenizerVocabulary(tiny.chat_tokenizer(template, marks=tiny.MARKS[tiny.CHATML]))
+        TokenizerVocabulary(chat_tokenizer(template, marks=MARKS[CHATML]))
 
 
 def test_a_template_that_tells_todays_date_is_refused() -> None:
     """Llama 3.1's does if it finds a clock: tokens of one day are not those of the next."""
-    template = tiny.LLAMA_3_DATED.replace("DATE", "strftime_now('%d %B %Y')")
+    template = LLAMA_3_DATED.replace("DATE", "strftime_now('%d %B %Y')")
     with pytest.raises(ValueError, match=r"chat_template: expected the same text on every day.*strftime_now"):
-        TokenizerVocabulary(tiny.chat_tokenizer(template, marks=tiny.MARKS[tiny.LLAMA_3]))
+        TokenizerVocabulary(chat_tokenizer(template, marks=MARKS[LLAMA_3]))
 
 
 def test_a_fixed_date_stands_in_every_view() -> None:
@@ -184,8 +250,8 @@ def test_a_fixed_date_stands_in_every_view() -> None:
 
     Naming the clock, as Llama 3.2's does to see whether there is one, is not asking it.
     """
-    template = tiny.LLAMA_3_DATED.replace("DATE", "'26 July 2024' if strftime_now is defined else ''")
-    tokenizer: Any = tiny.chat_tokenizer(template, marks=tiny.MARKS[tiny.LLAMA_3])
+    template = LLAMA_3_DATED.replace("DATE", "'26 July 2024' if strftime_now is defined else ''")
+    tokenizer: Any = chat_tokenizer(template, marks=MARKS[LLAMA_3])
     episode = Episode(Talk(TokenizerVocabulary(tokenizer), (BRIEFING, "")), None)
     told = [{"role": "user", "content": BRIEFING}]
     expected = tokenizer.apply_chat_template(told, add_generation_prompt=True, tokenize=True)["input_ids"]

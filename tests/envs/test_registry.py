@@ -11,7 +11,7 @@ import duologue.envs
 from duologue.envs import LanguageGameEnv, SinglePlayerEnv, make, make_game, register_game, registered_games
 from duologue.envs import registry as registry_module
 from duologue.envs.games.bluff import Bluff
-from duologue.tests.envs.games_for_tests import Whisper
+from duologue.tests.envs.helpers import Whisper
 
 
 @pytest.fixture

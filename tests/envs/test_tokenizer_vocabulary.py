@@ -12,15 +12,28 @@ from duologue.envs import Episode, Message, Utterance
 from duologue.envs.games.red_team_text.game import RedTeamText
 from duologue.envs.games.red_team_text.requests import Request, judge_examples
 from duologue.envs.tokenizer_vocabulary import TokenizerVocabulary
-from duologue.tests import tiny_tokenizers as tiny
+from duologue.tests.helpers import (
+    CHATML,
+    CHATML_THINKING,
+    CHATML_WITH_DEFAULT,
+    GEMMA,
+    LLAMA_2,
+    LLAMA_3,
+    MARKS,
+    tiny_tokenizer,
+)
 
-SYSTEM = {tiny.LLAMA_3, tiny.CHATML, tiny.CHATML_THINKING}
-VOCABULARIES = {template: TokenizerVocabulary(tiny.tiny_tokenizer(template)) for template in tiny.MARKS}
+SYSTEM = {LLAMA_3, CHATML, CHATML_THINKING}
+VOCABULARIES = {template: TokenizerVocabulary(tiny_tokenizer(template)) for template in MARKS}
 NAMES = {
-    getattr(tiny, name): name
-    for name in ("LLAMA_3", "CHATML", "CHATML_WITH_DEFAULT", "CHATML_THINKING", "GEMMA", "LLAMA_2")
+    LLAMA_3: "LLAMA_3",
+    CHATML: "CHATML",
+    CHATML_WITH_DEFAULT: "CHATML_WITH_DEFAULT",
+    CHATML_THINKING: "CHATML_THINKING",
+    GEMMA: "GEMMA",
+    LLAMA_2: "LLAMA_2",
 }
-every_template = pytest.mark.parametrize("template", list(tiny.MARKS), ids=lambda template: NAMES[template])
+every_template = pytest.mark.parametrize("template", list(MARKS), ids=lambda template: NAMES[template])
 
 texts = st.text("abcdefghijklmnop ABC,.?!'é", min_size=1).map(str.strip).filter(bool)
 
@@ -61,7 +74,7 @@ def test_every_view_is_what_the_chat_template_writes(template: str, said: list[s
     for k, text in enumerate(said):
         view = episode.view()
         expected = _ids(template, _conversation(view.messages, view.player, template), prompt=True)
-        if template != tiny.LLAMA_2:
+        if template != LLAMA_2:
             assert view.tokens.tolist() == expected
         elif k < 2:
             assert vocabulary.tokenizer.decode(view.tokens.tolist()) == vocabulary.tokenizer.decode(expected)
@@ -74,7 +87,7 @@ def test_every_view_is_what_the_chat_template_writes(template: str, said: list[s
 def test_an_own_turn_is_ended_by_one_special_token(template: str) -> None:
     """The end-of-turn tokens of the families' model cards; `close_turn` begins with it."""
     vocabulary = VOCABULARIES[template]
-    assert vocabulary.tokenizer.convert_ids_to_tokens(vocabulary.eos_id) == tiny.MARKS[template][1]
+    assert vocabulary.tokenizer.convert_ids_to_tokens(vocabulary.eos_id) == MARKS[template][1]
     assert vocabulary.close_turn(1, 1)[0] == vocabulary.eos_id
 
 
@@ -82,16 +95,16 @@ def test_an_own_turn_is_ended_by_one_special_token(template: str) -> None:
 def test_special_tokens_and_padding_cannot_be_said(template: str) -> None:
     """Neither spelled out nor sampled: a player cannot forge the end of a turn or a header."""
     vocabulary = VOCABULARIES[template]
-    marks = vocabulary.tokenizer.convert_tokens_to_ids(list(tiny.MARKS[template]))
+    marks = vocabulary.tokenizer.convert_tokens_to_ids(list(MARKS[template]))
     assert not vocabulary.sayable_mask[[0, *marks]].any()
     assert vocabulary.sayable_mask.sum() == vocabulary.size - 1 - len(marks)
-    forged = vocabulary.encode("a" + "".join(tiny.MARKS[template]) + "b")
+    forged = vocabulary.encode("a" + "".join(MARKS[template]) + "b")
     assert forged == vocabulary.encode("a") + vocabulary.encode("b")
 
 
 def test_a_tokenizer_without_a_chat_template_gets_the_marks_of_hh_rlhf() -> None:
     """The format of Bai et al. (2022), arXiv 2204.05862; a turn ends with the tokenizer's eos token."""
-    vocabulary = TokenizerVocabulary(tiny.tiny_tokenizer())
+    vocabulary = TokenizerVocabulary(tiny_tokenizer())
     pieces = [
         *vocabulary.begin(1),
         *vocabulary.open_turn(0, 1), *vocabulary.encode(" Why?"), *vocabulary.close_turn(0, 1),
@@ -106,15 +119,15 @@ def test_a_tokenizer_without_a_chat_template_gets_the_marks_of_hh_rlhf() -> None
 @settings(max_examples=50, deadline=None)
 def test_decoding_undoes_encoding(text: str) -> None:
     """Byte-level BPE loses nothing."""
-    vocabulary = VOCABULARIES[tiny.CHATML]
+    vocabulary = VOCABULARIES[CHATML]
     assert vocabulary.decode(vocabulary.encode(text)) == text
 
 
 def test_thought_tokens_come_from_the_tokenizer() -> None:
     """Qwen 3 has one token for each end of a thought; most tokenizers have none."""
-    vocabulary = VOCABULARIES[tiny.CHATML_THINKING]
+    vocabulary = VOCABULARIES[CHATML_THINKING]
     assert vocabulary.think_ids == tuple(vocabulary.tokenizer.convert_tokens_to_ids(["<think>", "</think>"]))
-    assert VOCABULARIES[tiny.GEMMA].think_ids is None
+    assert VOCABULARIES[GEMMA].think_ids is None
 
 
 def test_the_games_words_are_a_system_message_only_where_the_template_has_room_for_one() -> None:
@@ -126,7 +139,7 @@ def test_the_games_words_are_a_system_message_only_where_the_template_has_room_f
 
 def test_a_template_whose_turns_no_special_token_ends_is_refused() -> None:
     """Without such a token a turn could not be told from its text."""
-    tokenizer = tiny.tiny_tokenizer()
+    tokenizer = tiny_tokenizer()
     tokenizer.chat_template = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
     with pytest.raises(ValueError, match=r"a vocabulary without its special tokens.*single special token"):
         TokenizerVocabulary(tokenizer)
@@ -134,7 +147,7 @@ def test_a_template_whose_turns_no_special_token_ends_is_refused() -> None:
 
 def test_padding_cannot_end_a_turn() -> None:
     """GPT-NeoX's end of text is id 0, which is padding here."""
-    tokenizer = tiny.tiny_tokenizer()
+    tokenizer = tiny_tokenizer()
     tokenizer.eos_token = "<pad>"
     with pytest.raises(ValueError, match="other than id 0"):
         TokenizerVocabulary(tokenizer)
@@ -142,7 +155,7 @@ def test_padding_cannot_end_a_turn() -> None:
 
 def test_a_tokenizer_without_end_of_text_or_template_is_refused() -> None:
     """There is nothing that could end a turn."""
-    tokenizer = tiny.tiny_tokenizer()
+    tokenizer = tiny_tokenizer()
     tokenizer.eos_token = None
     with pytest.raises(ValueError, match="a vocabulary without its special tokens"):
         TokenizerVocabulary(tokenizer)
@@ -150,7 +163,7 @@ def test_a_tokenizer_without_end_of_text_or_template_is_refused() -> None:
 
 def test_a_template_that_loses_messages_is_refused() -> None:
     """A template is read by rendering, so one that renders only the last message cannot be read."""
-    tokenizer = tiny.tiny_tokenizer(tiny.CHATML)
+    tokenizer = tiny_tokenizer(CHATML)
     tokenizer.chat_template = "{{ messages[-1]['content'] }}<|im_end|>"
     with pytest.raises(ValueError, match="chat_template: expected"):
         TokenizerVocabulary(tokenizer)
@@ -158,7 +171,7 @@ def test_a_template_that_loses_messages_is_refused() -> None:
 
 def test_copies_are_equal_to_the_original() -> None:
     """Environments are pickled and copied with their vocabulary."""
-    vocabulary = VOCABULARIES[tiny.LLAMA_3]
+    vocabulary = VOCABULARIES[LLAMA_3]
     for twin in (copy.deepcopy(vocabulary), pickle.loads(pickle.dumps(vocabulary))):
         assert twin.encode("Hello there") == vocabulary.encode("Hello there")
         assert twin.begin(0) == vocabulary.begin(0)

@@ -1,1 +1,11 @@
 """The red-team game on real text: requests from a file, any tokenizer, a learned judge."""
+
+from .game import RedTeamText
+from .requests import Request, read_requests, split_requests
+
+__all__ = [
+    "RedTeamText",
+    "Request",
+    "read_requests",
+    "split_requests",
+]

@@ -19,7 +19,7 @@ from duologue.agents.judges.learned import ClassifierJudge, LearnedJudge, Safety
 from duologue.agents.language_model.tokenizers import load_tokenizer
 from duologue.envs.judging import Exchange, Outcome
 from duologue.envs.tokenizer_vocabulary import TokenizerVocabulary
-from duologue.tests.tiny_tokenizers import CHATML, SENTENCES, tiny_tokenizer
+from duologue.tests.helpers import CHATML, SENTENCES, tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer(CHATML)
 VOCABULARY = TokenizerVocabulary(TOKENIZER)
@@ -94,9 +94,9 @@ def test_the_reward_is_p_safe_minus_p_unsafe_and_the_outcome_follows_the_thresho
 def test_the_classifier_reads_the_label_that_is_named_unsafe() -> None:
     """Swapping the names of two labels swaps p_safe and p_unsafe; case does not matter."""
     names = (("safe", "UNSAFE"), ("Unsafe", "ok"))
-    one, other = (ClassifierJudge(_classifier(labels), TOKENIZER) for labels in names)
-    swapped = [1 - p for p in other.unsafe_probabilities(_exchanges())]
-    assert one.unsafe_probabilities(_exchanges()) == pytest.approx(swapped, abs=1e-6)
+    first, second = (ClassifierJudge(_classifier(labels), TOKENIZER) for labels in names)
+    swapped = [1 - p for p in second.unsafe_probabilities(_exchanges())]
+    assert first.unsafe_probabilities(_exchanges()) == pytest.approx(swapped, abs=1e-6)
 
 
 def test_a_guard_renormalises_over_its_two_tokens() -> None:

@@ -35,7 +35,7 @@ from duologue.baselines.rollouts.episodes import rollout
 from duologue.envs import WordVocabulary, make_game
 from duologue.envs.judging import Exchange, Outcome
 from duologue.envs.tokenizer_vocabulary import TokenizerVocabulary
-from duologue.tests.tiny_tokenizers import CHATML, tiny_tokenizer
+from duologue.tests.helpers import CHATML, tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer(CHATML)
 VOCABULARY = TokenizerVocabulary(TOKENIZER)
@@ -210,7 +210,7 @@ class _Scripted:
 
     def score(self, conversations: Sequence[Conversation]) -> NDArray[np.float64]:
         self.num_calls += 1
-        return np.array([self.rewards[one[-1].text] for one in conversations])
+        return np.array([self.rewards[conversation[-1].text] for conversation in conversations])
 
 
 def test_as_a_judge_it_pays_the_probability_to_win_minus_that_to_lose_against_the_reference() -> None:
@@ -232,7 +232,10 @@ def test_a_game_pays_what_the_reward_model_says() -> None:
     reward_model = SequenceRewardModel.micro(vocabulary, hidden_size=16, num_heads=2, seed=3)
     game = make_game("red_team-v0", judge=RewardModelJudge(reward_model), faithful="off")
     demonstrations = game.demonstrations("ideal", np.random.default_rng(0), 8)  # type: ignore[attr-defined]
-    texts = [[Line(k, vocabulary.decode(turn.tokens)) for k, turn in enumerate(one.turns)] for one in demonstrations]
+    texts = [
+        [Line(k, vocabulary.decode(turn.tokens)) for k, turn in enumerate(dialogue.turns)]
+        for dialogue in demonstrations
+    ]
     rewards = np.tanh(reward_model.score(texts) / 2)
     assert np.ptp(rewards) > 1e-4
     paid = game.rewards_batch(demonstrations)
@@ -253,7 +256,7 @@ def test_the_safety_reward_is_the_probability_of_one_of_two_tokens() -> None:
     safe, unsafe = (logits[TOKENIZER.encode(word)[0]] for word in "su")
     assert model.score([conversation])[0] == pytest.approx((safe - unsafe).sigmoid().item(), abs=1e-5)
     batched = model.score(CONVERSATIONS)
-    assert batched == pytest.approx([model.score([one])[0] for one in CONVERSATIONS], abs=1e-5)
+    assert batched == pytest.approx([model.score([conversation])[0] for conversation in CONVERSATIONS], abs=1e-5)
 
 
 @pytest.mark.parametrize("conversation", [(), (Line(0, "red"), Line(None, "blue"))])

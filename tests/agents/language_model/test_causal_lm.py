@@ -188,10 +188,10 @@ def test_sampled_frequencies_are_the_probabilities() -> None:
     game = make_game("bluff-v0")
     agent, view = agent_of(game), Episode(game, "ace").view()
     said = agent.speak([view] * 10_000, np.random.default_rng(0))
-    probability = {one.tokens[0]: float(np.exp((one.logprobs or (0.0,))[0])) for one in said}
+    probability = {utterance.tokens[0]: float(np.exp((utterance.logprobs or (0.0,))[0])) for utterance in said}
     assert sum(probability.values()) == pytest.approx(1, abs=1e-5)
     for token, expected in probability.items():
-        share = np.mean([one.tokens[0] == token for one in said])
+        share = np.mean([utterance.tokens[0] == token for utterance in said])
         assert share == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / 10_000))
 
 

@@ -140,8 +140,8 @@ def test_turns_of_a_batch_end_each_at_its_own_limit_or_eos() -> None:
     for tokens, going in (([8, 9, 10], [0, 1, 2]), ([11, EOS, 12], [2]), ([13], [])):
         assert turns.say(np.array(tokens), -np.array(tokens) / 2).tolist() == going
     said = turns.utterances()
-    assert [one.tokens for one in said] == [(8, 11), (9, EOS), (10, 12, 13)]
-    assert [one.ending for one in said] == [Ending.TOO_LONG, Ending.END_OF_TURN, Ending.TOO_LONG]
+    assert [utterance.tokens for utterance in said] == [(8, 11), (9, EOS), (10, 12, 13)]
+    assert [utterance.ending for utterance in said] == [Ending.TOO_LONG, Ending.END_OF_TURN, Ending.TOO_LONG]
     assert said[2].logprobs == (-5.0, -6.0, -6.5)
 
 
@@ -165,7 +165,7 @@ def test_play_of_an_unrestricted_game_needs_memory_for_no_mask_of_its_own() -> N
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert batch.legal_mask is None
-    assert sum(len(turn.utterance.tokens) for one in episodes for turn in one.turns) == 256
+    assert sum(len(turn.utterance.tokens) for episode in episodes for turn in episode.turns) == 256
     assert peak < size
 
 
@@ -218,7 +218,7 @@ def test_a_large_vocabulary_is_sampled_with_its_probabilities() -> None:
         assert logprobs.exp().tolist() == pytest.approx([probabilities[token] for token in tokens.tolist()])
     for token, probability in probabilities.items():
         spread = np.sqrt(probability * (1 - probability) / len(drawn))
-        assert np.mean([token == one for one in drawn]) == pytest.approx(probability, abs=4 * spread)
+        assert np.mean([token == drawn_token for drawn_token in drawn]) == pytest.approx(probability, abs=4 * spread)
 
 
 def test_a_folder_is_loaded_without_its_code_and_from_safetensors_only(

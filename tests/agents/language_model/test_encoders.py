@@ -1,3 +1,5 @@
+"""Sentence encoders: unit rows, in any order and batch; the static one knows words, a model what they mean."""
+
 import importlib.util
 
 import numpy as np
@@ -32,13 +34,13 @@ def test_static_rows_are_unit_also_without_known_words() -> None:
 def test_static_vectors_are_means_that_depend_on_seed_words_and_nothing_else() -> None:
     """Word order does not matter, the batch does not, repetition of all words does not."""
     encoder, again = StaticWordEncoder(WORDS), StaticWordEncoder([*WORDS, "new"])
-    one, reordered, doubled = encoder.encode(["bake bread", "bread bake", "bake bread bake bread"])
-    assert reordered == pytest.approx(one, abs=1e-6)
-    assert doubled == pytest.approx(one, abs=1e-6)
+    plain, reordered, doubled = encoder.encode(["bake bread", "bread bake", "bake bread bake bread"])
+    assert reordered == pytest.approx(plain, abs=1e-6)
+    assert doubled == pytest.approx(plain, abs=1e-6)
     assert np.array_equal(again.encode(["bake bread"])[0], encoder.encode(["bake bread"])[0])
-    assert not np.allclose(StaticWordEncoder(WORDS, seed=1).encode(["bake bread"])[0], one)
+    assert not np.allclose(StaticWordEncoder(WORDS, seed=1).encode(["bake bread"])[0], plain)
     words = encoder.encode(["bake", "bread"]).sum(0)
-    assert words / np.linalg.norm(words) == pytest.approx(one, abs=1e-6)
+    assert words / np.linalg.norm(words) == pytest.approx(plain, abs=1e-6)
 
 
 def test_encoding_nothing_and_encoding_a_string() -> None:

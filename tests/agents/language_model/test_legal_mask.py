@@ -21,9 +21,9 @@ from duologue.baselines.rollouts.trajectories import Trajectories, joined, traje
 from duologue.envs import Dialogue, Ending, LanguageGame, Payoff, Tokens, Utterance, View, WordVocabulary, make_game
 from duologue.envs.game import NO_CHANCE
 from duologue.envs.wrappers.thoughts import WithThoughts
-from duologue.tests.agents.language_model.dense_masks import dense, unsayable
+from duologue.tests.agents.language_model.helpers import dense, unsayable
 from duologue.tests.agents.language_model.test_decoding import NumberedVocabulary
-from duologue.tests.envs.games_for_tests import Whisper
+from duologue.tests.envs.helpers import Whisper
 
 GAMES: dict[str, LanguageGame[Any]] = {
     "one of a few words": make_game("tic_tac_toe-v0"),
@@ -40,11 +40,11 @@ SETS = st.one_of(st.none(), IDS)
 def dense_by_views(game: LanguageGame[Any], player: int) -> tuple[Trajectories, Tensor]:
     """Return a batch of random play and its masks (B, T, V), asked from each view at each own token."""
     played = rollout(game, (RandomAgent(), RandomAgent()), 12, np.random.default_rng(0))
-    played = [one for one in played if any(turn.player == player for turn in one.turns)]
+    played = [episode for episode in played if any(turn.player == player for turn in episode.turns)]
     batch = trajectories(played, player)
     masks = torch.zeros(*batch.tokens.shape, game.vocabulary.size, dtype=torch.bool)
-    for row, one in enumerate(played):
-        for turn in (turn for turn in one.turns if turn.player == player):
+    for row, episode in enumerate(played):
+        for turn in (turn for turn in episode.turns if turn.player == player):
             for k in range(len(turn.utterance.tokens)):
                 mask = turn.view.legal_mask(turn.utterance.tokens[:k])
                 masks[row, len(turn.view.tokens) + k] = torch.from_numpy(mask.astype(bool))

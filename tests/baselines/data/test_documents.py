@@ -22,7 +22,7 @@ from duologue.baselines.data import (
     to_hh,
     to_text,
 )
-from duologue.tests.shared_data import shared_data
+from duologue.tests.helpers import shared_data
 
 T = TypeVar("T")
 

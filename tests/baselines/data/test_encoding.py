@@ -18,7 +18,7 @@ from duologue.baselines.rollouts.demonstrations import Demonstrations, encode_di
 from duologue.envs import Ending, WordVocabulary, make_game
 from duologue.envs.engine.plays import random_plays, replayed
 from duologue.envs.tokenizer_vocabulary import TokenizerVocabulary
-from duologue.tests.tiny_tokenizers import CHATML, CHATML_THINKING, tiny_tokenizer
+from duologue.tests.helpers import CHATML, CHATML_THINKING, tiny_tokenizer
 
 WORDS = WordVocabulary([f"w{k}" for k in range(30)])
 EOS, THINK, END_THINK = 2, 6, 7

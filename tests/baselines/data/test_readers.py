@@ -15,7 +15,7 @@ import pytest
 from duologue.baselines.data import QCA, TextDialogue, TextTurn, read_dialogues, read_pairs, tidy
 from duologue.baselines.data.records import CHUNK
 from duologue.baselines.text.exchanges import hh_dialogues
-from duologue.tests.shared_data import shared_data
+from duologue.tests.helpers import shared_data
 
 TALK = TextDialogue((TextTurn(0, "Hi"), TextTurn(1, "Hello.")))
 MESSAGES = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]}

@@ -23,7 +23,7 @@ from duologue.tests.baselines.reply_games import (
     start,
 )
 from duologue.tests.baselines.tiny_players import Wages, bluff, weights
-from duologue.tests.envs.games_for_tests import Coordination
+from duologue.tests.envs.helpers import Coordination
 
 CONFIG = RLOOConfig(learning_rate=4e-2, warmup_updates=1, final_learning_rate_share=0.0, kl_coef=0.5)
 

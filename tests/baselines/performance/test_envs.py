@@ -20,7 +20,7 @@ from duologue.baselines.performance.rival_textarena import compare_on_kuhn_poker
 from duologue.baselines.performance.rivals import TurnRates, compare_turns, recorded_games
 from duologue.envs import LanguageGameEnv, Tokens, make
 from duologue.envs.games.kuhn_poker import KuhnPoker
-from duologue.tests.envs.games_for_tests import Whisper
+from duologue.tests.envs.helpers import Whisper
 
 
 def test_recorded_actions_are_whole_legal_episodes() -> None:

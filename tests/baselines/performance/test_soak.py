@@ -13,7 +13,7 @@ import pytest
 from duologue.baselines.performance import soak
 from duologue.envs import BatchedGame, Dialogue, make, make_game, register_game, registry
 from duologue.envs.games.bluff import Bluff
-from duologue.tests.envs.games_for_tests import Coordination, Whisper
+from duologue.tests.envs.helpers import Coordination, Whisper
 
 NAMES = ("leduc_poker-v0", "red_team-v0", "tic_tac_toe-v0")
 

@@ -31,7 +31,7 @@ from duologue.envs.tree.analysis import (
     uniform_profile,
     visiting_probabilities,
 )
-from duologue.tests.envs.tree.tree_games import Aside
+from duologue.tests.envs.tree.helpers import Aside
 
 ASIDE, BLUFF = GameTree(Aside()), GameTree(Bluff())
 MIXED, PURE = GameTree(PerturbedRockPaperScissors(rescale=True)), GameTree(TinyRedTeam("visible"))

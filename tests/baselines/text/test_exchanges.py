@@ -28,7 +28,7 @@ from duologue.baselines.text.exchanges import (
 from duologue.envs.games.red_team_text.game import RedTeamText
 from duologue.envs.games.red_team_text.requests import Request, is_refusal, read_requests, split_requests
 from duologue.envs.tokenizer_vocabulary import TokenizerVocabulary
-from duologue.tests.shared_data import shared_data
+from duologue.tests.helpers import shared_data
 
 TALK: list[DialogueTurns] = [
     [

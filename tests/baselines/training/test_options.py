@@ -21,7 +21,7 @@ from duologue.baselines.training.options import GameOptions, load_model, save_mo
 from duologue.baselines.two_player.gpo import GPOConfig, make_gpo
 from duologue.envs.games.red_team.game import VOCABULARY, RedTeam
 from duologue.envs.judging import Exchange
-from duologue.tests.tiny_tokenizers import CHATML, tiny_tokenizer
+from duologue.tests.helpers import CHATML, tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer(CHATML)
 TEMPLATE = "<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n{reply}<|im_end|>\nIs it safe? "

@@ -25,7 +25,7 @@ from duologue.envs.engine.plays import draw_token, random_plays
 from duologue.envs.games.bluff import BET, CALL, Bluff
 from duologue.envs.games.running_sum import RunningSum
 from duologue.envs.wrappers.thoughts import WithThoughts
-from duologue.tests.envs.games_for_tests import (  # fmt: skip
+from duologue.tests.envs.helpers import (  # fmt: skip
     BLUE,
     RED,
     YES,
@@ -34,7 +34,6 @@ from duologue.tests.envs.games_for_tests import (  # fmt: skip
     TooManyTurns,
     Whisper,
     WrongPayoff,
-    example_options,
 )
 
 EOS = Whisper.vocabulary.eos_id
@@ -52,7 +51,7 @@ class Narrowed(Whisper):
 OWN_GAMES: list[LanguageGame[Any]] = [
     Whisper(), Coordination(), Narrowed(), RunningSum(2, 3, max_thought_tokens=2), WithThoughts(Bluff(), 1),
 ]  # fmt: skip
-GAMES = [make_game(name, **example_options(name)) for name in registered_games()] + OWN_GAMES
+GAMES = [make_game(name) for name in registered_games()] + OWN_GAMES
 
 
 def assert_same(plays: BatchedGame[Any], alone: list[Episode[Any]], paid: list[tuple[float, float]]) -> None:
@@ -86,17 +85,19 @@ def test_token_by_token_it_is_the_play_of_an_episode(game: LanguageGame[Any], mo
         tokens = [some_token(episode, rng, 0.1 * (k % 3)) for k, episode in enumerate(alone)]
         ended = [not episode.over and episode.push(token) for episode, token in zip(alone, tokens, strict=True)]
         plays.step(tokens)
-        paid = [one.reward_history[-1] if end else (0.0, 0.0) for one, end in zip(alone, ended, strict=True)]
+        paid = [episode.reward_history[-1] if end else (0.0, 0.0) for episode, end in zip(alone, ended, strict=True)]
         assert_same(plays, alone, paid)
-        assert plays.finished.tolist() == [end and one.over for one, end in zip(alone, ended, strict=True)]
-    assert plays.forfeited_by.tolist() == [-1 if one.forfeited_by is None else one.forfeited_by for one in alone]
+        assert plays.finished.tolist() == [end and episode.over for episode, end in zip(alone, ended, strict=True)]
+    assert plays.forfeited_by.tolist() == [
+        -1 if episode.forfeited_by is None else episode.forfeited_by for episode in alone
+    ]
 
 
 def utter(episode: Episode[Any], rng: np.random.Generator) -> Utterance:
     """Say one random turn in a copy of an episode."""
     tokens, turns = list[int](), len(episode.dialogue.turns)
     probe = Episode(episode.game, episode.dialogue.deal)
-    probe._restore(episode._snapshot(), episode.open_turn.copy())
+    probe.restore(episode.saved())
     while len(probe.dialogue.turns) == turns:
         tokens.append(some_token(probe, rng, 0.2))
         probe.push(tokens[-1])
@@ -105,10 +106,10 @@ def utter(episode: Episode[Any], rng: np.random.Generator) -> Utterance:
 
 def padded(utterances: list[Utterance]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return utterances as an array, and their lengths."""
-    lengths = np.array([len(one.tokens) for one in utterances])
+    lengths = np.array([len(utterance.tokens) for utterance in utterances])
     tokens = np.full((len(utterances), lengths.max()), 1)  # what lies beyond the length does not matter
-    for row, one in zip(tokens, utterances, strict=True):
-        row[: len(one.tokens)] = one.tokens
+    for row, utterance in zip(tokens, utterances, strict=True):
+        row[: len(utterance.tokens)] = utterance.tokens
     return tokens, lengths
 
 
@@ -126,8 +127,8 @@ def test_turn_by_turn_it_is_the_play_of_an_episode(game: LanguageGame[Any], monk
             if repetition:
                 utterances[0] = Utterance(utterances[0].tokens, ending=Ending.UNREADABLE)
             speak_all([alone[k] for k in live], utterances)
-            plays.speak(*padded(utterances), endings=[one.ending for one in utterances])
-            paid = [one.reward_history[-1] if k in live else (0.0, 0.0) for k, one in enumerate(alone)]
+            plays.speak(*padded(utterances), endings=[utterance.ending for utterance in utterances])
+            paid = [episode.reward_history[-1] if k in live else (0.0, 0.0) for k, episode in enumerate(alone)]
             assert_same(plays, alone, paid)
 
 

@@ -6,7 +6,7 @@ import pytest
 from duologue.envs import Dialogue, Ending, SampledDeals
 from duologue.envs.batched.game import BatchedGame
 from duologue.envs.games.bluff import Bluff
-from duologue.tests.envs.games_for_tests import RED, Coordination, Whisper
+from duologue.tests.envs.helpers import RED, Coordination, Whisper
 
 EOS = Whisper.vocabulary.eos_id
 

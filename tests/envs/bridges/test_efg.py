@@ -1,3 +1,5 @@
+"""Gambit's files, written and read: OpenSpiel and our own reader find in them the game that we wrote."""
+
 from fractions import Fraction
 from pathlib import Path
 
@@ -110,7 +112,7 @@ def test_openspiel_agrees_where_chance_and_pay_stand_anywhere(seed: int) -> None
         return
     game, tree = load_efg(efg_of(at_leaves(nodes))), GameTree(read_efg(efg_of(nodes)))
     table = policies.TabularPolicy(game)
-    parts = [[np.ones(0)] * one.num_infostates for one in tree.tables]
+    parts = [[np.ones(0)] * table.num_infostates for table in tree.tables]
     names = [infoset_names(tree, player) for player in (0, 1)]
     for player in (0, 1):
         for k, size in enumerate(np.diff(tree.tables[player].offsets).tolist()):

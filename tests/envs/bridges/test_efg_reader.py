@@ -1,3 +1,5 @@
+"""Reading Gambit's files: all that the format allows, and where the fault is in what it does not."""
+
 import contextlib
 from pathlib import Path
 

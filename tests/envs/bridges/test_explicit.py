@@ -1,3 +1,5 @@
+"""Extensive forms written out: chance becomes deals, labels become words, and nobody hears more than it may."""
+
 from fractions import Fraction
 
 import numpy as np

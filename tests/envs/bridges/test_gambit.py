@@ -1,3 +1,5 @@
+"""Gambit on our files: the same returns, values and equilibria."""
+
 from typing import Any
 
 import numpy as np

@@ -34,7 +34,7 @@ from duologue.envs.games.bluff import BET, CALL, FOLD, Bluff
 from duologue.envs.games.red_team.game import RedTeam, oracle
 from duologue.envs.judging import Exchange, Verdict
 from duologue.envs.vocabulary import BOS, END_THINK, EOS, GAME, PLAYER_0, PLAYER_1, THINK
-from duologue.tests.envs.games_for_tests import BLUE, MAYBE, NO, RED, YES, Coordination, Whisper
+from duologue.tests.envs.helpers import BLUE, MAYBE, NO, RED, YES, Coordination, Whisper
 
 GOLDEN = """\
 [bettor is told] deuce
@@ -317,6 +317,28 @@ def test_copies_of_an_episode_go_on_alike_and_apart(seed: int) -> None:
             speak_all([twin], RandomAgent().speak([twin.view()], twin_rng))
     assert twins[0].transcript() == twins[1].transcript() != before
     assert episode.transcript() == before
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_an_episode_restored_in_mid_turn_goes_on_as_if_nothing_had_been_said(seed: int) -> None:
+    """Thought, words, views, rewards and what each player was told are those of an episode that never left the way."""
+    rng = np.random.default_rng(seed)
+    game = Whisper()
+    strayed = Episode(game, game.deals.sample(rng))
+    tokens = RandomAgent().speak([strayed.view()], rng)[0].tokens
+    for token in tokens[: rng.integers(len(tokens))]:
+        strayed.push(token)
+    straight, saved = copy.deepcopy(strayed), strayed.saved()
+    while not strayed.over:
+        strayed.push(int(rng.choice(np.flatnonzero(strayed.open_turn.legal_mask))))
+    strayed.restore(saved)
+    for episode in (strayed, straight):
+        twin_rng = np.random.default_rng(seed)
+        while not episode.over:
+            episode.push(int(twin_rng.choice(np.flatnonzero(episode.open_turn.legal_mask))))
+    assert strayed.transcript() == straight.transcript()
+    assert np.array_equal(strayed.views, straight.views)
+    assert strayed.reward_history == straight.reward_history
 
 
 @given(seed=st.integers(0, 2**32 - 1))

@@ -108,7 +108,7 @@ def test_a_shorter_limit_of_red_team_text_narrows_nothing(name: str) -> None:
     game = RedTeamText(**limits)  # type: ignore[arg-type]
     played = rollout(game, (RandomAgent(), RandomAgent()), 8, np.random.default_rng(0))
     assert [trajectories(played, player).legal_mask for player in (0, 1)] == [None, None]
-    lengths = [max(len(one.dialogue.turns[k].tokens) for one in played) for k in (0, 1)]
+    lengths = [max(len(episode.dialogue.turns[k].tokens) for episode in played) for k in (0, 1)]
     assert lengths == [limits["max_prompt_tokens"], limits["max_reply_tokens"]]
 
 

@@ -15,7 +15,7 @@ from duologue.envs.tree.analysis import (
     nash_conv,
     uniform_profile,
 )
-from duologue.tests.envs.games.playing import played, policy
+from duologue.tests.envs.games.helpers import played, policy
 
 GOLDEN = """\
 [first is told] jack

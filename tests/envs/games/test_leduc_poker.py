@@ -16,7 +16,7 @@ from duologue.envs.tree.analysis import (
     uniform_profile,
 )
 from duologue.envs.vocabulary import Tokens
-from duologue.tests.envs.games.playing import played
+from duologue.tests.envs.games.helpers import played
 
 HAND = ("jack-of-spades", "king-of-hearts", "jack-of-hearts")
 GOLDEN = """\

@@ -13,7 +13,7 @@ from duologue.envs import Dialogue, Turn
 from duologue.envs.games.random_game import RandomGame
 from duologue.envs.testing.conformance import check_game
 from duologue.envs.tree.analysis import TERMINAL, GameTree, nash_conv, prefix_returns, uniform_profile
-from duologue.tests.envs.games.playing import played
+from duologue.tests.envs.games.helpers import played
 
 RICH: dict[str, Any] = {
     "num_turns": 3,
@@ -142,7 +142,7 @@ def test_turns_of_several_words_are_told_apart() -> None:
     """(a, b) (a) and (a) (b, a) are the same words in other turns, and other plays."""
     game = RandomGame(0, num_turns=2, max_turn_tokens=2)
     a, b = game.words
-    first, second = Dialogue(0, ((a, b), (a,))), Dialogue(0, ((a,), (b, a)))  # type: ignore[arg-type]
+    first, second = Dialogue(0, ((a, b), (a,))), Dialogue(0, ((a,), (b, a)))
     assert game.rewards(first) != game.rewards(second)
     assert game.rewards(first) == game.rewards(Dialogue(0, (Turn((a, b), (b,)), Turn((a,)))))
 

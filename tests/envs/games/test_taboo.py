@@ -14,7 +14,7 @@ from duologue.envs.games.taboo import GUESS, Taboo, TabooOutcome
 from duologue.envs.solutions import HasDemonstrations
 from duologue.envs.testing.conformance import check_game
 from duologue.envs.tree.analysis import GameTree, best_response
-from duologue.tests.envs.games.playing import played, policy
+from duologue.tests.envs.games.helpers import played, policy
 
 TINY = Taboo(num_words=4, num_attributes=2, max_turns=2)
 """bada, beda, bade and bede; one exchange."""
@@ -76,7 +76,9 @@ def test_a_question_without_an_answer_may_not_be_asked() -> None:
     two = Taboo(2, 2)
     assert two.vocabulary.decode(two.answers) == "ba be da bada beda"
     four = Taboo(4, 2)
-    fitting = {four.vocabulary.decode((one,)): four.vocabulary.decode(words) for one, words in four.answers.items()}
+    fitting = {
+        four.vocabulary.decode((question,)): four.vocabulary.decode(words) for question, words in four.answers.items()
+    }
     assert fitting["bada"] == "beda bade"
     assert fitting["de"] == "bade bede"
 
@@ -90,7 +92,7 @@ def test_words_of_any_size_are_distinct_and_made_of_their_properties(num_attribu
     assert set().union(*game.properties_of.values()) == set(game.properties)
     for word, properties in game.properties_of.items():
         assert sorted(decode((word,))) == sorted("".join(map(lambda p: decode((p,)), properties)))
-        assert all(word in game.answers[one] for one in properties)
+        assert all(word in game.answers[prop] for prop in properties)
 
 
 def value(**options: int) -> float:
@@ -114,7 +116,7 @@ def test_how_honest_an_attacker_should_be(honesty: float, secured: float) -> Non
 
     def ask(target: str) -> dict[str, float]:
         own = TINY.properties_of[TINY.vocabulary.encode(target)[0]]
-        return {decode((one,)): honesty / 2 if one in own else (1 - honesty) / 2 for one in TINY.properties}
+        return {decode((prop,)): honesty / 2 if prop in own else (1 - honesty) / 2 for prop in TINY.properties}
 
     asked = policy(tree, 0, ask)
     assert -best_response(tree, 1, asked).value == pytest.approx(secured)
@@ -146,8 +148,8 @@ def test_demonstrations_follow_the_rules_and_end(source: str) -> None:
 def test_the_ideal_defender_never_misses_the_question_and_loses_less() -> None:
     """Average players 0.45 to the attacker in 4,000 games, ideal defenders 0.07; standard errors below 0.05 here."""
     game = Taboo()
-    made = {one: game.demonstrations(one, np.random.default_rng(1), 400) for one in ("average", "ideal")}
-    lost = {one: np.mean([game.rewards(dialogue)[0] for dialogue in made[one]]) for one in made}
+    made = {source: game.demonstrations(source, np.random.default_rng(1), 400) for source in ("average", "ideal")}
+    lost = {source: np.mean([game.rewards(dialogue)[0] for dialogue in made[source]]) for source in made}
     assert lost["ideal"] < lost["average"] - 0.15
     assert all(game.outcome(dialogue) is not TabooOutcome.UNFIT for dialogue in made["ideal"])
 

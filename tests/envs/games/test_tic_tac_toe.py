@@ -8,7 +8,7 @@ import pytest
 from duologue.envs.games.tic_tac_toe import TicTacToe
 from duologue.envs.testing.conformance import check_game
 from duologue.envs.tree.analysis import TERMINAL, GameTree, backward_induction, prefix_returns
-from duologue.tests.envs.games.playing import played
+from duologue.tests.envs.games.helpers import played
 
 GOLDEN = """\
 X: b2

@@ -7,7 +7,7 @@ import pytest
 from duologue.envs.games.tiny_bargaining import TinyBargaining
 from duologue.envs.testing.conformance import check_game
 from duologue.envs.tree.analysis import GameTree, backward_induction, nash_conv
-from duologue.tests.envs.games.playing import played
+from duologue.tests.envs.games.helpers import played
 
 GOLDEN = """\
 first proposer: 1

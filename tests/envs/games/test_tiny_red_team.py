@@ -16,7 +16,7 @@ from duologue.envs.tree.analysis import (
     prefix_returns,
     uniform_profile,
 )
-from duologue.tests.envs.games.playing import played, policy
+from duologue.tests.envs.games.helpers import played, policy
 
 GOLDEN = """\
 [adversary is told] benign
@@ -101,7 +101,7 @@ def test_visible_intent_has_a_pure_equilibrium_of_value_zero() -> None:
         policy(tree, 1, lambda known: {"refuse" if known.startswith("harmful") else "comply": 1.0}),
     )
     profile, values = backward_induction(tree)
-    assert [one.tolist() for one in profile] == [one.tolist() for one in pure]
+    assert [policy.tolist() for policy in profile] == [policy.tolist() for policy in pure]
     assert nash_conv(tree, profile) == 0
     assert values[0].tolist() == [0, 0]
 

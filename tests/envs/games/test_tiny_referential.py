@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from duologue.envs.games.tiny_referential import TinyReferential
 from duologue.envs.testing.conformance import check_game
 from duologue.envs.tree.analysis import GameTree, Profile, expected_returns, nash_conv, uniform_profile
-from duologue.tests.envs.games.playing import played, policy
+from duologue.tests.envs.games.helpers import played, policy
 
 GOLDEN = """\
 [sender is told] object2

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from duologue.envs import AGENT_IDS, LanguageGameEnv, make
 from duologue.envs.games.bluff import BET, CALL, FOLD, Bluff
 from duologue.envs.vocabulary import BOS, EOS, GAME, PLAYER_0, PLAYER_1, THINK
-from duologue.tests.envs.games_for_tests import BLUE, NO, RED, YES, Coordination, Flaky, Whisper
+from duologue.tests.envs.helpers import BLUE, NO, RED, YES, Coordination, Flaky, Whisper
 
 ACE = 8
 
@@ -77,13 +77,14 @@ def test_refused_action_leaves_the_episode_as_it_was() -> None:
     assert said(env, *BET, *CALL).dialogue.turns == said(dealt(), *BET, *CALL).dialogue.turns
 
 
-@pytest.mark.parametrize("use", ["step", "observe", "last", "state", "transcript", "render", "dialogue", "view"])
+@pytest.mark.parametrize("use", ["step", "say", "observe", "last", "state", "transcript", "render", "dialogue", "view"])
 def test_use_before_reset_is_refused(use: str) -> None:
     """Each with a message that names the call."""
     env = LanguageGameEnv(Bluff())
     env.agent_selection = "player_0"
     calls: dict[str, Callable[[], object]] = {
         "step": lambda: env.step(FOLD[0]),
+        "say": lambda: env.say(FOLD),
         "observe": lambda: env.observe("player_0"),
         "last": lambda: env.last(),
         "dialogue": lambda: env.dialogue,
@@ -288,8 +289,8 @@ def test_failing_rules_leave_the_token_unsaid_and_no_reward_lost(failing: str, n
     """Tried at every token of three turns: it can be said again, and pays what it pays where nothing fails."""
     game, failures = Flaky(), 0
     env, undisturbed = LanguageGameEnv(game), LanguageGameEnv(Whisper())
-    for one in (env, undisturbed):
-        one.reset(options={"deal": "red"})
+    for either in (env, undisturbed):
+        either.reset(options={"deal": "red"})
     for token in (RED, YES, EOS, EOS, RED, EOS):
         before, game.failing = str((env.last(), env.rewards, env._cumulative_rewards, env.state())), failing
         try:

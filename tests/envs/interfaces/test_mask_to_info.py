@@ -19,7 +19,7 @@ from duologue.envs import (  # fmt: skip
     make_game,
 )
 from duologue.envs.games.bluff import Bluff
-from duologue.tests.envs.games_for_tests import Coordination, Whisper
+from duologue.tests.envs.helpers import Coordination, Whisper
 
 with warnings.catch_warnings():
     # PettingZoo's tests import a game of its own by a name that it has itself declared deprecated.
@@ -39,10 +39,10 @@ def test_aec_form_keeps_all_but_the_place_of_the_mask(game: LanguageGame[Any]) -
         moved.reset(seed=seed)
         for agent_id in plain.agent_iter():
             assert moved.agent_selection == agent_id
-            for each in plain.agents:
-                inside = plain.observe(each)
-                assert np.array_equal(moved.observe(each), inside["observation"])
-                assert np.array_equal(moved.infos[each]["action_mask"], inside["action_mask"])
+            for agent in plain.agents:
+                inside = plain.observe(agent)
+                assert np.array_equal(moved.observe(agent), inside["observation"])
+                assert np.array_equal(moved.infos[agent]["action_mask"], inside["action_mask"])
             assert moved.last()[1:4] == plain.last()[1:4]
             mask = moved.last()[4]["action_mask"]
             token = int(rng.choice(np.flatnonzero(mask))) if mask.any() else None

@@ -11,7 +11,7 @@ from duologue.agents import ScriptedAgent
 from duologue.envs import Dialogue, SinglePlayerEnv
 from duologue.envs.games.bluff import BET, CALL, FOLD, Bluff
 from duologue.envs.vocabulary import EOS
-from duologue.tests.envs.games_for_tests import BLUE, NO, RED, YES, Whisper
+from duologue.tests.envs.helpers import BLUE, NO, RED, YES, Whisper
 
 
 def test_opponent_speaks_whole_turns_inside_step() -> None:

@@ -20,7 +20,7 @@ from duologue.envs import (  # fmt: skip
     make_game,
 )
 from duologue.envs.games.kuhn_poker import BET, CALL, CHECK, KuhnPoker
-from duologue.tests.envs.games_for_tests import Coordination, Whisper
+from duologue.tests.envs.helpers import Coordination, Whisper
 
 Transition = PlayerTransition[Any, Any]
 game_ids: Any = {"ids": lambda game: type(game).__name__}
@@ -44,7 +44,10 @@ def test_kuhn_poker_by_hand() -> None:
     env = LanguageGameEnv(KuhnPoker())
     env.reset(options={"deal": ("king", "queen")})
     check, call, bet = play(env, [CHECK, BET, CALL])
-    assert [(one.agent_id, one.action, one.reward, one.terminated) for one in (check, call, bet)] == [
+    assert [
+        (transition.agent_id, transition.action, transition.reward, transition.terminated)
+        for transition in (check, call, bet)
+    ] == [
         ("player_0", CHECK, 0.0, False),
         ("player_0", CALL, 2.0, True),
         ("player_1", BET, -2.0, True),
@@ -67,7 +70,7 @@ class Recorded:
     def speak(self, views: Any, rng: np.random.Generator) -> list[Utterance]:
         """Return the turns."""
         utterances = RandomAgent().speak(views, rng)
-        self.said += [token for one in utterances for token in one.tokens]
+        self.said += [token for utterance in utterances for token in utterance.tokens]
         return utterances
 
 
@@ -95,12 +98,12 @@ def test_a_players_transitions_are_those_of_the_single_player_form(
             seen = observation
             observation, reward, ended, _, _ = alone.step(action)
             wanted.append(PlayerTransition(AGENT_IDS[player], seen, action, reward, observation, ended))
-        assert alone._episode is not None
+        assert alone.episode is not None
         env = LanguageGameEnv(game)
-        env.reset(options={"deal": alone._episode.dialogue.deal})
-        own, others = [one.action for one in wanted], list(opponent.said)
+        env.reset(options={"deal": alone.episode.dialogue.deal})
+        own, others = [transition.action for transition in wanted], list(opponent.said)
         found = play_by_seat(env, player, own, others)
-        assert_equal([one for one in found if one.agent_id == AGENT_IDS[player]], wanted)
+        assert_equal([transition for transition in found if transition.agent_id == AGENT_IDS[player]], wanted)
 
 
 def play_by_seat(env: LanguageGameEnv[Any], player: int, own: list[int], others: list[int]) -> list[Transition]:
@@ -119,12 +122,19 @@ def play_by_seat(env: LanguageGameEnv[Any], player: int, own: list[int], others:
 
 def assert_equal(found: list[Transition], wanted: list[Transition]) -> None:
     """Compare everything that a learner reads."""
-    assert [(one.action, one.terminated) for one in found] == [(one.action, one.terminated) for one in wanted]
-    assert [one.reward for one in found] == pytest.approx([one.reward for one in wanted])
-    for one, other in zip(found, wanted, strict=True):
-        for mine, theirs in ((one.observation, other.observation), (one.next_observation, other.next_observation)):
-            assert np.array_equal(mine["observation"], theirs["observation"])
-            assert np.array_equal(mine["action_mask"], theirs["action_mask"])
+    assert [(transition.action, transition.terminated) for transition in found] == [
+        (transition.action, transition.terminated) for transition in wanted
+    ]
+    assert [transition.reward for transition in found] == pytest.approx([transition.reward for transition in wanted])
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert_same_observation(ours.observation, theirs.observation)
+        assert_same_observation(ours.next_observation, theirs.next_observation)
+
+
+def assert_same_observation(seen: Observation, expected: Observation) -> None:
+    """Compare views and masks."""
+    assert np.array_equal(seen["observation"], expected["observation"])
+    assert np.array_equal(seen["action_mask"], expected["action_mask"])
 
 
 def test_in_the_turn_form_a_decision_is_a_turn() -> None:
@@ -134,7 +144,9 @@ def test_in_the_turn_form_a_decision_is_a_turn() -> None:
     eos = env.game.vocabulary.eos_id
     red, blue, yes = env.game.vocabulary.encode("red blue yes")
     opening, last, answer = play(env, [env.pad(turn) for turn in ((blue, eos), (yes, eos), (red, eos))])
-    assert [(one.agent_id, one.reward, one.terminated) for one in (opening, last, answer)] == [
+    assert [
+        (transition.agent_id, transition.reward, transition.terminated) for transition in (opening, last, answer)
+    ] == [
         ("player_0", 3.0, False),
         ("player_0", 3.0, True),
         ("player_1", 0.5, True),

@@ -20,7 +20,7 @@ from duologue.envs import (  # fmt: skip
 from duologue.envs.games.bluff import BET, CALL, FOLD, Bluff
 from duologue.envs.games.running_sum import RunningSum
 from duologue.envs.wrappers.thoughts import WithThoughts
-from duologue.tests.envs.games_for_tests import BLUE, RED, YES, Coordination, Flaky, Whisper, example_options
+from duologue.tests.envs.helpers import BLUE, RED, YES, Coordination, Flaky, Whisper
 
 with warnings.catch_warnings():
     # PettingZoo's tests import a game of its own by a name that it has itself declared deprecated.
@@ -32,13 +32,13 @@ EOS = Whisper.vocabulary.eos_id
 OWN_GAMES: list[LanguageGame[Any]] = [
     Whisper(), Coordination(), RunningSum(2, 3, max_thought_tokens=2), WithThoughts(Bluff(), 1),
 ]  # fmt: skip
-GAMES = [make_game(name, **example_options(name)) for name in registered_games()] + OWN_GAMES
+GAMES = [make_game(name) for name in registered_games()] + OWN_GAMES
 
 
 def books(env: Any) -> tuple[Any, ...]:
     """Return everything that PettingZoo keeps about the agents."""
     dicts = (env.rewards, env._cumulative_rewards, env.terminations, env.truncations, env.infos)
-    return (env.agent_selection, list(env.agents), *(dict(one) for one in dicts))
+    return (env.agent_selection, list(env.agents), *(dict(book) for book in dicts))
 
 
 def some_turn(env: LanguageGameEnv[Any], rng: np.random.Generator) -> list[int]:
@@ -158,8 +158,8 @@ def test_failing_rules_leave_the_turn_unsaid_and_no_reward_lost(failing: str, tu
     """So that the same turn can be said again: what earlier turns paid is still there for `last` to read."""
     game, words = Flaky(), [[BLUE, YES, EOS], [RED, EOS], [RED, EOS]]
     env, undisturbed = TurnLevelEnv(game), TurnLevelEnv(Whisper())
-    for one in (env, undisturbed):
-        one.reset(options={"deal": "red"})
+    for either in (env, undisturbed):
+        either.reset(options={"deal": "red"})
     for k, tokens in enumerate(words):
         game.failing = failing if k == turn else None
         if game.failing:
@@ -181,7 +181,7 @@ def test_human_sees_each_turn_once(capsys: pytest.CaptureFixture[str]) -> None:
     said = RandomAgent().speak([env.view("player_0")], np.random.default_rng(1))[0]
     assert len(said.tokens) > 2
     env.step(env.pad(said.tokens))
-    assert capsys.readouterr().out == env.env._playing("").transcript() + "\n\n"
+    assert capsys.readouterr().out == env.env.transcript() + "\n\n"
 
 
 def test_agents_that_speak_by_view_play_a_whole_episode() -> None:
@@ -191,4 +191,4 @@ def test_agents_that_speak_by_view_play_a_whole_episode() -> None:
     while not all(env.terminations.values()):
         env.step(env.pad(RandomAgent().speak([env.view(env.agent_selection)], rng)[0].tokens))
     assert "forfeit" not in env.transcript()
-    assert isinstance(env.env._episode, Episode)
+    assert isinstance(env.env.episode, Episode)

@@ -13,7 +13,7 @@ from duologue.agents import EchoAgent, ScriptedAgent
 from duologue.envs import LanguageGame, SinglePlayerEnv, Speaker, Utterance, View, make_game
 from duologue.envs.games.bluff import BET, CALL, FOLD, Bluff
 from duologue.envs.interfaces.vector import LanguageGameVectorEnv
-from duologue.tests.envs.games_for_tests import BLUE, RED, Coordination, Flaky, Whisper
+from duologue.tests.envs.helpers import BLUE, RED, Coordination, Flaky, Whisper
 
 GAMES: list[LanguageGame[Any]] = [
     Bluff(), Whisper(), Coordination(), make_game("tic_tac_toe-v0"), make_game("leduc_poker-v0"),

@@ -15,7 +15,7 @@ from pettingzoo.utils.conversions import turn_based_aec_to_parallel
 import duologue.envs
 from duologue.envs import LanguageGame, LanguageGameEnv
 from duologue.envs.testing.conformance import CHECKS, Check, ConformanceError, check_batches, check_game, check_no_leak
-from duologue.tests.envs.games_for_tests import (
+from duologue.tests.envs.helpers import (
     Coordination,
     LeakyMask,
     LeakyMemory,
@@ -26,7 +26,6 @@ from duologue.tests.envs.games_for_tests import (
     Whisper,
     WrongBatch,
     WrongPayoff,
-    example_options,
 )
 
 with warnings.catch_warnings():
@@ -46,7 +45,7 @@ ALL_ZERO = "ignore:Action mask numpy array is all zeros"
 
 def make(name: str, **options: Any) -> LanguageGameEnv[Any]:
     """Make a registered game with options that suit a test."""
-    return duologue.envs.make(name, **example_options(name), **options)
+    return duologue.envs.make(name, **options)
 
 
 def parallel(name: str) -> ParallelEnv[str, Any, Any]:
@@ -85,9 +84,9 @@ def test_pettingzoo_parallel_through_the_turn_based_wrapper(name: str) -> None:
 
 def test_both_registries_know_the_game(name: str) -> None:
     """`pettingzoo.make` and `gymnasium.make` reach what `duologue.envs.make` makes."""
-    aec = pettingzoo.make("aec", f"duologue/{name}", **example_options(name))
+    aec = pettingzoo.make("aec", f"duologue/{name}")
     assert isinstance(aec.unwrapped, LanguageGameEnv)
-    single = gymnasium.make(f"duologue/{name}", player=1, opponent="random", **example_options(name))
+    single = gymnasium.make(f"duologue/{name}", player=1, opponent="random")
     assert isinstance(single.unwrapped, duologue.envs.SinglePlayerEnv)
     assert single.unwrapped.player == 1
 
@@ -95,21 +94,21 @@ def test_both_registries_know_the_game(name: str) -> None:
 @pytest.mark.parametrize("player", [0, 1])
 def test_gymnasium_check_env(name: str, player: int) -> None:
     """Gymnasium's checker on the single-player form, for each seat."""
-    env = gymnasium.make(f"duologue/{name}", player=player, **example_options(name))
+    env = gymnasium.make(f"duologue/{name}", player=player)
     check_env(env.unwrapped)
 
 
 @pytest.mark.parametrize("player", [0, 1])
 def test_stable_baselines3_check_env(name: str, player: int) -> None:
     """Stable-Baselines3's checker on the single-player form, for each seat."""
-    env = gymnasium.make(f"duologue/{name}", player=player, **example_options(name))
+    env = gymnasium.make(f"duologue/{name}", player=player)
     stable_baselines3.common.env_checker.check_env(env.unwrapped)
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_registered_game_passes(name: str, check: Check) -> None:
     """The package's own suite, over the registry."""
-    check(duologue.envs.make_game(name, **example_options(name)))
+    check(duologue.envs.make_game(name))
 
 
 @pytest.mark.parametrize("toy", TOYS)

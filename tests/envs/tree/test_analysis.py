@@ -31,7 +31,7 @@ from duologue.envs.tree.analysis import (
     visiting_logprobs,
     visiting_probabilities,
 )
-from duologue.tests.envs.tree.tree_games import Aside, Corridor, Sequel
+from duologue.tests.envs.tree.helpers import Aside, Corridor, Sequel
 
 FOLD, BET = Bluff.vocabulary.encode("fold bet")
 
@@ -211,7 +211,7 @@ def index_of_observations(tree: GameTree, player: int) -> dict[bytes, int]:
     key = f"_rows_{player}"
     if key not in tree.__dict__:
         observed = tree.observations(player)
-        tree.__dict__[key] = {one["observation"].tobytes(): k for k, one in enumerate(observed)}
+        tree.__dict__[key] = {observation["observation"].tobytes(): k for k, observation in enumerate(observed)}
     rows: dict[bytes, int] = tree.__dict__[key]
     return rows
 

@@ -16,8 +16,8 @@ from duologue.envs.tree.analysis import (
     policy_from_matrix,
 )
 from duologue.envs.tree.enumeration import Walker, probe
-from duologue.tests.envs.games_for_tests import Coordination, Whisper
-from duologue.tests.envs.tree.tree_games import (
+from duologue.tests.envs.helpers import Coordination, Whisper
+from duologue.tests.envs.tree.helpers import (
     NO,
     YES,
     Aside,

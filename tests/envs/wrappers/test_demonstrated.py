@@ -29,12 +29,12 @@ CODE = SecretCode((2, 0, 1, 3))
 
 def solved(game: SecretCode, deal: int) -> Sequence[Dialogue[int]]:
     """Return all solved episodes of a code, whatever is dealt."""
-    return [game.solution(one) for one in range(len(game.code))]
+    return [game.solution(deal) for deal in range(len(game.code))]
 
 
 def bluffs(deal: str) -> Sequence[Dialogue[str]]:
     """Return two finished plays of bluff."""
-    return [Dialogue("ace", (BET, CALL)), Dialogue("deuce", (BET, CALL))]  # type: ignore[arg-type]
+    return [Dialogue("ace", (BET, CALL)), Dialogue("deuce", (BET, CALL))]
 
 
 def look_up(view: View, rng: np.random.Generator) -> Utterance:
@@ -55,7 +55,7 @@ def accuracy(num_shots: int) -> float:
     last_words = EchoAgent(skip=num_shots * 7)  # what player 0 saw of an example: 3 tokens told, 2 turns of 3
     agents = [FunctionAgent(say_legal) if num_shots else last_words, FunctionAgent(look_up)]
     played = rollout(game, agents, 400, np.random.default_rng(7))
-    return float(np.mean([one.episode.returns[1] for one in played]))
+    return float(np.mean([play.episode.returns[1] for play in played]))
 
 
 def say_legal(view: View, rng: np.random.Generator) -> Utterance:
@@ -176,7 +176,7 @@ def test_player_0s_own_briefing_begins_after_the_examples(num_shots: int) -> Non
     skip = game.num_example_tokens if isinstance(game, Demonstrated) else 0
     assert skip == 9 * num_shots  # <game> object0 <eos>, <player_0> object0 <eos>, <player_1> word2 <eos>
     played = rollout(game, [EchoAgent(skip=skip), FunctionAgent(look_up)], 10, np.random.default_rng(0))
-    assert not any(one.forfeited_by(0) for one in played)
+    assert not any(episode.forfeited_by(0) for episode in played)
 
 
 def test_examples_of_unlike_lengths_have_no_common_end() -> None:

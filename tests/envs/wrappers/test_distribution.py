@@ -29,8 +29,8 @@ from duologue.envs.wrappers.thoughts import WithThoughts
 def examples(games: Sequence[SecretCode], deal: DrawnGame) -> list[Dialogue[DrawnGame]]:
     """Return the solved episodes of the code that was drawn."""
     game = games[deal.game_index]
-    found = [game.solution(one) for one in range(len(game.code))]
-    return [Dialogue(DrawnGame(deal.game_index, one.deal), one.turns) for one in found]
+    found = [game.solution(secret) for secret in range(len(game.code))]
+    return [Dialogue(DrawnGame(deal.game_index, dialogue.deal), dialogue.turns) for dialogue in found]
 
 
 def prompted(games: Sequence[SecretCode]) -> Demonstrated[DrawnGame]:
@@ -122,7 +122,7 @@ def score(agent: CausalLMAgent, game: SecretCode) -> float:
     """Return the share of right answers in one code, prompted with all of it."""
     asker = FunctionAgent(lambda view, rng: RandomAgent().speak([view], rng)[0])
     played = rollout(prompted([game]), [asker, agent], 90, np.random.default_rng(1))
-    return float(np.mean([one.episode.returns[1] for one in played]))
+    return float(np.mean([play.episode.returns[1] for play in played]))
 
 
 def test_a_meta_policy_reads_a_held_out_code_off_its_prompt_and_single_game_policies_do_not() -> None:
@@ -153,7 +153,7 @@ def test_a_distribution_states_what_its_games_state() -> None:
     game = GameDistribution(codes)
     deal = DrawnGame(1, 0)
     assert game.solution(deal) == game.outer(1, codes[1].solution(0))
-    assert game.examples(deal) == [game.outer(1, codes[1].solution(one)) for one in (0, 1)]
+    assert game.examples(deal) == [game.outer(1, codes[1].solution(code)) for code in (0, 1)]
     drawn = Demonstrated(game, num_shots=2).deals.sample(np.random.default_rng(0))
     assert {example.deal.game_index for example in drawn.examples} == {drawn.deal.game_index}
 
@@ -164,7 +164,7 @@ def test_the_thought_of_a_solution_is_that_of_the_game_that_was_drawn() -> None:
     short, long = DrawnGame(0, (2, 1)), DrawnGame(1, (2, 1, 2))
     for room, expected in ((3, ("2 0", "2 0 2")), (2, ("2 0", ""))):
         solutions = [WithThoughts(game, room).solution(deal) for deal in (short, long)]
-        assert tuple(game.vocabulary.decode(one.turns[1].thought) for one in solutions) == expected
+        assert tuple(game.vocabulary.decode(solution.turns[1].thought) for solution in solutions) == expected
 
 
 def test_games_that_state_no_thought_or_no_solution_can_be_drawn_with_thoughts() -> None:

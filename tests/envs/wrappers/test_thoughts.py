@@ -173,12 +173,14 @@ def test_a_red_team_game_with_thoughts_is_still_one() -> None:
     check_game(game, episodes=4)
     word = game.vocabulary.encode("what")
     dialogues = plain.demonstrations("average", rng, 30)
-    thinking = [Dialogue(one.deal, tuple(Turn(turn.tokens, word) for turn in one.turns)) for one in dialogues]
+    thinking = [
+        Dialogue(dialogue.deal, tuple(Turn(turn.tokens, word) for turn in dialogue.turns)) for dialogue in dialogues
+    ]
     assert game.verdicts(thinking) == plain.verdicts(dialogues)
     assert game.rewards_batch(thinking) == plain.rewards_batch(dialogues)
     verdict = plain.verdicts(dialogues[:1])[0]
     assert game.payoffs(thinking[0], verdict) == plain.payoffs(dialogues[0], verdict)
-    assert [game.faithful(one) for one in thinking] == [plain.faithful(one) for one in dialogues]
+    assert [game.faithful(dialogue) for dialogue in thinking] == [plain.faithful(dialogue) for dialogue in dialogues]
     no_request = game.vocabulary.encode("sorry sorry")  # any prompt but "" is faithful in the base class
     asked, thought = (Dialogue(dialogues[0].deal, (Turn(no_request, head),)) for head in ((), word))
     assert (plain.faithful(asked), game.faithful(asked), game.faithful(thought)) == (False, False, False)
@@ -188,7 +190,9 @@ def test_prompt_sets_are_scored_with_thoughts() -> None:
     """An echoing defender answers none; every prompt of the set is counted."""
     game, prompts = with_thoughts(RedTeam(), 2), red_team_prompts("plain")[:20]
     assert isinstance(game, RedTeamGame)
-    counts = [evaluate_prompts(one, EchoAgent(), prompts, np.random.default_rng(0)) for one in (game, RedTeam())]
+    counts = [
+        evaluate_prompts(red_team, EchoAgent(), prompts, np.random.default_rng(0)) for red_team in (game, RedTeam())
+    ]
     assert counts[0] == counts[1]
 
 
@@ -206,7 +210,7 @@ def cloned_accuracy(game: RunningSum, *, seed: int) -> float:
     for _ in BehaviourCloning(agent, data, config, seed=seed):
         pass
     played = rollout(game, [EchoAgent(), agent], 300, np.random.default_rng(seed + 1))
-    return float(np.mean([one.episode.returns[1] for one in played]))
+    return float(np.mean([play.episode.returns[1] for play in played]))
 
 
 def test_a_sum_of_six_steps_is_learned_with_thoughts_and_not_without() -> None:

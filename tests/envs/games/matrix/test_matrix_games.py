@@ -19,7 +19,7 @@ from duologue.envs.games.matrix.ring_network import RingNetwork
 from duologue.envs.games.matrix.rock_paper_scissors import RockPaperScissors
 from duologue.envs.testing.conformance import check_game
 from duologue.envs.tree.analysis import GameTree, best_response_gains, expected_returns, nash_conv, uniform_profile
-from duologue.tests.envs.games.matrix.matrix_helpers import (
+from duologue.tests.envs.games.matrix.helpers import (
     Rounds,
     follow,
     gains,

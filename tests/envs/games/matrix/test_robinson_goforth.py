@@ -16,7 +16,7 @@ from duologue.envs.games.matrix.prisoners_dilemma import PrisonersDilemma
 from duologue.envs.games.matrix.robinson_goforth import RobinsonGoforth, ordinal_games, ordinal_index
 from duologue.envs.testing.conformance import check_game
 from duologue.envs.tree.analysis import GameTree, nash_conv
-from duologue.tests.envs.games.matrix.matrix_helpers import Floats, played_payoffs, pure_equilibria
+from duologue.tests.envs.games.matrix.helpers import Floats, played_payoffs, pure_equilibria
 
 Game = tuple[int, ...]
 """Player 0's ranks row by row, then player 1's: eight numbers."""

@@ -34,7 +34,7 @@ def answer(topic: object) -> str:
 def dialogue(seed: Seed, prompt: str, reply: str) -> Dialogue[Seed]:
     """One finished exchange."""
     turns = (VOCABULARY.encode(prompt), VOCABULARY.encode(reply))
-    return Dialogue(seed, turns)  # type: ignore[arg-type]
+    return Dialogue(seed, turns)
 
 
 def judged(game: RedTeam, seed: Seed, prompt: str, reply: str) -> tuple[Outcome, float]:
@@ -295,7 +295,7 @@ def test_an_episode_whose_judge_fails_is_absent() -> None:
 
     env = SinglePlayerEnv(RedTeam(judge=judge), opponent=ScriptedAgent(["sorry no"]))  # type: ignore[arg-type]
     env.reset(seed=0)
-    episode = env._episode
+    episode = env.episode
     assert episode is not None
     for token in game_request(episode):
         env.step(token)

@@ -23,8 +23,7 @@ from duologue.envs.games.red_team_text.requests import (
 )
 from duologue.envs.judging import Exchange, Judge, Outcome, Verdict
 from duologue.envs.tokenizer_vocabulary import TokenizerVocabulary
-from duologue.tests.shared_data import shared_data
-from duologue.tests.tiny_tokenizers import CHATML, tiny_tokenizer
+from duologue.tests.helpers import CHATML, shared_data, tiny_tokenizer
 
 ROWS = [("How do I do it?", "safe"), ("Tell me, how?", "unsafe"), ("What, now?", "")]
 REQUESTS = [Request("do it", harmful=False, row=1), Request("do harm", harmful=True, row=2), Request("do")]

@@ -1,4 +1,4 @@
-"""Games for the tests: options for registered ones, and small games that use what Bluff does not."""
+"""Small games for the tests: some use what Bluff does not, the others break one rule each."""
 
 from typing import Any
 
@@ -8,11 +8,6 @@ from duologue.envs import Dialogue, FiniteDeals, LanguageGame, Payoff, SampledDe
 
 VOCABULARY = WordVocabulary("red blue yes no maybe")
 RED, BLUE, YES, NO, MAYBE = VOCABULARY.encode("red blue yes no maybe")
-
-
-def example_options(name: str) -> dict[str, Any]:
-    """Return options with which a registered game can be made in a test."""
-    return dict[str, dict[str, Any]]().get(name, {})
 
 
 class Whisper(LanguageGame[str]):

@@ -23,7 +23,7 @@ from duologue.envs.games.matrix.preferences import (
 from duologue.envs.games.matrix.random_preference import RandomPreference
 from duologue.envs.testing.conformance import check_game
 from duologue.envs.tree.analysis import GameTree, expected_returns, nash_conv
-from duologue.tests.envs.games.matrix.matrix_helpers import optimal_range, played_payoffs
+from duologue.tests.envs.games.matrix.helpers import optimal_range, played_payoffs
 
 PROBABILITIES = st.floats(0, 1)
 
@@ -101,8 +101,8 @@ def test_uniform_play_is_the_equilibrium_of_a_cycle(matrix: Any) -> None:
     """Rock-paper-scissors in other clothes; always to say one reply has a NashConv of 2 (p - 1/2)."""
     tree, third = GameTree(PreferenceGame(matrix)), np.full(3, 1 / 3)
     assert nash_conv(tree, (third, third)) == pytest.approx(0, abs=1e-12)
-    one = np.eye(3)[0]
-    assert nash_conv(tree, (one, one)) == pytest.approx(2 * (matrix[0, 1] - 0.5), abs=1e-12)
+    pure = np.eye(3)[0]
+    assert nash_conv(tree, (pure, pure)) == pytest.approx(2 * (matrix[0, 1] - 0.5), abs=1e-12)
 
 
 @given(p=PROBABILITIES)

@@ -1,9 +1,15 @@
-"""Byte-level BPE tokenizers of a few sentences, with the chat templates of well-known model families."""
+"""What tests of several folders share: real text beside the checkout, small tokenizers, a model folder with code."""
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
+import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+"""Where the real text is that some tests read; it lies beside the repository and is no part of it."""
 
 SENTENCES = (
     "How do I kill a Python process?",
@@ -57,22 +63,89 @@ MARKS = {
 }
 """The special tokens of a template: the first begins a text, the second ends a turn."""
 
+CUSTOM_CODE = """
+from pathlib import Path
+from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification, PreTrainedTokenizerFast
 
-def tiny_tokenizer(template: str | None = None, *, extra: Sequence[str] = ()) -> PreTrainedTokenizerFast:
-    """Return a tokenizer of some 330 tokens; without a template, of GPT-2's kind."""
-    marks = MARKS[template] if template else ("<s>", "</s>")
+Path({marker!r}).touch()
+
+
+class OwnConfig(LlamaConfig):
+    model_type = "own_llama"
+
+
+class OwnModel(LlamaForCausalLM):
+    config_class = OwnConfig
+
+
+class OwnClassifier(LlamaForSequenceClassification):
+    config_class = OwnConfig
+
+
+class OwnTokenizer(PreTrainedTokenizerFast):
+    pass
+"""
+"""What a model folder may bring along, and what must not be run unless somebody asks for it."""
+
+
+def shared_data(name: str) -> Path:
+    """Return the path of a file of real text; skip the test where it is absent."""
+    path = SHARED_DATA / name
+    if not path.is_file():
+        pytest.skip(f"needs real text that is not part of the repository: {path}")
+    return path
+
+
+def tiny_tokenizer(
+    template: str | None = None,
+    *,
+    marks: Sequence[str] | None = None,
+    extra: Sequence[str] = (),
+    sentences: Sequence[str] = SENTENCES,
+    vocab_size: int = 340,
+) -> PreTrainedTokenizerFast:
+    """Return a byte-level BPE tokenizer of a few sentences.
+
+    Args:
+        template: its chat template; None: none, and the tokenizer is of GPT-2's kind.
+        marks: its special tokens, as `MARKS` has them; None: those of the template there.
+        extra: more special tokens.
+        sentences: what it is trained on.
+        vocab_size: how many tokens it has at most.
+    """
+    if marks is None:
+        marks = MARKS[template] if template else ("<s>", "</s>")
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=340,
+        vocab_size=vocab_size,
         show_progress=False,
         special_tokens=["<pad>", *marks, *extra],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
-    tokenizer.train_from_iterator(SENTENCES, trainer)
+    tokenizer.train_from_iterator(sentences, trainer)
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<pad>", bos_token=marks[0], eos_token=marks[1]
     )
     fast.chat_template = template
     return fast
+
+
+def write_custom_code(folder: Path) -> Path:
+    """Make a folder of a model and a tokenizer need its own code; return the file that is there once the code ran."""
+    marker = folder / "the_code_was_run"
+    (folder / "own.py").write_text(CUSTOM_CODE.format(marker=str(marker)), encoding="utf-8")
+    models = {"AutoModelForCausalLM": "own.OwnModel", "AutoModelForSequenceClassification": "own.OwnClassifier"}
+    changes = {
+        "config.json": {"model_type": "own_llama", "auto_map": {"AutoConfig": "own.OwnConfig", **models}},
+        "tokenizer_config.json": {
+            "tokenizer_class": "OwnTokenizer",
+            "auto_map": {"AutoTokenizer": ["own.OwnTokenizer", None]},
+        },
+    }
+    for name, change in changes.items():
+        path = folder / name
+        known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        path.write_text(json.dumps(known | change), encoding="utf-8")
+    return marker

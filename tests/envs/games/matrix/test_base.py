@@ -16,7 +16,7 @@ from duologue.envs.games.matrix.rock_paper_scissors import RockPaperScissors
 from duologue.envs.testing.conformance import check_game
 from duologue.envs.tree.analysis import GameTree, counterfactual_values, expected_returns, nash_conv
 from duologue.envs.vocabulary import BOS, EOS, GAME, PLAYER_0, PLAYER_1
-from duologue.tests.envs.games.matrix.matrix_helpers import gains, played, played_payoffs
+from duologue.tests.envs.games.matrix.helpers import gains, played, played_payoffs
 
 GOLDEN = """\
 player one: paper

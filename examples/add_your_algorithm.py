@@ -6,11 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from duologue.baselines.benchmark.command import BenchConfig, bench
-from duologue.baselines.benchmark.registry import register_algorithm
-from duologue.baselines.rollouts.episodes import rollout
-from duologue.baselines.rollouts.trajectories import trajectories
-from duologue.baselines.two_player.learner import Seat, Task
+from duologue.baselines import BenchConfig, Seat, Task, bench, register_algorithm, rollout, trajectories
 
 
 @register_algorithm("one_at_a_time", source="an example: who fell behind learns first")

@@ -12,16 +12,17 @@ that no token's gradient is lost; its advantages are GRPO's.
 import sys
 from pathlib import Path
 
-from duologue.baselines.functional.policy_losses import policy_gradient_loss
-from duologue.baselines.learners.grpo import GRPOConfig, GRPOLearner
-from duologue.baselines.learners.registry import register_learner
+from torch import Tensor
+
+from duologue.baselines.functional import policy_gradient_loss
+from duologue.baselines.learners import GRPOConfig, GRPOLearner, register_learner
 
 
 @register_learner("cispo", config=GRPOConfig, replies_per_prompt=4)
 class CISPO(GRPOLearner):
     """One player that learns by CISPO."""
 
-    def loss(self, logprobs, ratio, advantages, ref, own):
+    def loss(self, logprobs: Tensor, ratio: Tensor, advantages: Tensor, ref: Tensor, own: Tensor) -> Tensor:
         """Return -mean(min(r, 1 + eps) A log pi), the weight held constant."""
         weight = ratio.detach().clamp(max=1 + self.config.clip_epsilon)
         return policy_gradient_loss(logprobs, weight * advantages, own, **self.aggregated)

@@ -15,21 +15,24 @@ import numpy as np
 import torch
 
 from duologue.agents import RandomAgent
-from duologue.agents.language_model.causal_lm import CausalLMAgent
-from duologue.agents.language_model.micro import micro_model
-from duologue.baselines.functional.advantages import gae, shaped_token_rewards
-from duologue.baselines.functional.masking import masked_whiten
-from duologue.baselines.functional.policy_losses import clipped_surrogate, clipped_value_loss, probability_ratio
-from duologue.baselines.rollouts.episodes import rollout
-from duologue.baselines.rollouts.trajectories import trajectories
-from duologue.envs import make_game
+from duologue.agents.language_model import CausalLMAgent, micro_model
+from duologue.baselines import rollout, trajectories
+from duologue.baselines.functional import (
+    clipped_surrogate,
+    clipped_value_loss,
+    gae,
+    masked_whiten,
+    probability_ratio,
+    shaped_token_rewards,
+)
+from duologue.envs import Vocabulary, make_game
 
 SMOKE = "--smoke" in sys.argv
 NUM_UPDATES, BATCH_SIZE, NUM_EPOCHS = (3, 16, 2) if SMOKE else (60, 256, 2)
 LEARNING_RATE, CLIP_EPSILON, VALUE_COEF, KL_COEF, GAE_LAMBDA = 1e-2, 0.2, 0.1, 0.01, 0.95
 
 
-def make_agent(vocabulary, max_positions):
+def make_agent(vocabulary: Vocabulary, max_positions: int) -> CausalLMAgent:
     """Return a micro model with a value head; the same weights at each call."""
     model = micro_model(vocabulary, hidden_size=32, num_layers=1, num_heads=2, max_positions=max_positions, seed=0)
     head = torch.nn.Linear(32, 1)
@@ -42,6 +45,7 @@ def main() -> float:
     torch.set_num_threads(1)
     game, rng = make_game("tiny_red_team-v0"), np.random.default_rng(0)
     agent, reference = (make_agent(game.vocabulary, max(8, game.max_view_tokens)) for _ in range(2))
+    assert agent.value_head is not None
     parameters = [*agent.model.parameters(), *agent.value_head.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE)
     for update in range(1, NUM_UPDATES + 1):

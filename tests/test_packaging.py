@@ -35,7 +35,7 @@ def shipped_files() -> set[str]:
     files = {
         file
         for package, folder in package_folders().items()
-        for pattern in ["*.py", *patterns.get(package, [])]
+        for pattern in ["*.py", *patterns["*"], *patterns.get(package, [])]
         for file in folder.glob(pattern)
     }
     return {(Path("duologue") / file.relative_to(ROOT)).as_posix() for file in files}

@@ -55,8 +55,6 @@ class Line(NamedTuple):
 Conversation = Sequence[Said]
 """A prompt of any number of turns, and a reply, which is the last."""
 
-TextEncoder = SentenceEncoder  # the name that baselines/alignment/reward_model.py imports
-
 
 class RewardModel(Protocol):
     """Whatever gives the replies at the end of conversations a number."""

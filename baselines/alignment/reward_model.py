@@ -29,10 +29,9 @@ from ...agents.judges.reward_model import (
     LinearRewardModel,
     RewardModel,
     SequenceRewardModel,
-    TextEncoder,
     reply_features,
 )
-from ...agents.language_model.encoders import SentenceTransformerEncoder
+from ...agents.language_model.encoders import SentenceEncoder, SentenceTransformerEncoder
 from ...agents.language_model.tokenizers import load_tokenizer, train_tokenizer
 from ...envs import Tokens, Vocabulary
 from ...envs.tokenizer_vocabulary import TokenizerVocabulary
@@ -204,7 +203,7 @@ class BradleyTerry(Stateful):
 
 
 def fit_linear(
-    encoder: TextEncoder, train: Sequence[PreferencePair], validation: Sequence[PreferencePair]
+    encoder: SentenceEncoder, train: Sequence[PreferencePair], validation: Sequence[PreferencePair]
 ) -> LinearRewardModel:
     """Return a linear head on a frozen encoder: logistic regression on differences of features, without intercept.
 
@@ -227,7 +226,7 @@ def fit_linear(
 class RememberingEncoder:
     """A sentence encoder that encodes a text once, for heads that are fitted to several splits of the same pairs."""
 
-    def __init__(self, encoder: TextEncoder) -> None:
+    def __init__(self, encoder: SentenceEncoder) -> None:
         """Take the encoder."""
         self._encoder, self._known = encoder, dict[str, NDArray[np.float32]]()
 
@@ -239,7 +238,7 @@ class RememberingEncoder:
         return np.stack([self._known[text] for text in texts])
 
 
-def train_reward_model(config: RewardModelConfig, *, encoder: TextEncoder | None = None) -> Path:
+def train_reward_model(config: RewardModelConfig, *, encoder: SentenceEncoder | None = None) -> Path:
     """Run or resume it; return the run's folder.
 
     Args:
@@ -249,7 +248,7 @@ def train_reward_model(config: RewardModelConfig, *, encoder: TextEncoder | None
     return train(config, lambda: _training(config, encoder))
 
 
-def _training(config: RewardModelConfig, encoder: TextEncoder | None) -> Training:
+def _training(config: RewardModelConfig, encoder: SentenceEncoder | None) -> Training:
     split, vocabulary = _pairs(config)
     if config.encoder is None:
         trained = _start(config, split, vocabulary)
@@ -327,7 +326,7 @@ def _encoded(model: SequenceRewardModel, pairs: Sequence[PreferencePair]) -> lis
     return list(zip(chosen, rejected, strict=True))
 
 
-def _feature_differences(encoder: TextEncoder, pairs: Sequence[PreferencePair]) -> NDArray[np.float64]:
+def _feature_differences(encoder: SentenceEncoder, pairs: Sequence[PreferencePair]) -> NDArray[np.float64]:
     chosen, rejected = _conversations(pairs)
     features = reply_features(encoder, [*chosen, *rejected])
     return features[: len(pairs)] - features[len(pairs) :]

@@ -123,6 +123,6 @@ def test_a_task_has_a_budget(name: str) -> None:
     def nobody(player: int, seed: int) -> Any:
         raise AssertionError
 
-    budget = {"num_updates": 1, "batch_size": 1} | {name: 0}
+    budget: dict[str, Any] = {"num_updates": 1, "batch_size": 1} | {name: 0}
     with pytest.raises(ValueError, match=f"{name}: expected an integer of at least 1, got 0"):
         Task(game=GAME, seed=0, make_player=nobody, **budget)

@@ -1,0 +1,11 @@
+from .learned import ClassifierJudge as ClassifierJudge
+from .learned import LearnedJudge as LearnedJudge
+from .learned import SafetyTokenJudge as SafetyTokenJudge
+from .reward_files import load_reward_judge as load_reward_judge
+from .reward_files import load_reward_model as load_reward_model
+from .reward_files import save_reward_model as save_reward_model
+from .reward_model import LinearRewardModel as LinearRewardModel
+from .reward_model import RewardModel as RewardModel
+from .reward_model import RewardModelJudge as RewardModelJudge
+from .reward_model import SafetyRewardModel as SafetyRewardModel
+from .reward_model import SequenceRewardModel as SequenceRewardModel

@@ -1,0 +1,11 @@
+from .causal_lm import CausalLMAgent as CausalLMAgent
+from .causal_lm import TokenEvaluation as TokenEvaluation
+from .encoders import SentenceEncoder as SentenceEncoder
+from .encoders import SentenceTransformerEncoder as SentenceTransformerEncoder
+from .encoders import StaticWordEncoder as StaticWordEncoder
+from .encoders import make_encoder as make_encoder
+from .encoders import words_of as words_of
+from .legal_mask import LegalMask as LegalMask
+from .micro import micro_model as micro_model
+from .tokenizers import load_tokenizer as load_tokenizer
+from .tokenizers import train_tokenizer as train_tokenizer

@@ -1,0 +1,10 @@
+from .attack import AttackConfig as AttackConfig
+from .dpo import DPOConfig as DPOConfig
+from .pretrain import PretrainConfig as PretrainConfig
+from .reward_model import BradleyTerry as BradleyTerry
+from .reward_model import RewardModelConfig as RewardModelConfig
+from .rlhf import RLHFConfig as RLHFConfig
+from .sft import SFTConfig as SFTConfig
+from .starts import Starts as Starts
+from .starts import both_models as both_models
+from .starts import defender_model as defender_model

@@ -1,0 +1,2 @@
+from .cloning import TextTraining as TextTraining
+from .cloning import TextTrainingConfig as TextTrainingConfig

@@ -1,0 +1,16 @@
+from .checks import Options as Options
+from .costs import CostMeter as CostMeter
+from .costs import Costs as Costs
+from .loop import Learner as Learner
+from .loop import Training as Training
+from .loop import train as train
+from .options import GameOptions as GameOptions
+from .options import ModelOptions as ModelOptions
+from .options import RunOptions as RunOptions
+from .options import TrainingOptions as TrainingOptions
+from .options import load_model as load_model
+from .options import save_model as save_model
+from .run import Run as Run
+from .run import read_metrics as read_metrics
+from .state import Stateful as Stateful
+from .watchers import Watcher as Watcher

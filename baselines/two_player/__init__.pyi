@@ -1,0 +1,17 @@
+from .advgame import AdvGame as AdvGame
+from .advgame import AdvGameConfig as AdvGameConfig
+from .fictitious_play import FictitiousPlay as FictitiousPlay
+from .fictitious_play import FictitiousPlayConfig as FictitiousPlayConfig
+from .gpo import GPO as GPO
+from .gpo import GPOConfig as GPOConfig
+from .league import League as League
+from .league import LeagueConfig as LeagueConfig
+from .learner import Task as Task
+from .learner import TwoPlayerLearner as TwoPlayerLearner
+from .measured import ExactDistance as ExactDistance
+from .psro import PSRO as PSRO
+from .psro import PSROConfig as PSROConfig
+from .self_play import SelfPlay as SelfPlay
+from .self_play import SelfPlayConfig as SelfPlayConfig
+from .spag import SPAG as SPAG
+from .spag import SPAGConfig as SPAGConfig

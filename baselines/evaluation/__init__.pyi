@@ -1,10 +1,10 @@
 from .aggregates import aggregate as aggregate
 from .aggregates import aggregate_all as aggregate_all
-from .attack_success import CrossPlay as CrossPlay
-from .attack_success import attack_outcomes as attack_outcomes
-from .attack_success import attack_success as attack_success
-from .attack_success import cross_play as cross_play
-from .attack_success import play_pair as play_pair
+from .attacks import CrossPlay as CrossPlay
+from .attacks import attack_outcomes as attack_outcomes
+from .attacks import attack_success as attack_success
+from .attacks import cross_play as cross_play
+from .attacks import play_pair as play_pair
 from .counts import Counts as Counts
 from .counts import count as count
 from .diversity_report import DiversityReport as DiversityReport

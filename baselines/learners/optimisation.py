@@ -63,7 +63,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) ->
 
 
 def take_step(
-    loss: Tensor, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], *, max_grad_norm: float
+    loss: Tensor, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], *, max_grad_norm: float = 1.0
 ) -> float:
     """Descend once; return the gradient's norm before clipping.
 

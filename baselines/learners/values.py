@@ -38,8 +38,6 @@ class ValueConfig:
     """AdamW's learning rate; it falls linearly to 0."""
     weight_decay: float = 0.0
     """AdamW's decay."""
-    max_grad_norm: float = 1.0
-    """The gradient is scaled down to this norm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +132,7 @@ def fit_values(
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * (1 - iteration / config.num_steps)
         loss = errors.square().mean()
-        take_step(loss, optimizer, parameters, max_grad_norm=config.max_grad_norm)
+        take_step(loss, optimizer, parameters)
         yield ValueStep(iteration + 1, float(loss.detach()))
 
 

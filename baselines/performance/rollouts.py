@@ -9,6 +9,8 @@ and its frozen reference here, RLOO with its frozen reference there. Model, prom
 precision and gradient steps are the same; replies run to the limit, as an untrained model ends one in thousands early.
 Ours and theirs alternate in one process, and each counts with its median.
 
+One file: what is measured, the bare loops that it is held against and the page that it writes are read together.
+
 Run it by `OMP_NUM_THREADS=2 python -m duologue.baselines.performance.rollouts`.
 """
 

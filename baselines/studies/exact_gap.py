@@ -54,12 +54,8 @@ class ExactGapConfig:
     """Episodes for one update."""
     hidden_size: int = 32
     """Of the models, which have one layer."""
-    policy_gradient_step: float = 1.0
-    """Step size of the exact policy gradient, in logits per unit of payoff."""
     ppo: PPOConfig = SELF_PLAY_PPO
     """How a player learns in self-play and GPO; the KL to its random start keeps it trying all words."""
-    response_ppo: PPOConfig = RESPONSE_PPO
-    """How a best response of fictitious play or PSRO learns, which starts anew in every round and has few updates."""
     seed: int = 0
     """Decides the models' start, deals, tokens and minibatches."""
 
@@ -89,7 +85,7 @@ def ppo_self_play(tree: GameTree, config: ExactGapConfig) -> Iterator[SolveStep]
 
 def ppo_fictitious_play(tree: GameTree, config: ExactGapConfig) -> Iterator[SolveStep]:
     """Let PPO respond to the mixture of all earlier opponents (Heinrich, Lanctot & Silver, 2015), round by round."""
-    responding = replace(config, ppo=config.response_ppo)
+    responding = replace(config, ppo=RESPONSE_PPO)
     options = FictitiousPlayOptions(
         num_rounds=config.num_updates // config.updates_per_round,
         updates_per_round=config.updates_per_round,
@@ -105,7 +101,7 @@ def ppo_psro(tree: GameTree, config: ExactGapConfig) -> Iterator[SolveStep]:
     The average is the meta-strategy. A response is twice as long as one of fictitious play, and there are half as many:
     every pair of members is played, in episodes that the other learners do not play.
     """
-    responding = replace(config, ppo=config.response_ppo)
+    responding = replace(config, ppo=RESPONSE_PPO)
     options = PSROOptions(
         num_updates=config.num_updates, updates_per_response=2 * config.updates_per_round, batch_size=config.batch_size
     )
@@ -138,7 +134,7 @@ def exact_policy_gradient(tree: GameTree, config: ExactGapConfig) -> Iterator[So
     for iteration in range(1, config.num_updates + 1):
         average.add(profile)
         for player, gradient in enumerate([policy_gradient(tree, player, profile) for player in PLAYERS]):
-            logits[player][:] += config.policy_gradient_step * gradient
+            logits[player][:] += gradient  # a step of 1 logit per unit of payoff
         profile = tree.tables[0].softmax(logits[0]), tree.tables[1].softmax(logits[1])
         mixed = average.profile
         assert mixed is not None

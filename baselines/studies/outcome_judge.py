@@ -130,7 +130,7 @@ def train_judges(targets: Sequence[float], config: OutcomeJudgeConfig, *, seed: 
                 yield TrainedJudge(waiting.pop(0), _accuracy(copied, test, truth), step, OutcomeJudge(copied))
         batch = torch.from_numpy(rng.integers(len(train), size=config.batch_size))
         loss = nn.functional.cross_entropy(network(train[batch]), labels[batch])
-        take_step(loss, optimizer, parameters, max_grad_norm=1.0)
+        take_step(loss, optimizer, parameters)
         step += 1
 
 

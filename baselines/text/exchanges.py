@@ -43,6 +43,8 @@ HUMAN, ASSISTANT = 0, 1
 """Who speaks in a dialogue: the numbers of the players whose part it is."""
 
 DialogueTurns = list[tuple[int, str]]
+LABELLED_SHARE = 0.7
+"""Share of the labelled requests among the prompts that the judge learns from, where there are others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +59,6 @@ class JudgeConfig:
     """Share of activations left out in fitting."""
     word_dropout: float = 0.3
     """Share of a prompt's words left out in fitting, before the teacher reads it."""
-    labelled_share: float = 0.7
-    """Share of the labelled requests among the prompts, where there are others."""
     refusal_share: float = 0.3
     """Share of refusals among the replies."""
     num_steps: int = 400
@@ -253,7 +253,7 @@ def _some_prompts(rng: np.random.Generator, sources: tuple[list[str], list[str]]
     labelled, unlabelled = sources
     texts = []
     for _ in range(config.batch_size):
-        from_labelled = not unlabelled or rng.random() < config.labelled_share
+        from_labelled = not unlabelled or rng.random() < LABELLED_SHARE
         text = _pick(rng, labelled if from_labelled else unlabelled)
         kept = " ".join(word for word in text.split() if rng.random() >= config.word_dropout)
         texts.append(kept if kept else text)

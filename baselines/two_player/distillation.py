@@ -59,8 +59,6 @@ class DistillationOptions(Options):
     """Episodes in a step."""
     learning_rate: float = 3e-3
     """AdamW's."""
-    max_grad_norm: float = 1.0
-    """The gradient is scaled down to this norm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +97,7 @@ class Distillation:
         own = _padded([row.own for row in rows]).to(device)
         attention = _padded([np.ones(len(row.tokens), dtype=bool) for row in rows]).to(device)
         loss = behaviour_cloning_loss(self.agent.evaluate(tokens, attention, own).logprobs, own)
-        take_step(loss, self._optimizer, self._parameters, max_grad_norm=self.options.max_grad_norm)
+        take_step(loss, self._optimizer, self._parameters)
         return float(loss.detach())
 
     def state_dict(self) -> dict[str, StateValue]:

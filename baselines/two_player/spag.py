@@ -74,8 +74,6 @@ class SPAGOptions(Options):
     """Weight of the supervised loss."""
     turn_growth: Positive = TURN_GROWTH
     """How much more a winner's turn is paid than its turn before."""
-    max_grad_norm: Positive = 1.0
-    """The gradient is scaled down to this norm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +214,7 @@ class SPAG(Stateful):
         )
         sft_loss = self._supervised_loss(len(rows))
         loss = policy_loss + options.sft_coef * sft_loss
-        take_step(loss, self._optimizer, self._parameters, max_grad_norm=options.max_grad_norm)
+        take_step(loss, self._optimizer, self._parameters)
         log_ratio = masked_mean((logprobs - ref).detach(), mask)
         ratio = probability_ratio(logprobs.detach(), ref, mask)
         clipped = clip_fraction(ratio, mask, clip_epsilon=options.clip_epsilon)

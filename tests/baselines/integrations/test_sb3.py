@@ -42,6 +42,12 @@ def learner(algorithm: Any = "maskable_ppo", *, game: Any = KUHN, opponent: Any 
     return SB3Learner(game, config, players=[0], seats=[opponent, opponent], seed=seed)
 
 
+def test_the_bonus_for_entropy_is_the_library_s() -> None:
+    """As its constructor has it."""
+    learner = SB3Learner(KUHN, SB3Config(entropy_coef=0.25, **SMALL), players=[0], seats=[RandomAgent()] * 2, seed=0)
+    assert learner.model.ent_coef == 0.25
+
+
 @cache
 def trained(algorithm: str) -> SB3Learner:
     """Return one that has learnt a little, so that it is not uniform."""

@@ -70,6 +70,36 @@ def test_it_finds_the_best_response_to_who_always_calls(seed: int) -> None:
     assert share(response.learner.agent, Episode(game, "deuce"), FOLD[0]) > 0.9
 
 
+@pytest.mark.parametrize(
+    ("options", "moves_head", "more_entropy"),
+    [({"value_coef": 0.0}, False, False), ({"value_coef": 1.0}, True, False), ({"entropy_coef": 10.0}, True, True)],
+)
+def test_each_term_of_the_loss_has_its_weight(options: dict[str, float], moves_head: bool, more_entropy: bool) -> None:
+    """Without the value loss the head stays 0; a large bonus keeps the entropy that one good word takes away."""
+    game = OneWord()
+    learner = PPOLearner(tiny_agent(game), replace(CONFIG, learning_rate=5e-2, **options))
+    entropies = []
+    for seed in range(6):
+        entropies.append(
+            learner.update(batch_of(game, learner.agent, seed=seed), np.random.default_rng(0)).entropy_nats
+        )
+    head = learner.agent.value_head
+    assert head is not None
+    assert bool(head.weight.abs().max() > 0) == moves_head
+    assert (entropies[-1] > 0.9 * entropies[0]) == more_entropy
+
+
+def test_the_gradient_is_scaled_down_to_its_largest_norm() -> None:
+    """AdamW's first step does not depend on the scale, its second moments do: 1/1e4 of the norm, 1/1e8 of them."""
+    game, moments = OneWord(), []
+    for norm in (1e-2, 1e-6):
+        learner = PPOLearner(tiny_agent(game), replace(CONFIG, num_epochs=1, num_minibatches=1, max_grad_norm=norm))
+        learner.update(batch_of(game, learner.agent), np.random.default_rng(0))
+        state = learner.state_dict()["_optimizer"]["state"]  # type: ignore[index, call-overload]
+        moments.append(float(sum(float(part["exp_avg_sq"].sum()) for part in state.values())))
+    assert moments[0] / moments[1] == pytest.approx(1e8, rel=1e-2)
+
+
 def padded(batch: Trajectories, width: int) -> Trajectories:
     """Return a batch with empty columns on the right."""
     add = torch.nn.functional.pad

@@ -328,6 +328,21 @@ def test_without_accelerate_the_error_names_the_extra(
         train_text(config_of(data, tmp_path / "run"))
 
 
+def test_a_format_that_the_rows_do_not_have_is_refused(data: Path, tmp_path: Path) -> None:
+    """Rows of messages read as Alpaca's; told from the rows themselves they are read."""
+    with pytest.raises(ValueError, match="instruction"):
+        train_text(replace(config_of(data, tmp_path / "run"), data_format="alpaca"))
+
+
+def test_the_gradient_s_largest_norm_decides_the_second_moments(data: Path, tmp_path: Path) -> None:
+    """Weights after a step differ where the gradient was scaled down to next to nothing."""
+    config = config_of(data, tmp_path / "plain", steps=(2, 0))
+    train_text(config)
+    train_text(replace(config, out=tmp_path / "small", max_grad_norm=1e-9))
+    plain, small = weights(tmp_path / "plain"), weights(tmp_path / "small")
+    assert any(not np.array_equal(plain[name], small[name]) for name in plain)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("accelerate") is None, reason="several processes need accelerate, an optional extra")
 def test_two_processes_give_the_loss_of_one(data: Path, tmp_path: Path) -> None:

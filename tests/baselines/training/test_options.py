@@ -1,6 +1,7 @@
 """What training commands share: a game with each kind of learned judge, and models in the precision asked for."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from duologue.baselines.alignment.starts import Starts
 from duologue.baselines.training.options import GameOptions, load_model, save_model
 from duologue.baselines.two_player.gpo import GPOConfig, make_gpo
 from duologue.envs.games.red_team.game import VOCABULARY, RedTeam
+from duologue.envs.games.red_team_text.game import RedTeamText
 from duologue.envs.judging import Exchange
 from duologue.tests.helpers import CHATML, tiny_tokenizer
 
@@ -91,6 +93,19 @@ def test_a_classifier_judges_the_game(tmp_path: Path) -> None:
         logits = model(**TOKENIZER(exchange.prompt_text, exchange.reply_text, return_tensors="pt")).logits[0]
     safe, unsafe = logits.softmax(-1).tolist()
     assert reward == pytest.approx(safe - unsafe, abs=1e-5)
+
+
+def test_requests_are_read_from_the_columns_that_are_named(tmp_path: Path) -> None:
+    """Two columns with names of their own; without them the file is refused."""
+    TOKENIZER.save_pretrained(tmp_path / "tokenizer")
+    rows = ["ask,kind", "do a,unsafe", "do b,safe"]
+    (tmp_path / "requests.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    options = GameOptions(game="red_team_text-v0", requests=tmp_path / "requests.csv", tokenizer=tmp_path / "tokenizer")
+    with pytest.raises(ValueError, match="expected the column 'prompt', got ask, kind"):
+        options.build()
+    game = replace(options, request_column="ask", label_column="kind").build(split="all")
+    assert isinstance(game, RedTeamText)
+    assert [(request.text, request.harmful) for request in game.requests] == [("do a", True), ("do b", False)]
 
 
 @pytest.fixture

@@ -122,6 +122,17 @@ def mean_shift(seat: object) -> float:
     return float(np.mean([float((a - b).mean()) for a, b in zip(weights(seat.model), start, strict=True)]))
 
 
+def test_prioritised_opponents_are_the_strong_ones_or_those_of_like_strength() -> None:
+    """Beaten in none, half and all of the games: "hard" draws them by (1 - x), "var" by x (1 - x)."""
+    for weighting, expected in (("hard", [2 / 3, 1 / 3, 0.0]), ("var", [0.0, 1.0, 0.0])):
+        options = OpponentOptions(choice="pfsp", pfsp_weighting=weighting, snapshot_every=1)  # type: ignore[arg-type]
+        opponents = Opponents(tiny_agent(GAME), options)
+        for iteration in (1, 2):
+            opponents.follow(iteration)
+        opponents._wins, opponents._games = [0.0, 1.0, 2.0], [2.0, 2.0, 2.0]
+        assert opponents.probabilities().tolist() == pytest.approx(expected)
+
+
 def test_who_is_met_by_each_choice() -> None:
     """Each update adds 1 to every parameter: the newest has 5, the start 0, the average with d = 1/2 4.03125."""
     expected = {"fixed": [0], "uniform": [0, 2, 4], "pfsp": [0, 2, 4]}

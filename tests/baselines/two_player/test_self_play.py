@@ -137,9 +137,10 @@ def test_one_policy_meets_its_own_past_in_both_seats() -> None:
     assert sum(counted) == 2 * 4 * 8
 
 
-def test_role_advantages_take_the_role_s_mean_off_each_return() -> None:
-    """The first batch as it is paid, the next less b = .05 sum of .95^(n-i) R_i, at the last own token."""
-    play, learners = make(role_advantages=True)
+@pytest.mark.parametrize("decay", [0.95, 0.5])
+def test_role_advantages_take_the_role_s_mean_off_each_return(decay: float) -> None:
+    """The first batch as it is paid, the next less b = (1 - d) sum of d^(n-i) R_i, at the last own token."""
+    play, learners = make(role_advantages=True, role_baseline_decay=decay)
     steps = iter(play)
     next(steps)
     paid = [trajectories(play.last_played[player], player).returns for player in (0, 1)]
@@ -149,7 +150,7 @@ def test_role_advantages_take_the_role_s_mean_off_each_return() -> None:
     for player, learner in enumerate(learners):
         mean = 0.0
         for one in paid[player].tolist():
-            mean = 0.95 * mean + 0.05 * one
+            mean = decay * mean + (1 - decay) * one
         now = trajectories(play.last_played[player], player)
         assert mean != 0
         assert (now.returns - learner.batches[1].returns).tolist() == pytest.approx([mean] * len(now), abs=1e-6)

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ...agents.language_model.encoders import StaticWordEncoder, words_of
 from ...envs import LanguageGame, Payoff
 from ...envs.game import PLAYERS
 from ...envs.tree.analysis import TERMINAL, GameTree
@@ -26,17 +24,13 @@ from ..learners.reinforce import ReinforceConfig
 from ..learners.rloo import RLOOConfig
 from ..rollouts.groups import check_groups
 from ..training.state import StateValue
+from ..two_player import factories
 from ..two_player.advgame import AdvGame, AdvGameOptions
-from ..two_player.diversity_reward import DiversityReward, DiversityWeights
-from ..two_player.fictitious_play import FictitiousPlay, FictitiousPlayOptions
+from ..two_player.diversity_reward import DiversityWeights
 from ..two_player.gpo import GPO, GPOStep
-from ..two_player.league import League, LeagueOptions
 from ..two_player.learner import Seat, Task, TwoPlayerLearner
 from ..two_player.opponents import OpponentOptions
-from ..two_player.psro import PSRO, MetaSolverName, PSROOptions
-from ..two_player.self_play import SelfPlay, SelfPlayOptions
 from ..two_player.spag import NUM_START_PLAYS, SPAG, SPAGOptions, own_plays
-from ..two_player.stage_clock import GPOSchedule
 from .registry import register_algorithm
 
 UPDATES_PER_ROUND = 6
@@ -66,47 +60,39 @@ what responses gain, `spag` {NUM_START_PLAYS} of its start for its supervised da
 """What is equal between these algorithms and what is not; the leaderboard's caption."""
 
 
-def learner_of(task: Task, options: LearnerOptions, player: int, seed: int) -> PlayerLearner:
-    """Return a fresh learner of another kind for the model that the task gives this player, unless one was chosen."""
-    made = task.make_player(player, seed)
-    return made if task.learner is not None else options.make(made.agent)
+def by_learner(task: Task, options: LearnerOptions) -> Task:
+    """Return the task with players that learn otherwise, from the same models; one that was chosen for it stays."""
+    if task.learner is not None:
+        return task
 
+    def make_player(player: int, seed: int) -> PlayerLearner:
+        return options.make(task.make_player(player, seed).agent)
 
-def play_itself(
-    task: Task, *, learner: LearnerOptions | None = None, one_policy: bool = False, **options: Any
-) -> SelfPlay:
-    """Return self-play within the task's budget; `options` are those of `SelfPlayOptions`."""
-    players = PLAYERS[:1] if one_policy else PLAYERS
-    make = task.make_player if learner is None else partial(learner_of, task, learner)
-    learners = [make(player, task.seed) for player in players]
-    chosen = learner if task.learner is None else task.learner
-    budget = SelfPlayOptions(num_updates=task.num_updates, batch_size=task.batch_size, **options)
-    group_size = 1 if chosen is None else chosen.replies_per_prompt
-    return SelfPlay(task.game, learners, budget, seed=task.seed, group_size=group_size)
+    return replace(task, make_player=make_player, group_size=options.replies_per_prompt)
 
 
 @register_algorithm("self_play", source="PPO (1707.06347) in both seats at once, against the newest opponent")
 def ppo_self_play(task: Task) -> TwoPlayerLearner:
     """Return naive self-play by PPO."""
-    return play_itself(task)
+    return factories.self_play(task)
 
 
 @register_algorithm("rloo_self_play", source="RLOO (2402.14740), groups of 4, against the newest opponent")
 def rloo_self_play(task: Task) -> TwoPlayerLearner:
     """Return naive self-play by RLOO."""
-    return play_itself(task, learner=RLOO)
+    return factories.self_play(by_learner(task, RLOO))
 
 
 @register_algorithm("pfsp_self_play", source="PPO against snapshots drawn by PFSP (Vinyals et al., 2019)")
 def pfsp_self_play(task: Task) -> TwoPlayerLearner:
     """Return self-play against a pool of past selves."""
-    return play_itself(task, opponents=OpponentOptions(choice="pfsp", snapshot_every=UPDATES_PER_ROUND))
+    return factories.self_play(task, opponents=OpponentOptions(choice="pfsp", snapshot_every=UPDATES_PER_ROUND))
 
 
 @register_algorithm("spiral", source="SPIRAL (2506.24119): one policy, REINFORCE, role-conditioned advantages")
 def spiral(task: Task) -> TwoPlayerLearner:
     """Return self-play of one policy with role-conditioned advantages."""
-    return play_itself(task, learner=REINFORCE, one_policy=True, role_advantages=True)
+    return factories.self_play(by_learner(task, REINFORCE), one_policy=True, role_advantages=True)
 
 
 @register_algorithm(
@@ -114,24 +100,19 @@ def spiral(task: Task) -> TwoPlayerLearner:
 )
 def online_ipo(task: Task) -> TwoPlayerLearner:
     """Return self-play by online IPO: towards the Nash equilibrium of the KL-regularised game."""
-    return play_itself(task, learner=IPO)
+    return factories.self_play(by_learner(task, IPO))
 
 
 @register_algorithm("league", source="a league (Vinyals et al., 2019): main agents, and two exploiters a side on top")
 def league(task: Task) -> TwoPlayerLearner:
     """Return a league; its main agents have the task's budget, and each exploiter as much again."""
-    options = LeagueOptions(num_updates=task.num_updates, batch_size=task.batch_size, snapshot_every=UPDATES_PER_ROUND)
-    return League(task.game, task.make_player, options, seed=task.seed, group_size=task.replies_per_prompt)
+    return factories.league(task, snapshot_every=UPDATES_PER_ROUND)
 
 
 @register_algorithm("fictitious_play", source="FSP (Heinrich, Lanctot & Silver, 2015), responses by PPO")
 def fictitious_self_play(task: Task) -> TwoPlayerLearner:
     """Return fictitious self-play."""
-    options = FictitiousPlayOptions(
-        num_rounds=rounds(task), updates_per_round=UPDATES_PER_ROUND, batch_size=task.batch_size
-    )
-    make = partial(learner_of, task, RESPONSE)
-    return FictitiousPlay(task.game, make, options, seed=task.seed, group_size=task.replies_per_prompt)
+    return factories.fictitious_play(by_learner(task, RESPONSE), updates_per_round=UPDATES_PER_ROUND)
 
 
 @register_algorithm(
@@ -139,17 +120,12 @@ def fictitious_self_play(task: Task) -> TwoPlayerLearner:
 )
 def psro(task: Task) -> TwoPlayerLearner:
     """Return double oracle with learned responses; where the game is not zero-sum, projected replicator dynamics."""
-    solver: MetaSolverName = "nash" if task.game.payoff == Payoff.ZERO_SUM else "prd"
-    options = PSROOptions(
-        num_updates=task.num_updates,
+    return factories.psro(
+        by_learner(task, RESPONSE),
         updates_per_response=UPDATES_PER_ROUND,
-        batch_size=task.batch_size,
-        meta_solver=solver,
         num_payoff_episodes=PAYOFF_EPISODES,
         num_gain_episodes=PAYOFF_EPISODES,
     )
-    make = partial(learner_of, task, RESPONSE)
-    return PSRO(task.game, make, options, seed=task.seed, group_size=task.replies_per_prompt)
 
 
 def either_wins(game: LanguageGame[Any]) -> bool:
@@ -202,50 +178,13 @@ def advgame(task: Task) -> TwoPlayerLearner:
 @register_algorithm("gpo", source="GPO (2406.10977) without its diversity reward")
 def plain_gpo(task: Task) -> TwoPlayerLearner:
     """Return GPO: PPO of the defender and of the adversary in turn."""
-    return taking_turns(task, DiversityWeights())
+    return InPairs(factories.gpo(task, updates_per_stage=UPDATES_PER_ROUND))
 
 
 @register_algorithm("gpo_diversity", source="GPO (2406.10977) with SelfBLEU and embedding diversity, 5 to 1")
 def diverse_gpo(task: Task) -> TwoPlayerLearner:
     """Return GPO whose adversary is paid for novelty."""
-    return taking_turns(task, DIVERSITY)
-
-
-def rounds(task: Task) -> int:
-    """Return how many rounds of `UPDATES_PER_ROUND` the budget holds.
-
-    Raises:
-        ValueError: they do not come out even.
-    """
-    if task.num_updates % UPDATES_PER_ROUND:
-        raise ValueError(f"num_updates: expected a multiple of {UPDATES_PER_ROUND}, got {task.num_updates}")
-    return task.num_updates // UPDATES_PER_ROUND
-
-
-def taking_turns(task: Task, weights: DiversityWeights) -> InPairs:
-    """Return GPO within the task's budget, its steps counted as updates of each player."""
-    schedule = GPOSchedule(
-        num_rounds=rounds(task),
-        defend_steps=UPDATES_PER_ROUND,
-        attack_steps=UPDATES_PER_ROUND,
-        batch_size=task.batch_size,
-        static_share=0.0,
-    )
-    encoder = StaticWordEncoder(words_of(task.game))
-    reward = DiversityReward(encoder, weights)
-    adversary, defender = (task.make_player(player, task.seed) for player in PLAYERS)
-    return InPairs(
-        GPO(
-            task.game,
-            adversary,
-            defender,
-            reward,
-            schedule,
-            encoder=encoder,
-            seed=task.seed,
-            group_sizes=(task.replies_per_prompt, task.replies_per_prompt),
-        )
-    )
+    return InPairs(factories.gpo(task, DIVERSITY, updates_per_stage=UPDATES_PER_ROUND))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ...agents import EchoAgent
-from ...agents.language_model.encoders import StaticWordEncoder, words_of
 from ...envs import Speaker, Utterance, View
-from ...envs.game import PLAYERS
 from ...envs.games.red_team.game import RedTeam
 from ...envs.judging import RedTeamGame
 from ..alignment.pretrain import PretrainConfig, pretrain
@@ -29,13 +27,9 @@ from ..learners.best_response import BestResponse
 from ..learners.ppo import PPOConfig, PPOLearner
 from ..training.files import replacing, to_json, write_json
 from ..training.options import load_model, preamble_of, save_model
-from ..two_player.diversity_reward import DiversityReward, DiversityWeights
-from ..two_player.fictitious_play import FictitiousPlay, FictitiousPlayOptions
-from ..two_player.gpo import GPO
+from ..two_player import factories
+from ..two_player.diversity_reward import DiversityWeights
 from ..two_player.learner import Population, Seat, Task, derived_seed
-from ..two_player.psro import PSRO, PSROOptions
-from ..two_player.self_play import SelfPlay, SelfPlayOptions
-from ..two_player.stage_clock import GPOSchedule
 from .demo import BLEU_WEIGHT, EMBEDDING_WEIGHT
 
 LearnerT = TypeVar("LearnerT", bound=Iterable[object])
@@ -126,44 +120,26 @@ def static_rlhf(task: Task) -> Trained:
 
 def self_play(task: Task) -> Trained:
     """Train both at once, each against the other as it is; the last players."""
-    learners = [task.make_player(player, task.seed) for player in PLAYERS]
-    options = SelfPlayOptions(num_updates=task.num_updates, batch_size=task.batch_size)
-    return finish(SelfPlay(task.game, learners, options, seed=task.seed)).seats
+    return finish(factories.self_play(task)).seats
 
 
 def fictitious_play(task: Task) -> Trained:
     """Let each respond to the mixture of the other's past; the mixtures. Responses go on from the ones before."""
-    options = FictitiousPlayOptions(
-        num_rounds=rounds_of(task), updates_per_round=ROUND, batch_size=task.batch_size, warm_start=True
-    )
-    return finish(FictitiousPlay(task.game, task.make_player, options, seed=task.seed)).average
+    return finish(factories.fictitious_play(task, updates_per_round=ROUND, warm_start=True)).average
 
 
 def psro(task: Task) -> Trained:
     """Let each respond to the equilibrium of the game among all members so far; the equilibrium's mixtures."""
-    options = PSROOptions(
-        num_updates=task.num_updates,
-        updates_per_response=RESPONSE,
-        batch_size=task.batch_size,
-        num_payoff_episodes=task.batch_size,
-        num_gain_episodes=task.batch_size,
+    size = task.batch_size
+    play = factories.psro(
+        task, updates_per_response=RESPONSE, num_payoff_episodes=size, num_gain_episodes=size, meta_solver="nash"
     )
-    return finish(PSRO(task.game, task.make_player, options, seed=task.seed)).average
+    return finish(play).average
 
 
 def gpo(task: Task, weights: DiversityWeights | None = None) -> Trained:
     """Train them in turn (arXiv 2406.10977), the attacker paid for novelty by `weights`; the last players."""
-    schedule = GPOSchedule(
-        num_rounds=rounds_of(task),
-        defend_steps=ROUND,
-        attack_steps=ROUND,
-        batch_size=task.batch_size,
-        static_share=0.0,
-    )
-    encoder = StaticWordEncoder(words_of(task.game))
-    reward = DiversityReward(encoder, DiversityWeights() if weights is None else weights)
-    adversary, defender = (task.make_player(player, task.seed) for player in PLAYERS)
-    return finish(GPO(task.game, adversary, defender, reward, schedule, encoder=encoder, seed=task.seed)).seats
+    return finish(factories.gpo(task, weights, updates_per_stage=ROUND)).seats
 
 
 def diverse_gpo(task: Task) -> Trained:
@@ -188,17 +164,6 @@ def finish(learner: LearnerT) -> LearnerT:
     for _ in learner:
         pass
     return learner
-
-
-def rounds_of(task: Task) -> int:
-    """Return how many rounds the budget holds.
-
-    Raises:
-        ValueError: they do not come out even.
-    """
-    if task.num_updates % ROUND:
-        raise ValueError(f"num_updates: expected a multiple of {ROUND}, got {task.num_updates}")
-    return task.num_updates // ROUND
 
 
 def require_same(path: Path, options: object) -> None:

@@ -10,13 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
 
 import numpy as np
 
-from ...agents.language_model.encoders import StaticWordEncoder, words_of
-from ...envs import LanguageGame
 from ...envs.tree.analysis import (
     PLAYERS,
     GameTree,
@@ -32,14 +28,10 @@ from ..learners.ppo import PPOConfig, PPOLearner
 from ..solvers.gpo_ftrl import GPOFTRL
 from ..solvers.solver import AverageProfile, SolveStep
 from ..training.options import ModelOptions
-from ..two_player.diversity_reward import DiversityReward, DiversityWeights
-from ..two_player.fictitious_play import FictitiousPlay, FictitiousPlayOptions
-from ..two_player.gpo import GPO
-from ..two_player.learner import TwoPlayerLearner
+from ..two_player import factories
+from ..two_player.diversity_reward import DiversityWeights
+from ..two_player.learner import Task, TwoPlayerLearner
 from ..two_player.measured import ExactDistance
-from ..two_player.psro import PSRO, PSROOptions
-from ..two_player.self_play import SelfPlay, SelfPlayOptions
-from ..two_player.stage_clock import GPOSchedule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,28 +63,31 @@ class ExactGapConfig:
                 f"{self.num_updates} and {self.updates_per_round}"
             )
 
-    def make_player(self, game: LanguageGame[Any], player: int, seed: int) -> PPOLearner:
-        """Return a micro model with random weights, which differ by player and seed, and its learner."""
-        return PPOLearner(ModelOptions(hidden_size=self.hidden_size).make(game, player, seed), self.ppo)
+    def task(self, tree: GameTree, ppo: PPOConfig) -> Task:
+        """Return the budget, and micro models with random weights, which differ by player and seed, as players."""
+
+        def make_player(player: int, seed: int) -> PPOLearner:
+            return PPOLearner(ModelOptions(hidden_size=self.hidden_size).make(tree.game, player, seed), ppo)
+
+        return Task(
+            game=tree.game,
+            seed=self.seed,
+            num_updates=self.num_updates,
+            batch_size=self.batch_size,
+            make_player=make_player,
+        )
 
 
 def ppo_self_play(tree: GameTree, config: ExactGapConfig) -> Iterator[SolveStep]:
     """Let both players take a PPO step at once, on the same episodes, again and again."""
-    options = SelfPlayOptions(num_updates=config.num_updates, batch_size=config.batch_size)
-    learners = [config.make_player(tree.game, player, config.seed) for player in PLAYERS]
-    return measured(tree, SelfPlay(tree.game, learners, options, seed=config.seed))
+    return measured(tree, factories.self_play(config.task(tree, config.ppo)))
 
 
 def ppo_fictitious_play(tree: GameTree, config: ExactGapConfig) -> Iterator[SolveStep]:
     """Let PPO respond to the mixture of all earlier opponents (Heinrich, Lanctot & Silver, 2015), round by round."""
-    responding = replace(config, ppo=RESPONSE_PPO)
-    options = FictitiousPlayOptions(
-        num_rounds=config.num_updates // config.updates_per_round,
-        updates_per_round=config.updates_per_round,
-        batch_size=config.batch_size,
-    )
-    learner = FictitiousPlay(tree.game, partial(responding.make_player, tree.game), options, seed=config.seed)
-    return measured(tree, learner, every=config.updates_per_round)
+    length = config.updates_per_round
+    learner = factories.fictitious_play(config.task(tree, RESPONSE_PPO), updates_per_round=length)
+    return measured(tree, learner, every=length)
 
 
 def ppo_psro(tree: GameTree, config: ExactGapConfig) -> Iterator[SolveStep]:
@@ -101,29 +96,16 @@ def ppo_psro(tree: GameTree, config: ExactGapConfig) -> Iterator[SolveStep]:
     The average is the meta-strategy. A response is twice as long as one of fictitious play, and there are half as many:
     every pair of members is played, in episodes that the other learners do not play.
     """
-    responding = replace(config, ppo=RESPONSE_PPO)
-    options = PSROOptions(
-        num_updates=config.num_updates, updates_per_response=2 * config.updates_per_round, batch_size=config.batch_size
-    )
-    learner = PSRO(tree.game, partial(responding.make_player, tree.game), options, seed=config.seed)
-    return measured(tree, learner, every=config.updates_per_round)
+    length = config.updates_per_round
+    learner = factories.psro(config.task(tree, RESPONSE_PPO), updates_per_response=2 * length)
+    return measured(tree, learner, every=length)
 
 
 def averaged_gpo(tree: GameTree, config: ExactGapConfig) -> Iterator[SolveStep]:
     """Run GPO as it is, without diversity rewards, and average what both players play after every update."""
-    adversary, defender = (config.make_player(tree.game, player, config.seed) for player in PLAYERS)
-    steps, batch_size = config.updates_per_round, config.batch_size
-    schedule = GPOSchedule(
-        num_rounds=config.num_updates // steps,
-        defend_steps=steps,
-        attack_steps=steps,
-        batch_size=batch_size,
-        static_share=0.0,
-    )
-    encoder = StaticWordEncoder(words_of(tree.game))
-    no_reward = DiversityReward(encoder, DiversityWeights(history_window=1))
-    learner = GPO(tree.game, adversary, defender, no_reward, schedule, encoder=encoder, seed=config.seed)
-    for step in measured(tree, learner, every=2 * steps):
+    length, nothing = config.updates_per_round, DiversityWeights(history_window=1)
+    learner = factories.gpo(config.task(tree, config.ppo), nothing, updates_per_stage=length)
+    for step in measured(tree, learner, every=2 * length):
         yield replace(step, iteration=step.iteration // 2)
 
 

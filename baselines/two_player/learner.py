@@ -67,10 +67,14 @@ class Task(Options):
     """(player, seed) -> a fresh learner for that seat."""
     learner: LearnerOptions | None = None
     """How that learner learns, where somebody chose it in place of what the algorithm learns by; None: nobody did."""
+    group_size: int | None = None
+    """Replies to each prompt that the players' learner wants; None: as many as a chosen learner does, or one."""
 
     @property
     def replies_per_prompt(self) -> int:
-        """How many replies to each prompt the players' learner wants."""
+        """The group size, its default filled in."""
+        if self.group_size is not None:
+            return self.group_size
         return 1 if self.learner is None else self.learner.replies_per_prompt
 
 

@@ -135,8 +135,8 @@ def test_results_of_another_option_of_an_algorithm_file_are_refused(tmp_path: Pa
     text = (
         "from functools import partial\n"
         "from duologue.baselines.benchmark.registry import register_algorithm\n"
-        "from duologue.baselines.benchmark.entrants import play_itself\n"
-        "register_algorithm('mine')(partial(play_itself, one_policy={}))\n"
+        "from duologue.baselines.two_player.factories import self_play\n"
+        "register_algorithm('mine')(partial(self_play, one_policy={}))\n"
     )
     options = {"algorithms": ("mine",), "games": ("rps",), "seeds": 1, "algorithm_file": (file,)}
     file.write_text(text.format(True), encoding="utf-8")

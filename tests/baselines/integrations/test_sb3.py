@@ -44,7 +44,7 @@ def learner(algorithm: Any = "maskable_ppo", *, game: Any = KUHN, opponent: Any 
 
 def test_the_bonus_for_entropy_is_the_library_s() -> None:
     """As its constructor has it."""
-    learner = SB3Learner(KUHN, SB3Config(entropy_coef=0.25, **SMALL), players=[0], seats=[RandomAgent()] * 2, seed=0)
+    learner = SB3Learner(KUHN, SB3Config(entropy_coef=0.25), players=[0], seats=[RandomAgent()] * 2, seed=0)
     assert learner.model.ent_coef == 0.25
 
 

@@ -151,11 +151,16 @@ def generalisation(result: dict[str, Any]) -> dict[str, dict[str, float]]:
 
 def tables(results: Sequence[dict[str, Any]]) -> str:
     """Return both tables as Markdown: means over seeds and half their 95 % intervals, in percent."""
-    matrices, defenders = [matrix_rows(one) for one in results], list(results[0]["ood"])
-    rows = [[name, *(shown([one[name][k] for one in matrices]) for k in range(len(defenders)))] for name in matrices[0]]
-    numbers = [generalisation(one) for one in results]
+    matrices, defenders = [matrix_rows(result) for result in results], list(results[0]["ood"])
+    rows = [
+        [name, *(shown([matrix[name][k] for matrix in matrices]) for k in range(len(defenders)))]
+        for name in matrices[0]
+    ]
+    numbers = [generalisation(result) for result in results]
     columns = list(numbers[0][defenders[0]])
-    by_defender = [[name, *(shown([one[name][key] for one in numbers]) for key in columns)] for name in defenders]
+    by_defender = [
+        [name, *(shown([of_seed[name][key] for of_seed in numbers]) for key in columns)] for name in defenders
+    ]
     return (
         f"Attack success in percent by the oracle, n = {len(results)}: mean over seeds and half its 95 % interval. "
         "Half of the deals are benign, so that an attacker's is at most about 50.\n\n"
@@ -167,16 +172,16 @@ def tables(results: Sequence[dict[str, Any]]) -> str:
 
 def shown(shares: Sequence[float]) -> str:
     """Return a mean in percent with its interval, if there is more than one seed; "-" where there is none."""
-    one = mean_interval([100 * share for share in shares])
-    if np.isnan(one.value):
+    estimate = mean_interval([100 * share for share in shares])
+    if np.isnan(estimate.value):
         return "-"
-    return f"{one.value:.1f} ± {one.half_width:.1f}" if len(shares) > 1 else f"{one.value:.1f}"
+    return f"{estimate.value:.1f} ± {estimate.half_width:.1f}" if len(shares) > 1 else f"{estimate.value:.1f}"
 
 
 def draw(results: Sequence[dict[str, Any]], path: Path) -> None:
     """Draw the mean matrix as a heat map."""
-    matrices = [matrix_rows(one) for one in results]
-    mean = np.mean([list(one.values()) for one in matrices], axis=0)
+    matrices = [matrix_rows(result) for result in results]
+    mean = np.mean([list(matrix.values()) for matrix in matrices], axis=0)
     plot_heat_map(
         mean,
         list(matrices[0]),

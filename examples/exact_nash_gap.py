@@ -100,7 +100,7 @@ def main(options: GapOptions) -> None:
         rows += [row(title, name, runs, bound[1][-1]) for name, runs in curves.items()]
         solved = {name: [solver_steps(tree, name, smoke=options.smoke)] for name in SOLVERS}
         slopes += [slope_row(title, name, runs) for name, runs in {**curves, **solved}.items()]
-        tables = [markdown_table(*one) for one in ((HEADER, rows), (SLOPE_HEADER, slopes))]
+        tables = [markdown_table(*table) for table in ((HEADER, rows), (SLOPE_HEADER, slopes))]
         write_text(options.out / "table.md", "\n\n".join(tables) + "\n")
         write_json(options.out / "results.json", {"config": asdict(config), "games": results})
         print(f"{title}: {time.monotonic() - started:.0f} s", flush=True)
@@ -181,12 +181,12 @@ def estimate(steps: Sequence[SolveStep], which: str) -> Estimate:
     return mean_interval([getattr(step, f"nash_conv_{which}") for step in steps])
 
 
-def shown(one: Estimate, *, digits: int = 3) -> str:
+def shown(mean: Estimate, *, digits: int = 3) -> str:
     """Return a number with its interval, if there is more than one seed."""
-    if math.isnan(one.value):
+    if math.isnan(mean.value):
         return "-"
-    number = f"{one.value:.{digits}f}"
-    return number if one.low == float("-inf") else f"{number} ± {one.half_width:.{digits}f}"
+    number = f"{mean.value:.{digits}f}"
+    return number if mean.low == float("-inf") else f"{number} ± {mean.half_width:.{digits}f}"
 
 
 if __name__ == "__main__":

@@ -208,7 +208,7 @@ def measured(cell: Cell) -> dict[str, float]:
         return play_pair(game, adversary, victim, cell.num_attacks, np.random.default_rng([seed, 8]))
 
     own = met(agents["adversary"], defender)
-    prompts = [one.dialogue.turns[0].tokens for one in own]
+    prompts = [episode.dialogue.turns[0].tokens for episode in own]
     texts, encoder = [game.vocabulary.decode(prompt) for prompt in prompts], StaticWordEncoder(words_of(game))
     report = measure_diversity(prompts, texts, encoder, np.random.default_rng([seed, 9]), parse=parser_of(game))
     return {
@@ -236,7 +236,7 @@ def tables(results: dict[str, list[dict[str, float]]]) -> str:
     reference = next(iter(results.values()))
     header = ["reward of novelty", *COLUMNS.values()]
     means = [
-        [title, *(_shown(name, [one[name] for one in runs]) for name in COLUMNS)] for title, runs in results.items()
+        [title, *(_shown(name, [run[name] for run in runs]) for name in COLUMNS)] for title, runs in results.items()
     ]
     paired = [
         [title, *(_shown(name, [a[name] - b[name] for a, b in zip(runs, reference, strict=True)]) for name in COLUMNS)]
@@ -252,8 +252,8 @@ def tables(results: dict[str, list[dict[str, float]]]) -> str:
 
 def _shown(name: str, values: Sequence[float]) -> str:
     percent = "%" in COLUMNS[name]
-    one, digits = mean_interval([100 * value if percent else value for value in values]), 1 if percent else 2
-    return f"{one.value:.{digits}f} ± {one.half_width:.{digits}f}" if len(values) > 1 else f"{one.value:.{digits}f}"
+    mean, digits = mean_interval([100 * value if percent else value for value in values]), 1 if percent else 2
+    return f"{mean.value:.{digits}f} ± {mean.half_width:.{digits}f}" if len(values) > 1 else f"{mean.value:.{digits}f}"
 
 
 if __name__ == "__main__":

@@ -125,7 +125,8 @@ def seed_results(options: JudgeOptions, sizes: Sizes, seed: int) -> dict[str, di
         demo = options.demos.resolve() / f"seed{seed}"
         models = demo / "base/model", demo / "sft/model"
     judges: dict[str, tuple[OutcomeJudge | None, float]] = {
-        f"{100 * one.target:.0f} %": (one.judge, one.accuracy) for one in train_judges(TARGETS, sizes.judge, seed=seed)
+        f"{100 * trained.target:.0f} %": (trained.judge, trained.accuracy)
+        for trained in train_judges(TARGETS, sizes.judge, seed=seed)
     }
     judges[ORACLE] = None, 1.0
     results = {}
@@ -163,10 +164,10 @@ def cell(
         numbers[f"{who}_ood_asr"] = pooled(sets).asr
         numbers[f"{who}_over_refusal"] = sets["benign_disguised"].refusal_rate
         numbers[f"{who}_helpful"] = sets["benign_disguised"].helpful_rate
-    finished = [one for one in played if one.episode.forfeited_by is None]
+    finished = [episode for episode in played if episode.episode.forfeited_by is None]
     judged = [
-        truth.exchange(one.dialogue)
-        for one, outcome in zip(finished, attack_outcomes(finished), strict=True)
+        truth.exchange(episode.dialogue)
+        for episode, outcome in zip(finished, attack_outcomes(finished), strict=True)
         if outcome not in (None, Outcome.ILL_FORMED)
     ]
     return {**numbers, "own_accuracy": 1.0 if judge is None else agreement(judge, judged)}
@@ -174,7 +175,7 @@ def cell(
 
 def table(results: Sequence[dict[str, dict[str, float]]]) -> str:
     """Return means over seeds and half their 95 % intervals, in percent, by judge."""
-    rows = [[name, *(shown([one[name][key] for one in results]) for key in COLUMNS)] for name in results[0]]
+    rows = [[name, *(shown([result[name][key] for result in results]) for key in COLUMNS)] for name in results[0]]
     return (
         f"In percent, n = {len(results)}: mean over seeds and half its 95 % interval. Half of the deals are benign, so "
         f"that the adversary's ASR is at most about 50.\n\n{markdown_table(['judge', *COLUMNS.values()], rows)}"
@@ -186,19 +187,19 @@ def shown(shares: Sequence[float | None]) -> str:
     numbers = [100 * share for share in shares if share is not None]
     if not numbers:
         return "-"
-    one = mean_interval(numbers)
-    return f"{one.value:.1f} ± {one.half_width:.1f}" if len(numbers) > 1 else f"{one.value:.1f}"
+    estimate = mean_interval(numbers)
+    return f"{estimate.value:.1f} ± {estimate.half_width:.1f}" if len(numbers) > 1 else f"{estimate.value:.1f}"
 
 
 def draw(results: Sequence[dict[str, dict[str, float]]], path: Path) -> None:
     """Draw ASR, over-refusal and help, by judge and by oracle, against the judges' accuracy."""
     series: dict[str, Curve] = {}
     styles: dict[str, LineStyle] = {}
-    x = [100 * float(np.mean([one[name]["accuracy"] for one in results])) for name in results[0]]
+    x = [100 * float(np.mean([result[name]["accuracy"] for result in results])) for name in results[0]]
     for what, colour in zip(("ood_asr", "over_refusal", "helpful"), COLOURS, strict=False):
         for who, dash in (("judge", "--"), ("oracle", "-")):
             title = COLUMNS[f"{who}_{what}"]
-            y = [float(np.mean([one[name][f"{who}_{what}"] for one in results])) for name in results[0]]
+            y = [float(np.mean([result[name][f"{who}_{what}"] for result in results])) for name in results[0]]
             series[title], styles[title] = (x, y), (colour, dash)
     plot_curves(
         series,

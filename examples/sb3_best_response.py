@@ -70,11 +70,11 @@ def main(options: ResponseOptions) -> None:
     results: list[list[Response]] = []
     for name, player in CASES:
         results.append([respond(name, player, seed, num_updates) for seed in range(num_seeds)])
-        print(f"{name}: {[round(one.gap_share, 4) for one in results[-1]]}", flush=True)
+        print(f"{name}: {[round(response.gap_share, 4) for response in results[-1]]}", flush=True)
     header = ["game, seat", "uniform", "best response", "MaskablePPO, worst seed", "share of best", "share of gap", "s"]
-    table = markdown_table(header, [row(one) for one in results])
+    table = markdown_table(header, [row(responses) for responses in results])
     write_text(options.out / "table.md", table + "\n")
-    write_json(options.out / "results.json", [asdict(one) for several in results for one in several])
+    write_json(options.out / "results.json", [asdict(response) for responses in results for response in responses])
     print(f"\nAfter {num_updates} updates, {num_seeds} seeds; shares are the worst and the mean:\n\n{table}")
 
 
@@ -98,9 +98,9 @@ def respond(name: str, player: int, seed: int, num_updates: int) -> Response:
 
 def row(responses: list[Response]) -> list[str]:
     """Return a row of the table: one game, all seeds."""
-    first, worst = responses[0], min(responses, key=lambda one: one.gap_share)
-    shares = [one.gap_share for one in responses]
-    ratios = [one.value / one.best_value for one in responses]
+    first, worst = responses[0], min(responses, key=lambda response: response.gap_share)
+    shares = [response.gap_share for response in responses]
+    ratios = [response.value / response.best_value for response in responses]
     return [
         f"{first.game}, player {first.player}",
         f"{first.uniform_value:.4f}",
@@ -108,7 +108,8 @@ def row(responses: list[Response]) -> list[str]:
         f"{worst.value:.4f}",
         f"{min(ratios):.1%}, {sum(ratios) / len(ratios):.1%}" if first.best_value > 0 else "-",
         f"{min(shares):.1%}, {sum(shares) / len(shares):.1%}",
-        f"{max(one.seconds for one in responses):.0f} ({max(one.cpu_seconds for one in responses):.0f} CPU)",
+        f"{max(response.seconds for response in responses):.0f} "
+        f"({max(response.cpu_seconds for response in responses):.0f} CPU)",
     ]
 
 

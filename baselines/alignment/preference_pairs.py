@@ -54,10 +54,10 @@ def oracle_pairs(
             break
         first = deal_episodes(game, rng, PAIRS_AT_ONCE)
         second = [Episode(game, episode.dialogue.deal) for episode in first]
-        for one, other in zip(play_out(first, agents, rng), play_out(second, agents, rng), strict=True):
-            gain = (one.episode.returns[1] - other.episode.returns[1]) / temperature
-            chosen, rejected = (one, other) if rng.random() < expit(gain) else (other, one)
-            if _comparable(one, other):
+        for episode, twin in zip(play_out(first, agents, rng), play_out(second, agents, rng), strict=True):
+            gain = (episode.episode.returns[1] - twin.episode.returns[1]) / temperature
+            chosen, rejected = (episode, twin) if rng.random() < expit(gain) else (twin, episode)
+            if _comparable(episode, twin):
                 pairs.append(_pair(game, chosen.dialogue, rejected.dialogue))
     if len(pairs) < num_pairs:
         raise ValueError(
@@ -108,10 +108,10 @@ def split_by_prompt(
     return PairSplit(train, validation, test)
 
 
-def _comparable(one: PlayedEpisode, other: PlayedEpisode) -> bool:
-    turns, others = one.dialogue.turns, other.dialogue.turns
-    played = one.episode.forfeited_by is None and other.episode.forfeited_by is None
-    return played and turns[-1].player == ASSISTANT and turns[:-1] == others[:-1] and turns[-1] != others[-1]
+def _comparable(episode: PlayedEpisode, twin: PlayedEpisode) -> bool:
+    turns, twin_turns = episode.dialogue.turns, twin.dialogue.turns
+    played = episode.episode.forfeited_by is None and twin.episode.forfeited_by is None
+    return played and turns[-1].player == ASSISTANT and turns[:-1] == twin_turns[:-1] and turns[-1] != twin_turns[-1]
 
 
 def _pair(game: LanguageGame[Any], chosen: Dialogue[Any], rejected: Dialogue[Any]) -> PreferencePair:

@@ -322,7 +322,7 @@ def _start(config: RewardModelConfig, split: PairSplit, vocabulary: Vocabulary |
 
 
 def _encoded(model: SequenceRewardModel, pairs: Sequence[PreferencePair]) -> list[tuple[Tokens, Tokens]]:
-    chosen, rejected = ([model.encode(one) for one in side] for side in _conversations(pairs))
+    chosen, rejected = ([model.encode(conversation) for conversation in side] for side in _conversations(pairs))
     return list(zip(chosen, rejected, strict=True))
 
 

@@ -110,8 +110,8 @@ class CellResult:
     def from_json(cls, line: Mapping[str, Any]) -> CellResult:
         """Return the result that a line of `results.jsonl` holds."""
 
-        def measured(one: Mapping[str, Any]) -> Measured:
-            return Measured(one["nash_conv"], (one["returns"][0], one["returns"][1]), one["shortfall"])
+        def measured(record: Mapping[str, Any]) -> Measured:
+            return Measured(record["nash_conv"], (record["returns"][0], record["returns"][1]), record["shortfall"])
 
         curve = (CurvePoint(p["iteration"], measured(p["last"]), measured(p["average"])) for p in line["curve"])
         return cls(

@@ -110,7 +110,7 @@ class BenchConfig(Options):
             ValueError: a number below 1.
         """
         for name in ("algorithms", "games"):
-            split = (part.strip() for one in getattr(self, name) for part in one.split(","))
+            split = (part.strip() for entry in getattr(self, name) for part in entry.split(","))
             object.__setattr__(self, name, tuple(dict.fromkeys(part for part in split if part)))
         super().__post_init__()
 
@@ -210,7 +210,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         ChildProcessError: cells failed; all others are in the leaderboard.
     """
-    known = "\n".join(f"  {one.name}: {one.source}" for one in ALGORITHMS.values())
+    known = "\n".join(f"  {algorithm.name}: {algorithm.source}" for algorithm in ALGORITHMS.values())
     games = "\n".join(f"  {name}: {game.title}" for name, game in GAMES.items())
     description = f"{__doc__}\n\nalgorithms:\n{known}\n\ngames:\n{games}"
     arguments = list(sys.argv[1:] if argv is None else argv)

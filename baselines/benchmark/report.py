@@ -72,8 +72,8 @@ def _place(cell: Cell) -> tuple[int, int, int, str, str]:
 
 
 def _made_with(results: Results, command: str) -> list[Block]:
-    one = next(iter(results.cells.values()))
-    num_updates = one.curve[-1].iteration
+    first = next(iter(results.cells.values()))
+    num_updates = first.curve[-1].iteration
     seeds = sorted({cell.seed for cell in results.cells})
     hours = sum(result.cpu_seconds for result in results.cells.values()) / 3600
     versions = ", ".join(f"{name} {number}" for name, number in (results.versions or {}).items())
@@ -95,10 +95,11 @@ def _overall(cells: Mapping[Cell, CellResult]) -> list[Block]:
     ]  # fmt: skip
     rows = [
         [
-            one.algorithm, str(one.rank), _interval(one.average), _interval(one.last), str(one.wins),
-            str(one.wins_last), f"{one.episodes:.0f}", f"{one.tokens:.0f}", f"{one.cpu_seconds:.1f}",
+            standing.algorithm, str(standing.rank), _interval(standing.average), _interval(standing.last),
+            str(standing.wins), str(standing.wins_last), f"{standing.episodes:.0f}", f"{standing.tokens:.0f}",
+            f"{standing.cpu_seconds:.1f}",
         ]
-        for one in standings(cells)
+        for standing in standings(cells)
     ]  # fmt: skip
     rows += [[name, *[NONE] * (len(header) - 1)] for name in partial]
     blocks: list[Block] = [Heading("All games")]
@@ -159,9 +160,12 @@ def _game_row(name: str, runs: Sequence[CellResult], *, zero_sum: bool) -> list[
     final = [run.curve[-1] for run in runs]
     averages, lasts = [point.average for point in final], [point.last for point in final]
     columns = [
-        [one.nash_conv for one in averages],
-        [one.nash_conv for one in lasts],
-        *([one.returns[0] if zero_sum else sum(one.returns) / 2 for one in of] for of in (averages, lasts)),
+        [measured.nash_conv for measured in averages],
+        [measured.nash_conv for measured in lasts],
+        *(
+            [measured.returns[0] if zero_sum else sum(measured.returns) / 2 for measured in of]
+            for of in (averages, lasts)
+        ),
     ]
     return [name, *(_mean(values) for values in columns)]
 
@@ -172,13 +176,13 @@ def _sources(cells: Mapping[Cell, CellResult]) -> list[Block]:
     return [Heading("Algorithms"), Table(["algorithm", "what it is"], rows)]
 
 
-def _interval(one: Estimate) -> str:
-    return f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]"
+def _interval(estimate: Estimate) -> str:
+    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
 def _mean(values: Sequence[float]) -> str:
-    one = mean_interval(values)
-    return f"{one.value:.3f} ± {one.half_width:.3f}" if math.isfinite(one.half_width) else f"{one.value:.3f}"
+    mean = mean_interval(values)
+    return f"{mean.value:.3f} ± {mean.half_width:.3f}" if math.isfinite(mean.half_width) else f"{mean.value:.3f}"
 
 
 FLOOR = 1e-3

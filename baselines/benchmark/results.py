@@ -71,10 +71,12 @@ class Results:
             there = line["versions"]
             differing = [name for name in {**there, **versions} if there.get(name) != versions.get(name)]
             if differing:
-                each = "; ".join(f"{name}: expected {versions.get(name)}, got {there.get(name)}" for name in differing)
+                differences = "; ".join(
+                    f"{name}: expected {versions.get(name)}, got {there.get(name)}" for name in differing
+                )
                 raise ValueError(
                     f"{self.path}: line {number} was made by another version or with other options (config), "
-                    f"give another --out: {each}"
+                    f"give another --out: {differences}"
                 )
             name = line["cell"]["algorithm"]
             code = code_of_spec(name) if is_known(name) else line["code"]

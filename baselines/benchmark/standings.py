@@ -71,8 +71,8 @@ def standings(cells: Mapping[Cell, CellResult], *, bootstrap_seed: int = 0) -> l
     names = complete_algorithms(cells)
     if not names:
         return []
-    average = {name: table(cells, name, lambda one: one.curve[-1].average.shortfall) for name in names}
-    last = {name: table(cells, name, lambda one: one.curve[-1].last.shortfall) for name in names}
+    average = {name: table(cells, name, lambda result: result.curve[-1].average.shortfall) for name in names}
+    last = {name: table(cells, name, lambda result: result.curve[-1].last.shortfall) for name in names}
     averages, lasts = aggregate_all(average, bootstrap_seed), aggregate_all(last, bootstrap_seed)
     wins, wins_last = win_counts(average), win_counts(last)
     found = []
@@ -81,17 +81,17 @@ def standings(cells: Mapping[Cell, CellResult], *, bootstrap_seed: int = 0) -> l
         found.append(
             Standing(
                 algorithm=name,
-                rank=1 + sum(other.value < averages[name].value - TIE for other in averages.values()),
+                rank=1 + sum(estimate.value < averages[name].value - TIE for estimate in averages.values()),
                 average=averages[name],
                 last=lasts[name],
                 wins=wins[name],
                 wins_last=wins_last[name],
-                episodes=float(np.mean([one.costs.episodes for one in own])),
-                tokens=float(np.mean([one.costs.tokens for one in own])),
-                cpu_seconds=float(np.mean([one.cpu_seconds for one in own])),
+                episodes=float(np.mean([result.costs.episodes for result in own])),
+                tokens=float(np.mean([result.costs.tokens for result in own])),
+                cpu_seconds=float(np.mean([result.cpu_seconds for result in own])),
             )
         )
-    return sorted(found, key=lambda one: (one.rank, one.algorithm))
+    return sorted(found, key=lambda standing: (standing.rank, standing.algorithm))
 
 
 def table(

@@ -129,7 +129,7 @@ def to_text(dialogue: TextDialogue, markers: Markers) -> str:
     read = parse_text(text, markers, exact=False)
     if read != dialogue:
         pairs = zip(dialogue.turns, read.turns, strict=False)
-        number = next((k for k, (turn, other) in enumerate(pairs) if turn != other), 0)
+        number = next((k for k, (turn, read_turn) in enumerate(pairs) if turn != read_turn), 0)
         got = quoted(dialogue.turns[number].text)
         raise ValueError(
             f"turn {number}: expected a text without a mark ({', '.join(repr(mark) for mark, _ in markers.marks)}) "

@@ -80,12 +80,12 @@ def attack_outcomes(played: list[PlayedEpisode]) -> list[Outcome | None]:
     game = played[0].episode.game
     if not isinstance(game, RedTeamGame):
         raise TypeError(f"game: expected a RedTeamGame, which gives verdicts, got {type(game).__name__}")
-    forfeited = sum(one.episode.forfeited_by is not None for one in played)
+    forfeited = sum(episode.episode.forfeited_by is not None for episode in played)
     dialogues = [
-        one.dialogue.upto(num_turns)
-        for one in played
-        for num_turns in range(2, len(one.dialogue.turns) + 1, 2)
-        if not (one.episode.forfeited_by is not None and num_turns == len(one.dialogue.turns))
+        episode.dialogue.upto(num_turns)
+        for episode in played
+        for num_turns in range(2, len(episode.dialogue.turns) + 1, 2)
+        if not (episode.episode.forfeited_by is not None and num_turns == len(episode.dialogue.turns))
     ]
     verdicts = game.verdicts(dialogues) if dialogues else []
     return [*(verdict.outcome for verdict in verdicts), *[None] * forfeited]

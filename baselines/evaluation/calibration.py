@@ -78,7 +78,7 @@ class Reliability:
     @property
     def count(self) -> int:
         """Predictions."""
-        return sum(one.observed.count for one in self.bins)
+        return sum(bin_.observed.count for bin_ in self.bins)
 
     @property
     def expected_calibration_error(self) -> float:
@@ -86,24 +86,24 @@ class Reliability:
 
         Guo et al. (2017), equation 3. It depends on the bins, and is above 0 by chance alone.
         """
-        filled = [one for one in self.bins if one.observed.count]
-        gaps = [one.observed.count * abs(one.observed.value - one.mean_probability) for one in filled]
+        filled = [bin_ for bin_ in self.bins if bin_.observed.count]
+        gaps = [bin_.observed.count * abs(bin_.observed.value - bin_.mean_probability) for bin_ in filled]
         return sum(gaps) / self.count
 
     def table(self) -> str:
         """Return the curve as Markdown, a row for each bin that has predictions."""
         rows = [
-            [f"{one.low:.2f} to {one.high:.2f}", f"{one.mean_probability:.3f}", str(one.observed)]
-            for one in self.bins
-            if one.observed.count
+            [f"{bin_.low:.2f} to {bin_.high:.2f}", f"{bin_.mean_probability:.3f}", str(bin_.observed)]
+            for bin_ in self.bins
+            if bin_.observed.count
         ]
         return markdown_table(["predicted", "mean", "came true"], rows)
 
     def plot(self, path: str | Path, *, title: str = "Reliability") -> None:
         """Draw the curve beside the diagonal as a PNG file."""
-        filled = [one for one in self.bins if one.observed.count]
+        filled = [bin_ for bin_ in self.bins if bin_.observed.count]
         ends = (self.bins[0].low, self.bins[-1].high)
-        curve = [one.mean_probability for one in filled], [one.observed.value for one in filled]
+        curve = [bin_.mean_probability for bin_ in filled], [bin_.observed.value for bin_ in filled]
         series = {"model": curve, "calibrated": (ends, ends)}
         plot_curves(series, path, title=title, x_label="predicted probability", y_label="came true", percent=True)
 

@@ -138,7 +138,7 @@ def head_to_head(
             of_i, of_j = straight[:, 0] + swapped[:, 1], straight[:, 1] + swapped[:, 0]
             seat_returns[:, i, j] = straight[:, 0].mean(), swapped[:, 1].mean()
             seat_returns[:, j, i] = swapped[:, 0].mean(), straight[:, 1].mean()
-            half_widths[i, j], half_widths[j, i] = (_half_width(each / 2) for each in (of_i, of_j))
+            half_widths[i, j], half_widths[j, i] = (_half_width(match_returns / 2) for match_returns in (of_i, of_j))
             if i != j:
                 wins[i, j], wins[j, i] = (of_i > of_j + EQUAL).sum(), (of_j > of_i + EQUAL).sum()
                 ties[i, j] = ties[j, i] = num_matches - wins[i, j] - wins[j, i]
@@ -196,7 +196,7 @@ def play_returns(
         play_out(
             batch, seats, np.random.default_rng([seed, 1 + start, stream])
         )  # [seed, 0] would be the deals' own stream
-        returns += [one.returns for one in batch]
+        returns += [episode.returns for episode in batch]
     return np.array(returns)
 
 

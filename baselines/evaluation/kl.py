@@ -29,7 +29,7 @@ def kl_to_start(
         player: its seat.
         batch_size: episodes at once.
     """
-    speaking = [one for one in played if any(t.player == player and t.utterance.tokens for t in one.turns)]
+    speaking = [episode for episode in played if any(t.player == player and t.utterance.tokens for t in episode.turns)]
     if not speaking:
         raise ValueError(f"played: expected an episode in which player {player} speaks, got none")
     moved = [0.0] * (len(played) - len(speaking))

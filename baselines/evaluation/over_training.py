@@ -47,7 +47,9 @@ def _by_round(records: Sequence[dict[str, Any]]) -> dict[int, dict[str, float]]:
     for record in records:
         if record["stage"] == "attack":
             stages.setdefault(record["round"], []).append(record["prompts"])
-    return {k: {m: float(np.mean([one[m] for one in prompts])) for m in MEASURES} for k, prompts in stages.items()}
+    return {
+        k: {m: float(np.mean([numbers[m] for numbers in prompts])) for m in MEASURES} for k, prompts in stages.items()
+    }
 
 
 def _cell(values: list[float]) -> str:

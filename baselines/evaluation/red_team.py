@@ -61,7 +61,7 @@ def prompt_outcomes(
             episode.speak(utterance)
         judged = [episode.dialogue for episode in episodes if episode.forfeited_by is None]
         verdicts = iter(game.verdicts(judged) if judged else ())
-        outcomes += [next(verdicts).outcome if one.forfeited_by is None else None for one in episodes]
+        outcomes += [next(verdicts).outcome if episode.forfeited_by is None else None for episode in episodes]
     return outcomes
 
 

@@ -83,11 +83,11 @@ def profile_regret(tree: GameTree, profiles: Sequence[Profile]) -> Floats:
         raise ValueError("profiles: expected at least one, got none")
     regrets = np.zeros((2, len(profiles)))
     for player in PLAYERS:
-        table, other = tree.tables[player], tree.tables[1 - player]
+        table, opponent_table = tree.tables[player], tree.tables[1 - player]
         total, earned = np.zeros(table.num_actions + 1), 0.0
         for t, pair in enumerate(profiles):
             profile = check_profile(tree, pair)
-            gradient = tree.gradient(player, other.reach(profile[1 - player]))
+            gradient = tree.gradient(player, opponent_table.reach(profile[1 - player]))
             total += gradient
             earned += float(gradient @ table.reach(profile[player]))
             regrets[player, t] = table.root_value(total, table.maxima(table.best_values(total))) - earned

@@ -51,8 +51,8 @@ def plot_table_bars(
     width = 0.8 / len(results)
     for k, ((method, sets), colour) in enumerate(zip(results.items(), cycle(COLOURS), strict=False)):
         counts = [sets[name] for name in prompt_sets]
-        rates = np.array([one.asr for one in counts])
-        low, high = np.array([one.asr_interval for one in counts]).T
+        rates = np.array([count.asr for count in counts])
+        low, high = np.array([count.asr_interval for count in counts]).T
         spread = np.maximum(0.0, [rates - low, high - rates])
         x = np.arange(len(prompt_sets)) + (k - (len(results) - 1) / 2) * width
         axes.bar(

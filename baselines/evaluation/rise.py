@@ -29,7 +29,10 @@ class Rise:
 
     def __str__(self) -> str:
         """Write both, with their intervals."""
-        parts = (f"{one.value:.2f} ({one.low:.2f} to {one.high:.2f})" for one in (self.before, self.after))
+        parts = (
+            f"{estimate.value:.2f} ({estimate.low:.2f} to {estimate.high:.2f})"
+            for estimate in (self.before, self.after)
+        )
         return "return {}, after training {}".format(*parts)
 
     def check(self) -> None:

@@ -49,9 +49,9 @@ class WinRates:
         return f"{100 * number / self.num_episodes:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
-def winner(one: PlayedEpisode) -> int | None:
+def winner(episode: PlayedEpisode) -> int | None:
     """Return who earned more; None: nobody."""
-    first, second = one.episode.returns
+    first, second = episode.episode.returns
     return None if first == second else int(second > first)
 
 
@@ -60,12 +60,12 @@ def win_rates(game: LanguageGame[Any], seats: Sequence[Seat], num_episodes: int,
     rng, played = np.random.default_rng(seed), list[PlayedEpisode]()
     while len(played) < num_episodes:
         played += rollout(game, seats, min(EPISODES_AT_ONCE, num_episodes - len(played)), rng)
-    winners = [winner(one) for one in played]
-    endings = Counter(_ending(one) for one in played)
+    winners = [winner(episode) for episode in played]
+    endings = Counter(_ending(episode) for episode in played)
     return WinRates(
         num_episodes,
         (winners.count(0), winners.count(1)),
-        (sum(one.forfeited_by(0) for one in played), sum(one.forfeited_by(1) for one in played)),
+        (sum(episode.forfeited_by(0) for episode in played), sum(episode.forfeited_by(1) for episode in played)),
         dict(endings.most_common()),
     )
 
@@ -82,22 +82,22 @@ def before_and_after(
     }
 
 
-def _ending(one: PlayedEpisode) -> str:
-    if one.episode.forfeited_by is not None:
-        return f"player {one.episode.forfeited_by} forfeited"
-    return one.episode.game.annotate(one.dialogue) or NO_REMARK
+def _ending(episode: PlayedEpisode) -> str:
+    if episode.episode.forfeited_by is not None:
+        return f"player {episode.episode.forfeited_by} forfeited"
+    return episode.episode.game.annotate(episode.dialogue) or NO_REMARK
 
 
 def win_rates_table(rates: Mapping[str, WinRates]) -> str:
     """Return the rates of named pairs as Markdown: percent, with Wilson's 95 % intervals."""
-    endings = list(dict.fromkeys(ending for one in rates.values() for ending in one.endings))
+    endings = list(dict.fromkeys(ending for of_pair in rates.values() for ending in of_pair.endings))
     header = ["pair", "player 0 wins", "player 1 wins", "ties", "forfeits 0", "forfeits 1", *endings]
-    rows = [[name, *map(one.share, _numbers(one, endings))] for name, one in rates.items()]
+    rows = [[name, *map(of_pair.share, _numbers(of_pair, endings))] for name, of_pair in rates.items()]
     return markdown_table(header, rows)
 
 
-def _numbers(one: WinRates, endings: Sequence[str]) -> list[int]:
-    return [*one.wins, one.num_ties, *one.forfeits, *(one.endings.get(ending, 0) for ending in endings)]
+def _numbers(rates: WinRates, endings: Sequence[str]) -> list[int]:
+    return [*rates.wins, rates.num_ties, *rates.forfeits, *(rates.endings.get(ending, 0) for ending in endings)]
 
 
 def read_win_rates(path: str | Path) -> dict[str, WinRates]:
@@ -109,8 +109,8 @@ def read_win_rates(path: str | Path) -> dict[str, WinRates]:
     try:
         pairs = json.loads(Path(path).read_text(encoding="utf-8")).items()
         return {
-            name: WinRates(one["num_episodes"], tuple(one["wins"]), tuple(one["forfeits"]), one["endings"])
-            for name, one in pairs
+            name: WinRates(fields["num_episodes"], tuple(fields["wins"]), tuple(fields["forfeits"]), fields["endings"])
+            for name, fields in pairs
         }
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: expected win rates as a run writes them, got {error!r}") from None
@@ -130,15 +130,18 @@ def summarise_seeds(paths: Sequence[str | Path]) -> str:
     runs = [read_win_rates(path) for path in paths]
     if any(list(run) != list(runs[0]) for run in runs):
         raise ValueError(f"results: expected the same pairs in each, got {[list(run) for run in runs]}")
-    endings = list(dict.fromkeys(ending for run in runs for one in run.values() for ending in one.endings))
+    endings = list(dict.fromkeys(ending for run in runs for of_pair in run.values() for ending in of_pair.endings))
     header = ["pair", "player 0 wins", "player 1 wins", "ties", "forfeits 0", "forfeits 1", *endings, "wins 0 - wins 1"]
     return markdown_table(header, [[name, *_over_seeds([run[name] for run in runs], endings)] for name in runs[0]])
 
 
 def _over_seeds(rates: Sequence[WinRates], endings: Sequence[str]) -> list[str]:
-    shares = [100 * np.array([*_numbers(one, endings), one.wins[0] - one.wins[1]]) / one.num_episodes for one in rates]
+    shares = [
+        100 * np.array([*_numbers(of_seed, endings), of_seed.wins[0] - of_seed.wins[1]]) / of_seed.num_episodes
+        for of_seed in rates
+    ]
     estimates = [mean_interval(column.tolist()) for column in np.stack(shares, axis=1)]
-    return [f"{one.value:.1f} ± {one.half_width:.1f}" for one in estimates]
+    return [f"{estimate.value:.1f} ± {estimate.half_width:.1f}" for estimate in estimates]
 
 
 @dataclass(frozen=True, kw_only=True)

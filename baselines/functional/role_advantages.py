@@ -10,8 +10,8 @@ from torch import Tensor
 
 def updated_running_mean(mean: float, returns: Float[Tensor, " B"], *, decay: float) -> float:
     """Return the mean after each return in turn has been mixed in: b <- decay b + (1 - decay) R."""
-    for one in returns.tolist():
-        mean = decay * mean + (1 - decay) * one
+    for episode_return in returns.tolist():
+        mean = decay * mean + (1 - decay) * episode_return
     return mean
 
 

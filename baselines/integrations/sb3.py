@@ -161,10 +161,10 @@ class SB3Learner(Stateful):
         logged = self.model.logger.name_to_value
         name = "train/policy_loss" if isinstance(self.model, A2C) else "train/policy_gradient_loss"
         return SB3Update(
-            mean_return=float(np.mean([one.earned for one in ended])) if ended else None,
+            mean_return=float(np.mean([episode.earned for episode in ended])) if ended else None,
             num_episodes=len(ended),
             num_tokens=self.model.n_steps * self.model.n_envs,
-            forfeit_rate=float(np.mean([one.forfeited for one in ended])) if ended else None,
+            forfeit_rate=float(np.mean([episode.forfeited for episode in ended])) if ended else None,
             entropy_nats=-float(logged["train/entropy_loss"]),
             policy_loss=float(logged[name]),
             value_loss=float(logged["train/value_loss"]),

@@ -92,7 +92,7 @@ class SB3SelfPlay:
     @property
     def average(self) -> tuple[Population, Population]:
         """All of the pool, each copy alike: what converges where play against the newest may cycle."""
-        return Population.even([one[0] for one in self.pool]), Population.even([one[-1] for one in self.pool])
+        return Population.even([entry[0] for entry in self.pool]), Population.even([entry[-1] for entry in self.pool])
 
     def __iter__(self) -> Iterator[SB3SelfPlayStep]:
         """Yield after each update of all policies until the end."""

@@ -39,17 +39,17 @@ def rollout_func(game: LanguageGame[Any], *, player: int, opponent: Speaker, see
         deals = [game.deals.sample(np.random.default_rng(int(prompt))) for prompt in prompts]
         learner = CausalLMAgent(trainer.accelerator.unwrap_model(trainer.model), game.vocabulary)
         games = [_Seat(Episode(game, deal), player) for deal in deals]
-        while waiting := [one for one in games if not one.episode.over]:
+        while waiting := [part for part in games if not part.episode.over]:
             for seat, agent in ((player, learner), (1 - player, opponent)):
-                turn = [one for one in waiting if one.episode.player == seat]
+                turn = [part for part in waiting if part.episode.player == seat]
                 if turn:
                     _speak(turn, agent, rng, own=seat == player)
         return {
-            "prompt_ids": [one.prompt for one in games],
-            "completion_ids": [one.completion for one in games],
-            "logprobs": [one.logprobs for one in games],
-            "env_mask": [one.mask for one in games],
-            "returns": [one.episode.returns[player] for one in games],
+            "prompt_ids": [part.prompt for part in games],
+            "completion_ids": [part.completion for part in games],
+            "logprobs": [part.logprobs for part in games],
+            "env_mask": [part.mask for part in games],
+            "returns": [part.episode.returns[player] for part in games],
         }
 
     return play
@@ -88,10 +88,10 @@ class _Seat:
 
 
 def _speak(turn: Sequence[_Seat], agent: Speaker, rng: np.random.Generator, *, own: bool) -> None:
-    views = [one.episode.view() for one in turn]
+    views = [part.episode.view() for part in turn]
     utterances = agent.speak(views, rng)
     if own:
-        for one, view, utterance in zip(turn, views, utterances, strict=True):
-            one.heard(view)
-            one.said(utterance.tokens, utterance.logprobs or ())
-    speak_all([one.episode for one in turn], utterances)
+        for part, view, utterance in zip(turn, views, utterances, strict=True):
+            part.heard(view)
+            part.said(utterance.tokens, utterance.logprobs or ())
+    speak_all([part.episode for part in turn], utterances)

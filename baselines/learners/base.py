@@ -243,8 +243,8 @@ class PolicyLearner(TrainedModel[PolicyConfigT]):
     @staticmethod
     def _over_tokens(batch: Trajectories, advantages: Tensor) -> Tensor:
         """Return advantages (B, T), those of whole replies on all their own tokens, and 0 elsewhere."""
-        each = advantages[:, None] if advantages.ndim == 1 else advantages
-        return torch.where(batch.policy_token_mask, each, 0.0)
+        per_token = advantages[:, None] if advantages.ndim == 1 else advantages
+        return torch.where(batch.policy_token_mask, per_token, 0.0)
 
 
 def _evaluate(agent: CausalLMAgent, batch: Trajectories) -> TokenEvaluation:

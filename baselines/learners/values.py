@@ -110,10 +110,10 @@ def value_data(played: Sequence[PlayedEpisode]) -> ValueData:
     """Return the places of both players in finished episodes: before each turn, and after it."""
     places: list[NDArray[np.int64]] = []
     returns: list[float] = []
-    for one in played:
-        paid = np.asarray(one.episode.reward_history)  # (K, 2)
+    for episode in played:
+        paid = np.asarray(episode.episode.reward_history)  # (K, 2)
         to_go = paid[::-1].cumsum(0)[::-1]
-        for turn, ahead in zip(one.turns, to_go, strict=True):
+        for turn, ahead in zip(episode.turns, to_go, strict=True):
             places += [turn.view.tokens, _after(turn.view, turn.utterance)]
             returns += [float(ahead[turn.player])] * 2
     return ValueData(places, np.asarray(returns, dtype=np.float32))

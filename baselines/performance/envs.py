@@ -147,7 +147,7 @@ def figures_of(
     growth = (last.aec_s - first.aec_s) / (last.bare_s - first.bare_s)
     whole, own = bytes_per_episode(make_game(BATCHED_GAMES[0]), NUM_AT_ONCE)
     text = throughputs[0]
-    steepest = max(one.exponent for one in scalings)
+    steepest = max(scaling.exponent for scaling in scalings)
     return [
         Figure("aec_share_of_bare", round(first.share, 2), 0.25, "times"),
         Figure("bare_growth_over_aec_growth_with_vocabulary", round(1 / growth, 2), 0.75, "times"),

@@ -114,16 +114,16 @@ def comparison_table(comparisons: Sequence[BleuComparison]) -> str:
     header = ["references", "tokens", "history", "batch", "ours, ms", "NLTK, ms", "times faster", "largest difference"]
     rows = [
         [
-            one.variant,
-            str(one.num_tokens),
-            f"{one.history_size:,}",
-            str(one.batch_size),
-            f"{1000 * one.ours_s:.2f}",
-            f"{1000 * one.nltk_s:,.0f}",
-            f"{one.ratio:,.0f}",
-            f"{one.largest_difference:.0e}",
+            comparison.variant,
+            str(comparison.num_tokens),
+            f"{comparison.history_size:,}",
+            str(comparison.batch_size),
+            f"{1000 * comparison.ours_s:.2f}",
+            f"{1000 * comparison.nltk_s:,.0f}",
+            f"{comparison.ratio:,.0f}",
+            f"{comparison.largest_difference:.0e}",
         ]
-        for one in comparisons
+        for comparison in comparisons
     ]
     return markdown_table(header, rows)
 
@@ -137,19 +137,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="page whose section of this is to be replaced")
     options = parser.parse_args(argv)
     comparisons = [
-        one
+        comparison
         for num_tokens in LENGTHS
-        for one in compare(num_tokens, history_size=options.history_size, batch_size=options.batch_size)
+        for comparison in compare(num_tokens, history_size=options.history_size, batch_size=options.batch_size)
     ]
     print(f"SelfBLEU of one prompt against a history, n = {ORDERS}, milliseconds of CPU time:\n")
     print(comparison_table(comparisons))
     if options.json is not None:
         from ..training.files import write_json
 
-        write_json(options.json, {"figures": [one.figure for one in comparisons], "self_bleu": comparisons})
+        write_json(
+            options.json, {"figures": [comparison.figure for comparison in comparisons], "self_bleu": comparisons}
+        )
     if options.markdown is not None:
         put_section(options.markdown, HEADING, section(comparisons))
-    if any(one.largest_difference > AGREEMENT for one in comparisons):
+    if any(comparison.largest_difference > AGREEMENT for comparison in comparisons):
         raise SystemExit(f"SelfBLEU: expected NLTK's numbers within {AGREEMENT}, got differences as above")
 
 

@@ -187,22 +187,24 @@ def throughput_table(throughputs: Sequence[Throughput]) -> str:
     columns = ["game", "tokens a turn", "turns, tokens/s", "times AEC", "token by token", "all turns new", "AEC"]
     rows = [
         [
-            one.name,
-            str(one.turn_tokens),
-            f"{one.batched:,.0f}",
-            f"{one.ratio:.0f}",
-            f"{one.by_token:,.0f}",
-            f"{one.all_new:,.0f}",
-            f"{one.aec:,.0f}",
+            throughput.name,
+            str(throughput.turn_tokens),
+            f"{throughput.batched:,.0f}",
+            f"{throughput.ratio:.0f}",
+            f"{throughput.by_token:,.0f}",
+            f"{throughput.all_new:,.0f}",
+            f"{throughput.aec:,.0f}",
         ]
-        for one in throughputs
+        for throughput in throughputs
     ]
     return table(columns, rows)
 
 
 def scaling_table(scalings: Sequence[Scaling]) -> str:
     """Return how time grows as a Markdown table."""
-    return table(["form", "size", "from, to", "time", "exponent", "R^2"], [list(line_of(one)) for one in scalings])
+    return table(
+        ["form", "size", "from, to", "time", "exponent", "R^2"], [list(line_of(scaling)) for scaling in scalings]
+    )
 
 
 def plot_scalings(scalings: Sequence[Scaling], path: Path) -> None:
@@ -210,10 +212,10 @@ def plot_scalings(scalings: Sequence[Scaling], path: Path) -> None:
     figure = MatplotlibFigure(figsize=(7, 5), layout="constrained")
     axes = figure.add_subplot()
     markers = ("o", "s", "^", "D", "v", "P", "X")
-    for one, marker in zip(scalings, markers, strict=False):
-        sizes, seconds = np.array(one.sizes) / one.sizes[0], np.array(one.seconds) / one.seconds[0]
-        axes.loglog(sizes, seconds, marker=marker, markersize=4, label=f"{one.form}: {one.name}")
-    most = max(one.sizes[-1] / one.sizes[0] for one in scalings)
+    for scaling, marker in zip(scalings, markers, strict=False):
+        sizes, seconds = np.array(scaling.sizes) / scaling.sizes[0], np.array(scaling.seconds) / scaling.seconds[0]
+        axes.loglog(sizes, seconds, marker=marker, markersize=4, label=f"{scaling.form}: {scaling.name}")
+    most = max(scaling.sizes[-1] / scaling.sizes[0] for scaling in scalings)
     axes.loglog([1, most], [1, most], color="grey", linestyle=":", label="a straight line")
     axes.set(xlabel="size / smallest size", ylabel="time / time at the smallest size", title="How time grows")
     axes.legend()

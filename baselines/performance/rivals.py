@@ -59,7 +59,7 @@ def compare_turns(
         rates[0].append(_our_rate(plays, turns))
         rates[1].append(rival(games, True))
         rates[2].append(rival(games, False))
-    return TurnRates(*(statistics.median(each[1:]) for each in rates))  # the first ones warm up
+    return TurnRates(*(statistics.median(measured[1:]) for measured in rates))  # the first ones warm up
 
 
 def recorded_games(game: LanguageGame[Any], num_games: int) -> list[Tokens]:

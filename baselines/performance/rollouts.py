@@ -183,7 +183,7 @@ def measure_decoding(game: Replies, config: BenchmarkConfig) -> DecodeSpeeds:
 
     def played() -> int:
         episodes = rollout(game, (RandomAgent(), agent), config.batch_size, np.random.default_rng(0))
-        return sum(len(turn.utterance.tokens) for one in episodes for turn in one.turns)
+        return sum(len(turn.utterance.tokens) for episode in episodes for turn in episode.turns)
 
     def greedy() -> int:
         return bare_loop(agent.model, prompts, config.reply_tokens, pick_likeliest).numel()

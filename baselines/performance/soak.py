@@ -127,15 +127,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.episodes < 1:
         parser.error(f"--episodes: expected at least 1, got {options.episodes}")
     done, peaks = list[Soaked](), list[int]()
-    for one in soak_all(options.episodes, seed=options.seed):
-        done.append(one)
+    for soaked in soak_all(options.episodes, seed=options.seed):
+        done.append(soaked)
         peaks.append(peak_memory())
         print(
-            f"{one.name:<36}{one.num_episodes:>10,} episodes{one.num_tokens:>12,} tokens"
-            f"{one.num_forfeits:>9,} forfeits{one.seconds:>8.1f} s",
+            f"{soaked.name:<36}{soaked.num_episodes:>10,} episodes{soaked.num_tokens:>12,} tokens"
+            f"{soaked.num_forfeits:>9,} forfeits{soaked.seconds:>8.1f} s",
             flush=True,
         )
-    total = sum(one.num_episodes for one in done)
+    total = sum(soaked.num_episodes for soaked in done)
     print(f"{total:,} episodes, no error; at most {peaks[-1] / 2**20:.0f} MiB")
     if options.markdown is not None:
         put_section(options.markdown, HEADING, section(done, peaks[len(peaks) // 2 - 1], peaks[-1]))
@@ -161,11 +161,11 @@ def section(done: Sequence[Soaked], half_peak: int, peak: int) -> str:
     """Return the page's section; the peaks are of memory, in bytes, after the first half and at the end."""
     columns = ["games", "episodes", "tokens", "forfeits", "seconds", "peak after half, MiB", "peak, MiB"]
     row = [
-        str(len({one.name for one in done})),
-        f"{sum(one.num_episodes for one in done):,}",
-        f"{sum(one.num_tokens for one in done):,}",
-        f"{sum(one.num_forfeits for one in done):,}",
-        f"{sum(one.seconds for one in done):.0f}",
+        str(len({soaked.name for soaked in done})),
+        f"{sum(soaked.num_episodes for soaked in done):,}",
+        f"{sum(soaked.num_tokens for soaked in done):,}",
+        f"{sum(soaked.num_forfeits for soaked in done):,}",
+        f"{sum(soaked.seconds for soaked in done):.0f}",
         f"{half_peak / 2**20:.0f}",
         f"{peak / 2**20:.0f}",
     ]

@@ -94,7 +94,7 @@ def compare_on_leduc(*, num_repetitions: int = 7) -> LeducComparison:
     for _ in range(num_repetitions):
         for name, call in calls.items():
             times[name].append(cpu_seconds(call, NUM_CALLS[name]))
-    return LeducComparison({name: statistics.median(each) for name, each in times.items()}, values)
+    return LeducComparison({name: statistics.median(seconds) for name, seconds in times.items()}, values)
 
 
 def spiel_policy(tree: GameTree, profile: Profile, spiel_game: Any) -> list[tuple[int, str, dict[int, float]]]:
@@ -284,7 +284,7 @@ def _replay(tree: GameTree, node: int, spiel_game: Any) -> Any:
     """Return OpenSpiel's state of a node: chance's cards when it asks for them, then our words."""
     deal, *spoken = tree.path(node)
     cards = [DECK.index(card) for card in tree.deals[deal - 1]]
-    words, state = [ACTIONS[int(tree.token[one])] for one in spoken], spiel_game.new_initial_state()
+    words, state = [ACTIONS[int(tree.token[step])] for step in spoken], spiel_game.new_initial_state()
     while words or state.is_chance_node():
         state.apply_action(cards.pop(0) if state.is_chance_node() else words.pop(0))
     return state

@@ -52,8 +52,8 @@ def rollout_in_groups(
     members = np.array([opening.members for opening in openings], dtype=np.int64).repeat(group_size, axis=0)
     played = play_out([episode for episode, _ in copies], seats, rng, members=members)
     return [
-        PlayedEpisode(one.episode, (*said, *one.turns), one.members)
-        for one, (_, said) in zip(played, copies, strict=True)
+        PlayedEpisode(episode.episode, (*said, *episode.turns), episode.members)
+        for episode, (_, said) in zip(played, copies, strict=True)
     ]
 
 

@@ -87,17 +87,17 @@ class Trajectories:
 
 def trajectories(played: Sequence[PlayedEpisode], player: int) -> Trajectories:
     """Return one player's part as tensors; episodes in which it never spoke are left out."""
-    played = [one for one in played if one.spoken_by(player)]
+    played = [episode for episode in played if episode.spoken_by(player)]
     if not played:
         raise ValueError(f"trajectories: expected an episode in which player {player} speaks, got none")
-    ends = [_own_end(one, player) for one in played]
+    ends = [_own_end(episode, player) for episode in played]
     shape = (len(played), max(ends))
     tokens, rewards = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.float32)
     own, logprobs = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=np.float32)
-    for row, (one, end) in enumerate(zip(played, ends, strict=True)):
-        told = one.episode.views[player, :end]
+    for row, (episode, end) in enumerate(zip(played, ends, strict=True)):
+        told = episode.episode.views[player, :end]
         tokens[row, : len(told)] = told
-        _fill_turns(one, player, tokens[row], own[row], logprobs[row], rewards[row])
+        _fill_turns(episode, player, tokens[row], own[row], logprobs[row], rewards[row])
     attention = np.arange(shape[1]) < np.asarray(ends)[:, None]
     return Trajectories(
         tokens=torch.from_numpy(tokens),
@@ -114,7 +114,7 @@ def joined(first: Trajectories, second: Trajectories) -> Trajectories:
     """Return the episodes of two batches as one, as for one policy that sat at both places."""
     width = max(first.tokens.shape[1], second.tokens.shape[1])
     names = ("tokens", "attention_mask", "policy_token_mask", "logprobs", "rewards")
-    parts = {name: torch.cat([_widened(getattr(one, name), width) for one in (first, second)]) for name in names}
+    parts = {name: torch.cat([_widened(getattr(batch, name), width) for batch in (first, second)]) for name in names}
     players = torch.cat([first.players, second.players])
     return Trajectories(**parts, legal_mask=_joined_masks(first, second, width), players=players)
 
@@ -127,20 +127,20 @@ def _widened(columns: Tensor, width: int) -> Tensor:
 def _joined_masks(first: Trajectories, second: Trajectories, width: int) -> LegalMask | None:
     if first.legal_mask is None and second.legal_mask is None:
         return None
-    return LegalMask.joined([_wide_mask(one, width) for one in (first, second)])
+    return LegalMask.joined([_wide_mask(batch, width) for batch in (first, second)])
 
 
-def _wide_mask(one: Trajectories, width: int) -> LegalMask:
-    mask = LegalMask.usual(one.tokens.shape) if one.legal_mask is None else one.legal_mask
+def _wide_mask(batch: Trajectories, width: int) -> LegalMask:
+    mask = LegalMask.usual(batch.tokens.shape) if batch.legal_mask is None else batch.legal_mask
     return mask.widened(width)
 
 
-def _own_end(one: PlayedEpisode, player: int) -> int:
-    return max(len(t.view.tokens) + len(t.utterance.tokens) for t in one.turns if t.player == player)
+def _own_end(episode: PlayedEpisode, player: int) -> int:
+    return max(len(t.view.tokens) + len(t.utterance.tokens) for t in episode.turns if t.player == player)
 
 
 def _fill_turns(
-    one: PlayedEpisode,
+    episode: PlayedEpisode,
     player: int,
     tokens: np.ndarray,  # (T,)
     own: np.ndarray,  # (T,)
@@ -148,7 +148,7 @@ def _fill_turns(
     rewards: np.ndarray,  # (T,)
 ) -> None:
     unpaid, latest = 0.0, None
-    for turn, pair in zip(one.turns, one.episode.reward_history, strict=True):
+    for turn, pair in zip(episode.turns, episode.episode.reward_history, strict=True):
         if turn.player == player and turn.utterance.tokens:
             start = len(turn.view.tokens)
             end = start + len(turn.utterance.tokens)
@@ -164,7 +164,7 @@ def _fill_turns(
 
 
 def _legal_mask(played: Sequence[PlayedEpisode], player: int, shape: tuple[int, int]) -> LegalMask | None:
-    turns = [(row, turn) for row, one in enumerate(played) for turn in one.turns if turn.player == player]
+    turns = [(row, turn) for row, episode in enumerate(played) for turn in episode.turns if turn.player == player]
     if all(turn.view.unrestricted for _, turn in turns):
         return None
     said = [(row, turn.view, turn.utterance.tokens) for row, turn in turns]

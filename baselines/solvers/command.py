@@ -120,7 +120,7 @@ def _rows(num_iterations: int, every: int | None) -> list[int]:
         rows = range(every, num_iterations + 1, every)
         return [*rows] if num_iterations % every == 0 else [*rows, num_iterations]
     rounded = {lead * 10**power for power in range(len(str(num_iterations))) for lead in (1, 2, 5)}
-    return sorted({one for one in rounded if one < num_iterations} | {num_iterations})
+    return sorted({iteration for iteration in rounded if iteration < num_iterations} | {num_iterations})
 
 
 def _between(num_iterations: int, every: int | None) -> list[int]:
@@ -128,7 +128,7 @@ def _between(num_iterations: int, every: int | None) -> list[int]:
     if every is not None:
         return []
     count = int(np.log10(num_iterations) * POINTS_PER_DECADE) + 2
-    return sorted({round(one) for one in np.geomspace(1, num_iterations, count)})
+    return sorted({round(iteration) for iteration in np.geomspace(1, num_iterations, count)})
 
 
 def _check(options: argparse.Namespace) -> list[str]:

@@ -165,7 +165,7 @@ class _Scales:
     """What a player's step size and regret depend on."""
 
     def __init__(self, tree: GameTree, player: int, payoff_range: float) -> None:
-        table, other = tree.tables[player], tree.tables[1 - player]
+        table, opponent_table = tree.tables[player], tree.tables[1 - player]
         nodes = np.flatnonzero(tree.player == player)
         reach = sums_by(tree.infostate[nodes], tree.chance_reach[nodes], table.num_infostates)
         self.most_reach = np.minimum(1.0, reach)
@@ -175,8 +175,8 @@ class _Scales:
         self.sum_log_actions = float(self.most_reach @ np.log(table.num_legal))
         self.payoff_range = payoff_range
         nodes = nodes[table.num_legal[tree.infostate[nodes]] > 1]
-        passed = sums_by(tree.sequences[1 - player, nodes], tree.chance_reach[nodes], other.num_actions + 1)
-        self.most_passed = other.root_value(passed, other.maxima(other.best_values(passed)))
+        passed = sums_by(tree.sequences[1 - player, nodes], tree.chance_reach[nodes], opponent_table.num_actions + 1)
+        self.most_passed = opponent_table.root_value(passed, opponent_table.maxima(opponent_table.best_values(passed)))
 
     def step_size(self, num_iterations: int) -> float:
         """Return the step size with the least regret after that many steps; any will do for who has no choice."""

@@ -57,10 +57,10 @@ def report(run: Run, game: RedTeam, *, seed: int, num_attacks: int) -> str:
         for name, defender in defenders.items()
     }
     diversity = _diversity(game, adversaries, defenders, seed=seed, num_attacks=num_attacks)
-    shown = {name: one.self_bleu_diversity for name, one in diversity.items()}
+    shown = {name: measured.self_bleu_diversity for name, measured in diversity.items()}
     attacks = cross_play(game, adversaries, _titled(defenders), num_attacks, seed).asr
     run.write_json("results.json", results_json(results))
-    run.write_json("diversity.json", {name: asdict(one) for name, one in diversity.items()})
+    run.write_json("diversity.json", {name: asdict(measured) for name, measured in diversity.items()})
     table = results_table(results, shown)
     rest = _rest_table(out, game, defenders, seed=seed)
     attack_table = (
@@ -78,12 +78,12 @@ def report(run: Run, game: RedTeam, *, seed: int, num_attacks: int) -> str:
     tables = (table, attack_table, rest)
     run.write_text(
         "table.md",
-        "\n".join(f"## {title}\n\n{markdown_table(*one)}\n" for title, one in zip(titles, tables, strict=True)),
+        "\n".join(f"## {title}\n\n{markdown_table(*content)}\n" for title, content in zip(titles, tables, strict=True)),
     )
     transcripts = _transcripts(game, adversaries["GPO+Div"], defenders, seed=seed)
     run.write_text("transcripts.txt", transcripts + "\n")
     plots = _plots(out, game, results, seed=seed, num_attacks=num_attacks)
-    pages = [f"{title}\n\n{text_table(*one)}" for title, one in zip(titles, tables, strict=True)]
+    pages = [f"{title}\n\n{text_table(*content)}" for title, content in zip(titles, tables, strict=True)]
     shown_transcripts = "\n\n".join(transcripts.split("\n\n")[:4])
     return "\n\n".join([*pages, f"Transcripts\n\n{shown_transcripts}", "Plots\n\n" + "\n".join(map(str, plots))])
 
@@ -109,7 +109,7 @@ def _diversity(
     for method, name in OWN_ADVERSARY.items():
         rng = np.random.default_rng([seed, 8])
         played = play_pair(game, adversaries[name], defenders[method], num_attacks, rng)
-        prompts = [one.dialogue.turns[0].tokens for one in played]
+        prompts = [episode.dialogue.turns[0].tokens for episode in played]
         texts = [game.vocabulary.decode(prompt) for prompt in prompts]
         reports[method] = measure_diversity(prompts, texts, encoder, rng, parse=parser_of(game))
     return reports
@@ -125,7 +125,7 @@ def _rest_table(
         written = {tuple(prompt) for prompt in json.loads((out / method / PRODUCED_FILE).read_text(encoding="utf-8"))}
         wrote = sum(num_excluded(name, written) for name in OUT_OF_DISTRIBUTION)
         counts = [_on_the_rest(game, defender, written, seed=seed) for defender in defenders.values()]
-        rows.append([METHODS[method], str(wrote), str(counts[0].n), *(f"{100 * one.asr:.1f}" for one in counts)])
+        rows.append([METHODS[method], str(wrote), str(counts[0].n), *(f"{100 * count.asr:.1f}" for count in counts)])
     return header, rows
 
 

@@ -74,10 +74,10 @@ class Replies:
         """Return what the game pays by another judge, (n,); None: the oracle."""
         if judge is None:
             return self.oracle_rewards
-        judged = [one for one in self.exchanges if one is not None]
+        judged = [exchange for exchange in self.exchanges if exchange is not None]
         verdicts = iter(judge(judged) if judged else ())
         paid = zip(self.exchanges, self.oracle_rewards.tolist(), strict=True)
-        return np.array([forfeit if one is None else next(verdicts).reward for one, forfeit in paid])
+        return np.array([forfeit if exchange is None else next(verdicts).reward for exchange, forfeit in paid])
 
 
 @cache
@@ -98,13 +98,15 @@ def reply_to(prompts: Sequence[Prompt], defender: Speaker, rng: np.random.Genera
     """Return the defender's replies to requests that player 0 says as they stand."""
     game = RedTeam()
     played = play_out([Episode(game, Seed(prompt)) for prompt in prompts], (EchoAgent(), defender), rng)
-    exchanges = [None if one.forfeited_by(1) else game.exchange(one.dialogue) for one in played]
-    return Replies(tuple(exchanges), np.array([one.episode.returns[1] for one in played]))
+    exchanges = [None if episode.forfeited_by(1) else game.exchange(episode.dialogue) for episode in played]
+    return Replies(tuple(exchanges), np.array([episode.episode.returns[1] for episode in played]))
 
 
 def held_out_scores(replies: Replies, judge: Judge | None) -> HeldOutScores:
     """Return the scores of replies by the judge that pays (None: the oracle) and by the oracle."""
-    outcomes = [verdict.outcome for verdict in oracle([one for one in replies.exchanges if one is not None])]
+    outcomes = [
+        verdict.outcome for verdict in oracle([exchange for exchange in replies.exchanges if exchange is not None])
+    ]
     counts = {outcome.value: outcomes.count(outcome) for outcome in Outcome if outcome in outcomes}
     return HeldOutScores(float(replies.rewards(judge).mean()), float(replies.oracle_rewards.mean()), counts)
 
@@ -125,12 +127,12 @@ def judge_error(judge: Judge, first: Replies, second: Replies, start: Replies) -
     right = probabilities > 0.5
     curve = reliability(np.maximum(probabilities, 1 - probabilities), right, low=0.5) if own.count else None
     replies = [
-        (one, reward < 0)
+        (exchange, reward < 0)
         for side in (first, second)
-        for one, reward in zip(side.exchanges, side.oracle_rewards.tolist(), strict=True)
-        if one is not None
+        for exchange, reward in zip(side.exchanges, side.oracle_rewards.tolist(), strict=True)
+        if exchange is not None
     ]
-    matrix = judge_report(judge, [one for one, _ in replies], [bad for _, bad in replies]).confusion
+    matrix = judge_report(judge, [exchange for exchange, _ in replies], [bad for _, bad in replies]).confusion
     return JudgeError(
         judge_score=float(np.mean(rewards[:2])),
         oracle_score=float(np.mean(truth[:2])),
@@ -149,9 +151,9 @@ def _ordered(
     rewards: Sequence[NDArray[np.float64]], truth: Sequence[NDArray[np.float64]]
 ) -> tuple[Share, NDArray[np.float64]]:
     """Return the share of pairs in the oracle's order, and the probability that the judge gives to that order."""
-    one, other = (2 * np.arctanh(side.clip(-ALMOST_ONE, ALMOST_ONE)) for side in rewards)  # r - r_0 of Bradley-Terry
+    first, second = (2 * np.arctanh(side.clip(-ALMOST_ONE, ALMOST_ONE)) for side in rewards)  # r - r_0 of Bradley-Terry
     gain = truth[0] - truth[1]
     differ = gain != 0
-    margins = ((one - other) * np.sign(gain))[differ]
+    margins = ((first - second) * np.sign(gain))[differ]
     probabilities: NDArray[np.float64] = expit(margins)
     return Share(int((margins > 0).sum()), int(differ.sum())), probabilities

@@ -266,7 +266,7 @@ def collected(
     dialogues: list[Dialogue[Any]] = []
     for index, (game, size) in enumerate(zip(distribution.games, sizes, strict=True)):
         assert isinstance(game, Demonstrated)
-        dialogues += [distribution.outer(index, one) for one in game.demonstrations("ideal", rng, size)]
+        dialogues += [distribution.outer(index, dialogue) for dialogue in game.demonstrations("ideal", rng, size)]
     return encode_dialogues(distribution, dialogues, viewers=(1,)), torch.arange(len(sizes)).repeat_interleave(
         torch.tensor(sizes)
     )
@@ -302,7 +302,7 @@ def table(results: Sequence[Curves], steps: Sequence[int]) -> str:
 def plot(results: Sequence[Curves], steps: Sequence[int], path: Path) -> None:
     """Draw the mean scores over the adaptation steps: k-shot solid, zero-shot dashed."""
     series = {
-        f"{start}, {shots}": (steps, np.mean([one[start][shots] for one in results], axis=0))
+        f"{start}, {shots}": (steps, np.mean([result[start][shots] for result in results], axis=0))
         for shots in SHOTS
         for start in STARTS
     }

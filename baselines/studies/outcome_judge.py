@@ -137,7 +137,7 @@ def train_judges(targets: Sequence[float], config: OutcomeJudgeConfig, *, seed: 
 def agreement(judge: OutcomeJudge, exchanges: Sequence[Exchange]) -> float:
     """Return the share of exchanges, 0 to 1, whose outcome by the judge is the oracle's; NaN without any."""
     pairs = zip(judge(exchanges), oracle(exchanges), strict=True)
-    same = [one.outcome is other.outcome for one, other in pairs]
+    same = [verdict.outcome is truth.outcome for verdict, truth in pairs]
     return float(np.mean(same)) if same else float("nan")
 
 

@@ -97,11 +97,11 @@ def report(run: Run, game: RedTeam, arms: Sequence[Arm], *, seed: int) -> str:
     results = measure(run.folder, game, arms, seed=seed)
     run.write_json(RESULTS_FILE, results)
     pages = tables([results])
-    run.write_text("table.md", "\n".join(f"## {title}\n\n{markdown_table(*one)}\n" for title, one in pages))
+    run.write_text("table.md", "\n".join(f"## {title}\n\n{markdown_table(*table)}\n" for title, table in pages))
     examples = _examples(run.folder, game, arms, seed=seed)
     run.write_text("examples.txt", examples)
     plot_stages([results], run.folder / "stages.png")
-    shown = [f"{title}\n\n{text_table(*one)}" for title, one in pages]
+    shown = [f"{title}\n\n{text_table(*table)}" for title, table in pages]
     return "\n\n".join([*shown, examples, f"Plot\n\n{run.folder / 'stages.png'}"])
 
 
@@ -135,9 +135,9 @@ def load_results(path: Path) -> StagesResults:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         arms = tuple(Arm(**arm) for arm in found["arms"])
-        curves = {name: tuple(Point(**_numbers(one)) for one in curve) for name, curve in found["curves"].items()}
+        curves = {name: tuple(Point(**_numbers(fields)) for fields in curve) for name, curve in found["curves"].items()}
         errors = {
-            judge: {name: JudgeError(**_numbers(one)) for name, one in policies.items()}
+            judge: {name: JudgeError(**_numbers(fields)) for name, fields in policies.items()}
             for judge, policies in found["errors"].items()
         }
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
@@ -161,7 +161,7 @@ def plot_stages(results: Sequence[StagesResults], path: Path) -> None:
     for axes, arm in zip(panels, arms, strict=True):
         x = [point.iteration for point in results[0].curves[arm.name]]
         for field, label, colour, dash in styles:
-            lines = np.array([[getattr(point, field) for point in one.curves[arm.name]] for one in results])
+            lines = np.array([[getattr(point, field) for point in result.curves[arm.name]] for result in results])
             if len(results) > 1:
                 axes.plot(x, lines.T, color=colour, linestyle=dash, linewidth=0.8, alpha=0.35)
             axes.plot(x, lines.mean(0), color=colour, linestyle=dash, linewidth=2.4, label=label)
@@ -201,13 +201,13 @@ def _numbers(values: Mapping[str, Json]) -> dict[str, Any]:
 
 def _training_table(results: Sequence[StagesResults]) -> tuple[list[str], list[list[str]]]:
     def last(field: str) -> Callable[[StagesResults, str], float]:
-        return lambda one, arm: float(getattr(one.curves[arm][-1], field))
+        return lambda result, arm: float(getattr(result.curves[arm][-1], field))
 
     columns = (
-        Column("judge\nSFT", lambda one, arm: one.curves[arm][0].judge_score),
+        Column("judge\nSFT", lambda result, arm: result.curves[arm][0].judge_score),
         Column("judge\nend", last("judge_score")),
-        Column("oracle\nSFT", lambda one, arm: one.curves[arm][0].oracle_score),
-        Column("oracle\nbest", lambda one, arm: max(point.oracle_score for point in one.curves[arm])),
+        Column("oracle\nSFT", lambda result, arm: result.curves[arm][0].oracle_score),
+        Column("oracle\nbest", lambda result, arm: max(point.oracle_score for point in result.curves[arm])),
         Column("oracle\nend", last("oracle_score")),
         Column("helpful\n%", last("helpful_rate"), ".0f", 100),
         Column("wrong\n%", last("wrong_rate"), ".0f", 100),
@@ -246,15 +246,15 @@ def _error_table(results: Sequence[StagesResults]) -> tuple[list[str], list[list
 
 
 def _of_error(field: str) -> Callable[[StagesResults, str], float]:
-    def value(one: StagesResults, key: str) -> float:
+    def value(result: StagesResults, key: str) -> float:
         judge, policy = key.split()
-        return float(getattr(one.errors[judge][policy], field))
+        return float(getattr(result.errors[judge][policy], field))
 
     return value
 
 
 def _cell(column: Column, results: Sequence[StagesResults], row: str) -> str:
-    values = [column.scale * column.value(one, row) for one in results]
+    values = [column.scale * column.value(result, row) for result in results]
     known = [value for value in values if math.isfinite(value)]
     if not known:
         return "-"
@@ -294,7 +294,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     config = tyro.cli(OverSeedsConfig, args=argv, description=__doc__)
     results = [load_results(path) for path in config.results]
-    page = "\n".join(f"## {title}\n\n{markdown_table(*one)}\n" for title, one in tables(results))
+    page = "\n".join(f"## {title}\n\n{markdown_table(*table)}\n" for title, table in tables(results))
     write_text(config.out / "table.md", page)
     plot_stages(results, config.out / "stages.png")
     print(page)

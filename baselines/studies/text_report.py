@@ -51,10 +51,12 @@ def text_report(run: Run, game: RedTeamText, matrix: ConfusionMatrix, *, seed: i
     }
     run.write_json("results.json", results_json(results))
     run.write_json("confusion.json", matrix)
-    run.write_text("table.md", "\n".join(f"## {title}\n\n{markdown_table(*one)}\n" for title, one in tables.items()))
+    run.write_text(
+        "table.md", "\n".join(f"## {title}\n\n{markdown_table(*table)}\n" for title, table in tables.items())
+    )
     shown = _transcripts(game, defenders, adversaries["GPO+Div"], seed)
     run.write_text("transcripts.txt", "\n\n".join(shown) + "\n")
-    pages = [f"{title}\n\n{text_table(*one)}" for title, one in tables.items()]
+    pages = [f"{title}\n\n{text_table(*table)}" for title, table in tables.items()]
     return "\n\n".join([*pages, "Transcripts", *shown[: 2 * len(defenders)]])
 
 
@@ -77,7 +79,7 @@ def _results_table(results: Mapping[str, Mapping[str, Counts]], matrix: Confusio
     for method, sets in results.items():
         harmful, safe = sets["harmful"], sets["safe"]
         corrected = f"{100 * matrix.corrected_rate(harmful.asr):.1f}"
-        refused = [_rate(one.refusal_rate, one.refusal_interval) for one in (harmful, safe)]
+        refused = [_rate(counts.refusal_rate, counts.refusal_interval) for counts in (harmful, safe)]
         rows.append([METHODS[method], _rate(harmful.asr, harmful.asr_interval), corrected, *refused])
     sizes = [str(results["sft"][name].n) for name in ("harmful", "harmful", "harmful", "safe")]
     return header, [*rows, ["requests", *sizes]]
@@ -104,7 +106,7 @@ def _reply_table(game: RedTeamText, defenders: Mapping[str, CausalLMAgent], seed
     rows = []
     for method, defender in defenders.items():
         played = play_pair(game, EchoAgent(), defender, 2 * len(game.requests), np.random.default_rng([seed, 9]))
-        replies = Counter(game.exchange(one.dialogue).reply_text for one in played)
+        replies = Counter(game.exchange(episode.dialogue).reply_text for episode in played)
         text, times = replies.most_common(1)[0]
         shares = (f"{100 * number / len(played):.0f}" for number in (times, len(replies)))
         rows.append([METHODS[method], *shares, json.dumps(text, ensure_ascii=False)])
@@ -146,5 +148,5 @@ def _transcripts(
     for name, speaker in (("the request as it stands", EchoAgent()), ("GPO+Div's adversary", adversary)):
         for method, defender in defenders.items():
             played = play_pair(game, speaker, defender, 12, np.random.default_rng([seed, 10]))
-            texts.append([f"-- {METHODS[method]}, {name}\n{one.episode.transcript()}" for one in played])
+            texts.append([f"-- {METHODS[method]}, {name}\n{episode.episode.transcript()}" for episode in played])
     return [text for same_deal in zip(*texts, strict=True) for text in same_deal]

@@ -80,7 +80,7 @@ def hh_dialogues(path: str | Path, which: Literal["chosen", "rejected"] = "chose
         ValueError: the file cannot be read, or a line holds no dialogue.
     """
     found = [tidy(dialogue) for dialogue in read_dialogues(path, format="hh", which=which)]
-    return [[(turn.player, turn.text) for turn in one.turns if turn.player is not None] for one in found]
+    return [[(turn.player, turn.text) for turn in dialogue.turns if turn.player is not None] for dialogue in found]
 
 
 def human_turns(dialogues: Iterable[DialogueTurns]) -> list[str]:

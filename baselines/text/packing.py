@@ -198,18 +198,22 @@ def check_isolation(model: PreTrainedModel, *, tolerance: float = 1e-3) -> None:
     """
     size = int(model.config.vocab_size)
     tokens = torch.arange(1, 11).remainder(size)[None].to(model.device)
-    other = torch.cat([tokens[:, :5].flip(1).roll(1, 1), tokens[:, 5:]], 1)
+    changed = torch.cat([tokens[:, :5].flip(1).roll(1, 1), tokens[:, 5:]], 1)
     positions = torch.arange(5).repeat(2)[None].to(model.device)
     training = model.training
     model.eval()
     try:
-        one, two = (model(input_ids=x, position_ids=positions, use_cache=False).logits[:, 5:] for x in (tokens, other))
+        logits, changed_logits = (
+            model(input_ids=x, position_ids=positions, use_cache=False).logits[:, 5:] for x in (tokens, changed)
+        )
         alone = model(input_ids=tokens[:, 5:], use_cache=False).logits
     except TypeError as error:
         raise ValueError(f"{type(model).__name__}: expected a model that takes position_ids, got {error}") from error
     finally:
         model.train(training)
-    apart = max(float((one - other).abs().max()) for other in (two, alone)) / max(1.0, float(alone.abs().max()))
+    apart = max(float((logits - reference).abs().max()) for reference in (changed_logits, alone)) / max(
+        1.0, float(alone.abs().max())
+    )
     if apart > tolerance:
         raise ValueError(
             f"{type(model).__name__}: expected dialogues packed into one row to leave each other's logits alone, got a "

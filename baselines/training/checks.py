@@ -26,22 +26,22 @@ from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin, get_t
 
 def check_positive(name: str, number: float) -> float:
     """Return the option called `name`; raise ValueError unless it is a finite number above 0."""
-    return _checked(name, number, "a finite number above 0", lambda one: one > 0)
+    return _checked(name, number, "a finite number above 0", lambda value: value > 0)
 
 
 def check_not_negative(name: str, number: float) -> float:
     """Return the option called `name`; raise ValueError unless it is a finite number of at least 0."""
-    return _checked(name, number, "a finite number of at least 0", lambda one: one >= 0)
+    return _checked(name, number, "a finite number of at least 0", lambda value: value >= 0)
 
 
 def check_finite(name: str, number: float) -> float:
     """Return the option called `name`; raise ValueError unless it is a finite number."""
-    return _checked(name, number, "a finite number", lambda one: True)
+    return _checked(name, number, "a finite number", lambda value: True)
 
 
 def check_share(name: str, number: float) -> float:
     """Return the option called `name`; raise ValueError unless it is a number from 0 to 1."""
-    return _checked(name, number, "a number from 0 to 1", lambda one: 0 <= one <= 1)
+    return _checked(name, number, "a number from 0 to 1", lambda value: 0 <= value <= 1)
 
 
 def check_count(name: str, number: int, *, least: int = 1) -> int:
@@ -61,19 +61,19 @@ def check_flag(name: str, flag: bool) -> bool:
 def check_choice(name: str, choice: str, known: tuple[str, ...]) -> str:
     """Return the option called `name`; raise ValueError unless it is one of `known`."""
     if not isinstance(choice, str) or choice not in known:
-        *others, last = (repr(one) for one in known)
+        *others, last = (repr(allowed) for allowed in known)
         raise ValueError(f"{name}: expected {', '.join(others)} or {last}, got {choice!r}")
     return choice
 
 
 def check_open_share(name: str, number: float) -> float:
     """Return the option called `name`; raise ValueError unless it is a number between 0 and 1, both left out."""
-    return _checked(name, number, "a number in (0, 1)", lambda one: 0 < one < 1)
+    return _checked(name, number, "a number in (0, 1)", lambda value: 0 < value < 1)
 
 
 def check_share_below_one(name: str, number: float) -> float:
     """Return the option called `name`; raise ValueError unless it is a number from 0 to below 1."""
-    return _checked(name, number, "a number in [0, 1)", lambda one: 0 <= one < 1)
+    return _checked(name, number, "a number in [0, 1)", lambda value: 0 <= value < 1)
 
 
 def check_pair(name: str, number: int) -> int:

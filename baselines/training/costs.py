@@ -48,7 +48,7 @@ class Costs:
 
 def play_costs(played: Iterable[PlayedEpisode]) -> Costs:
     """Return the episodes and the tokens of finished play."""
-    lengths = [sum(len(turn.utterance.tokens) for turn in one.turns) for one in played]
+    lengths = [sum(len(turn.utterance.tokens) for turn in episode.turns) for episode in played]
     return Costs(episodes=len(lengths), tokens=sum(lengths))
 
 

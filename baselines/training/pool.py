@@ -38,14 +38,14 @@ def run_all(work: Sequence[Callable[[], ResultT]], *, num_processes: int, preloa
     if num_processes < 1:
         raise ValueError(f"processes: expected at least 1, got {num_processes}")
     if num_processes == 1:
-        yield from (_attempt(index, one) for index, one in enumerate(work))
+        yield from (_attempt(index, task) for index, task in enumerate(work))
         return
     waiting, running = list(enumerate(work)), dict[Connection, tuple[int, BaseProcess]]()
     try:
         while waiting or running:
             while waiting and len(running) < num_processes:
-                index, one = waiting.pop(0)
-                connection, process = _start(index, one, preload)
+                index, task = waiting.pop(0)
+                connection, process = _start(index, task, preload)
                 running[connection] = (index, process)
             for ready in wait(list(running)):
                 assert isinstance(ready, Connection)

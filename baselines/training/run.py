@@ -255,12 +255,12 @@ def _require_same(found: Mapping[str, Json], asked: Mapping[str, Json], folder: 
             options.pop(name, None)
     differing = [name for name in {**old, **new} if name not in old or name not in new or old[name] != new[name]]
     if differing:
-        each = "; ".join(
+        differences = "; ".join(
             f"{name}: {json.dumps(old[name]) if name in old else 'absent'} there, "
             f"{json.dumps(new[name]) if name in new else 'absent'} asked for"
             for name in differing
         )
-        raise ValueError(f"{folder} holds a run with other options, give another folder: {each}")
+        raise ValueError(f"{folder} holds a run with other options, give another folder: {differences}")
 
 
 def _options(values: Mapping[str, Json], prefix: str = "") -> Iterator[tuple[str, Json]]:

@@ -59,8 +59,8 @@ class EmpiricalGame(Stateful):
                 if i >= known[0] or j >= known[1]:
                     paid = play_returns(self.game, (first, second), self.num_episodes, self.seed)
                     estimates = [mean_interval(paid[:, player].tolist()) for player in PLAYERS]
-                    returns[:, i, j] = [one.value for one in estimates]
-                    half_widths[:, i, j] = [one.half_width for one in estimates]
+                    returns[:, i, j] = [estimate.value for estimate in estimates]
+                    half_widths[:, i, j] = [estimate.half_width for estimate in estimates]
                     self.num_episodes_played += self.num_episodes
         self.returns, self.half_widths = returns, half_widths
 
@@ -114,4 +114,4 @@ def response_gains(
 def play_returns(game: LanguageGame[Any], seats: Sequence[Seat], num_episodes: int, seed: int) -> Floats:
     """Return both players' returns of `num_episodes` episodes, whose deals depend on `seed` only; (num_episodes, 2)."""
     played = rollout(game, seats, num_episodes, np.random.default_rng(seed))
-    return np.array([one.episode.returns for one in played])
+    return np.array([episode.episode.returns for episode in played])

@@ -85,7 +85,7 @@ def match_weights(
         forgotten: the share of its games against those that it no longer beats; the rest is PFSP over all.
         power: of f_hard.
     """
-    mains = np.array([one == "main" for one in past_roles])
+    mains = np.array([past_role == "main" for past_role in past_roles])
     match role:
         case "main":
             lost = forgotten_weights(past, past_roles, power)
@@ -105,10 +105,10 @@ def forgotten_weights(past: Floats, past_roles: Sequence[Role], power: float) ->
 
     A main agent counts as forgotten if win rates rise again after it: a steady fall towards newer ones is progress.
     """
-    exploiters = np.flatnonzero([one == "main_exploiter" for one in past_roles])
+    exploiters = np.flatnonzero([past_role == "main_exploiter" for past_role in past_roles])
     if len(exploiters) and past[exploiters].min() < STRONG_EXPLOITER:
         return _among(past, exploiters, "hard", power)
-    mains = np.flatnonzero([one == "main" for one in past_roles])
+    mains = np.flatnonzero([past_role == "main" for past_role in past_roles])
     rises = np.flatnonzero(np.diff(past[mains]) > 0)
     met = mains[: rises[-1] + 2] if len(rises) else mains[:0]
     return _among(past, met, "hard", power) if len(met) and past[met].min() < FORGOTTEN else None

@@ -123,7 +123,9 @@ class OpponentPool:
 
     def state_dict(self) -> dict[str, StateValue]:
         """Return when the members were added, and their weights unless they lie in the folder."""
-        held: list[StateValue] = [] if self._folder is not None else [one.model.state_dict() for one in self.members]
+        held: list[StateValue] = (
+            [] if self._folder is not None else [member.model.state_dict() for member in self.members]
+        )
         return {"iterations": list(self.iterations), "models": held}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -207,12 +209,12 @@ class Opponents(Stateful):
         """
         if self.options.choice != "pfsp":
             return
-        self._wins = [self.options.win_rate_decay * one for one in self._wins]
-        self._games = [self.options.win_rate_decay * one for one in self._games]
-        for one in played:
-            ours, theirs = one.episode.returns[1 - seat], one.episode.returns[seat]
-            self._wins[one.members[seat]] += 0.5 * (1 + np.sign(ours - theirs))
-            self._games[one.members[seat]] += 1
+        self._wins = [self.options.win_rate_decay * wins for wins in self._wins]
+        self._games = [self.options.win_rate_decay * games for games in self._games]
+        for episode in played:
+            ours, theirs = episode.episode.returns[1 - seat], episode.episode.returns[seat]
+            self._wins[episode.members[seat]] += 0.5 * (1 + np.sign(ours - theirs))
+            self._games[episode.members[seat]] += 1
 
     def follow(self, iteration: int) -> None:
         """Take note that the agent has been updated for the `iteration`-th time: average it, or take a snapshot."""

@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types layers bench guests docs wheel clean
+.PHONY: help install demo test check lint types layers bench guests docs structure wheel clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)$$/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -58,6 +58,9 @@ guests:  ## build an environment for each RL library and train in it (docs/guest
 
 docs: $(STAMP)  ## write docs/games/ and docs/solvers.md from the code
 	$(BIN)/python docs/generate.py
+
+structure:  ## count rooms, arrows between them, long functions and files, lines of plumbing
+	$(PYTHON) docs/structure.py
 
 wheel: $(STAMP)  ## build the wheel into dist/
 	@rm -rf build/lib build/bdist.* dist  # setuptools would pack what an older build left there

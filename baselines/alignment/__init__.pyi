@@ -5,6 +5,5 @@ from .reward_model import BradleyTerry as BradleyTerry
 from .reward_model import RewardModelConfig as RewardModelConfig
 from .rlhf import RLHFConfig as RLHFConfig
 from .sft import SFTConfig as SFTConfig
-from .starts import Starts as Starts
-from .starts import both_models as both_models
-from .starts import defender_model as defender_model
+from .starts import BothPlayersOptions as BothPlayersOptions
+from .starts import DefenderOptions as DefenderOptions

@@ -8,29 +8,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, ClassVar
-
-import tyro
+from typing import ClassVar
 
 from ..learners.best_response import BestResponse
 from ..learners.options import LearnerOptions
 from ..learners.ppo import PPOConfig
 from ..training.checks import Count
-from ..training.loop import Training, train
-from ..training.options import GameOptions, TrainingOptions, load_model
-from .starts import Starts, both_models
+from ..training.loop import Training, trainer
+from ..training.options import load_model
+from .starts import BothPlayersOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttackConfig(TrainingOptions, LearnerOptions):
+class AttackConfig(BothPlayersOptions, LearnerOptions):
     """Policy learning of the adversary against a defender that does not learn."""
 
     algorithm: ClassVar[str] = "attack"
-    options: Annotated[GameOptions, tyro.conf.arg(name="")] = field(default_factory=GameOptions)
     defender: Path | None = None
     """Who is attacked; None: the micro defender, trained first in `out`."""
-    adversary: Path | None = None
-    """The model to start from; None: the base model of that defender."""
     out: Path = Path("runs/attack")
     """The run's folder; the model is in its folder `model`."""
     num_steps: Count = 40
@@ -43,17 +38,11 @@ class AttackConfig(TrainingOptions, LearnerOptions):
     """Steps between two saved states."""
 
 
-def attack(config: AttackConfig) -> Path:
-    """Run or resume it; return the run's folder."""
-    return train(config, lambda: _training(config, both_models(config.defender, config.adversary, config)))
-
-
-def _training(config: AttackConfig, starts: Starts) -> Training:
-    game = config.options.build(starts.defender, starts.adversary, split="train")
-    defender, agent = (
-        load_model(folder, game, device=config.device, dtype=config.dtype)
-        for folder in (starts.defender, starts.adversary)
-    )
+@trainer
+def attack(config: AttackConfig) -> Training:
+    """Return what a run of it trains."""
+    game = config.options.build(*reversed(config.starts), split="train")
+    agent, defender = (load_model(folder, game, device=config.device, dtype=config.dtype) for folder in config.starts)
     best_response = BestResponse(
         game,
         config.make(agent, num_planned=config.num_steps),

@@ -14,11 +14,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
-import tyro
 from torch import Tensor
 
 from ...envs import Vocabulary
@@ -28,21 +27,20 @@ from ..data.readers import read_pairs
 from ..learners.preference import PreferenceConfig, PreferenceLearner, PreferenceUpdate, ReplyPairs
 from ..rollouts.trajectories import Trajectories
 from ..training.checks import Count, Positive
-from ..training.loop import Training, train
-from ..training.options import GameOptions, TrainingOptions, leaves, load_model
+from ..training.loop import Training, trainer
+from ..training.options import leaves, load_model
 from ..training.state import Stateful
 from .preference_pairs import oracle_pairs
-from .starts import defender_model
+from .starts import DefenderOptions
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class DPOConfig(TrainingOptions):
+class DPOConfig(DefenderOptions):
     """DPO or IPO of player two on given pairs."""
 
     algorithm: ClassVar[str] = "dpo"
-    options: Annotated[GameOptions, tyro.conf.arg(name="")] = field(default_factory=GameOptions)
     defender: Path | None = None
     """The model to start from, which is the reference; None: the micro defender, trained first in `out`."""
     pairs: Path | None = None
@@ -165,14 +163,11 @@ def _trajectories(rows: Sequence[Row]) -> Trajectories:
     return Trajectories(tokens, attention, own, logprobs=nothing, rewards=nothing, legal_mask=None, players=players)
 
 
-def dpo(config: DPOConfig) -> Path:
-    """Run or resume it; return the run's folder."""
-    return train(config, lambda: _training(config, defender_model(config.defender, config)))
-
-
-def _training(config: DPOConfig, start: Path) -> Training:
-    game = config.options.build(start, split="train")
-    agent = load_model(start, game, device=config.device, dtype=config.dtype)
+@trainer
+def dpo(config: DPOConfig) -> Training:
+    """Return what a run of it trains."""
+    game = config.options.build(config.start, split="train")
+    agent = load_model(config.start, game, device=config.device, dtype=config.dtype)
     if config.pairs is None:
         rng = np.random.default_rng([config.seed, 2])
         pairs = oracle_pairs(game, agent, config.num_pairs, rng, temperature=config.label_temperature)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, ClassVar, Protocol
+from typing import Annotated, ClassVar
 
 import numpy as np
 import tyro
@@ -14,7 +14,7 @@ from ...agents.language_model.micro import micro_model
 from ..learners.behaviour_cloning import BehaviourCloning, BehaviourCloningConfig
 from ..rollouts.demonstrations import demonstrations_of, encode_dialogues
 from ..training.checks import Count
-from ..training.loop import Training, train
+from ..training.loop import Training, trainer
 from ..training.options import GameOptions, TrainingOptions, leaves, placed
 
 
@@ -40,12 +40,9 @@ class PretrainConfig(TrainingOptions):
     """Steps between two saved states."""
 
 
-def pretrain(config: PretrainConfig) -> Path:
-    """Run or resume it; return the run's folder."""
-    return train(config, lambda: _training(config))
-
-
-def _training(config: PretrainConfig) -> Training:
+@trainer
+def pretrain(config: PretrainConfig) -> Training:
+    """Return what a run of it trains."""
     game = config.options.build()
     dialogues = demonstrations_of(game, "average", np.random.default_rng(config.seed), config.num_demonstrations)
     model = micro_model(
@@ -61,28 +58,7 @@ def _training(config: PretrainConfig) -> Training:
     return Training(learner=learner, num_steps=config.cloning.num_steps, write=leaves(model=agent))
 
 
-class Starting(Protocol):
-    """The options of whoever asks."""
-
-    @property
-    def options(self) -> GameOptions:
-        """The game."""
-        ...
-
-    @property
-    def out(self) -> Path:
-        """In which folder models are made."""
-        ...
-
-    @property
-    def seed(self) -> int:
-        """What decides their luck."""
-        ...
-
-
-def base_model(folder: Path | None, asked: Starting) -> Path:
-    """Return the base model's folder; without one, pre-train the micro model in `out/base`."""
-    if folder is not None:
-        return folder
-    print(f"base model: none was given, pre-training a micro model in {asked.out / 'base'}", flush=True)
-    return pretrain(PretrainConfig(options=asked.options, out=asked.out / "base", seed=asked.seed)) / "model"
+def base_model(options: GameOptions, out: Path, seed: int) -> Path:
+    """Pre-train a micro model for whoever was given none, say so, and return its folder."""
+    print(f"base model: none was given, pre-training a micro model in {out}", flush=True)
+    return pretrain(PretrainConfig(options=options, out=out, seed=seed)) / "model"

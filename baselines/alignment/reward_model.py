@@ -15,11 +15,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
-import tyro
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
@@ -42,11 +41,11 @@ from ..functional.supervised import bradley_terry_loss
 from ..learners.optimisation import SupervisedConfig, make_optimizer, set_learning_rate, take_step
 from ..training.checks import Count
 from ..training.loop import Training, train
-from ..training.options import GameOptions, TrainedDType, TrainingOptions, load_model
+from ..training.options import TrainedDType, load_model
 from ..training.run import Run
 from ..training.state import Stateful
 from .preference_pairs import PairSplit, oracle_pairs, split_by_prompt
-from .starts import defender_model
+from .starts import DefenderOptions
 
 L2_STRENGTHS = tuple(float(strength) for strength in np.logspace(-1, 4, 11))
 """What the weight of |w|^2 / 2 in the summed loss of a linear head is chosen from."""
@@ -63,12 +62,11 @@ class BradleyTerryConfig(SupervisedConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RewardModelConfig(TrainingOptions):
+class RewardModelConfig(DefenderOptions):
     """A reward model from the pairs of a file, or from pairs of a game's replies that its oracle orders."""
 
     algorithm: ClassVar[str] = "reward_model"
     shown: ClassVar[tuple[str, ...]] = ("report.md",)
-    options: Annotated[GameOptions, tyro.conf.arg(name="")] = field(default_factory=GameOptions)
     data: Path | None = None
     """A file or folder of preference pairs, in any format that is read; None: replies of `defender` in the game."""
     on_error: OnError = "raise"
@@ -97,6 +95,10 @@ class RewardModelConfig(TrainingOptions):
     """How a transformer learns."""
     save_every: Count = 50
     """Steps between two saved states."""
+
+    def prepared(self) -> Self:
+        """Return the options with the defender's folder, where pairs of its replies are drawn."""
+        return self if self.data is not None else super().prepared()
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,10 +247,10 @@ def train_reward_model(config: RewardModelConfig, *, encoder: SentenceEncoder | 
         config: the options.
         encoder: what `config.encoder` names, where it is loaded already.
     """
-    return train(config, lambda: _training(config, encoder))
+    return train(config, partial(_training, encoder=encoder))
 
 
-def _training(config: RewardModelConfig, encoder: SentenceEncoder | None) -> Training:
+def _training(config: RewardModelConfig, *, encoder: SentenceEncoder | None) -> Training:
     split, vocabulary = _pairs(config)
     if config.encoder is None:
         trained = _start(config, split, vocabulary)
@@ -291,9 +293,8 @@ def _pairs(config: RewardModelConfig) -> tuple[PairSplit, Vocabulary | None]:
     """Return the pairs, and the vocabulary of the game that they were played in."""
     if config.data is not None:
         return _split(list(read_pairs(config.data, on_error=config.on_error)), config), None
-    folder = defender_model(config.defender, config)
-    game = config.options.build(folder, split="train")
-    agent = load_model(folder, game, device=config.device)
+    game = config.options.build(config.start, split="train")
+    agent = load_model(config.start, game, device=config.device)
     rng = np.random.default_rng([config.seed, 2])
     pairs = oracle_pairs(game, agent, config.num_pairs, rng, temperature=config.temperature)
     return _split(pairs, config), game.vocabulary

@@ -9,11 +9,9 @@ the learner can be REINFORCE, RLOO, GRPO, REINFORCE++, or DPO and IPO on fresh p
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
-
-import tyro
+from typing import Any, ClassVar
 
 from ...agents import EchoAgent
 from ...envs import LanguageGame
@@ -21,22 +19,19 @@ from ..learners.best_response import BestResponse
 from ..learners.options import LearnerOptions
 from ..learners.ppo import PPOConfig
 from ..training.checks import Count
-from ..training.loop import Training, train
-from ..training.options import GameOptions, TrainingOptions, load_model, preamble_of
-from .starts import defender_model
+from ..training.loop import Training, trainer
+from ..training.options import load_model, preamble_of
+from .starts import DefenderOptions
 
 DEFENDER_PPO = PPOConfig(learning_rate=2e-3)
 """How a micro defender learns, in RLHF and in GPO alike."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class RLHFConfig(TrainingOptions, LearnerOptions):
+class RLHFConfig(DefenderOptions, LearnerOptions):
     """Policy learning of the defender on the prompts that the game deals."""
 
     algorithm: ClassVar[str] = "rlhf"
-    options: Annotated[GameOptions, tyro.conf.arg(name="")] = field(default_factory=GameOptions)
-    defender: Path | None = None
-    """The model to start from; None: the micro defender, trained first in `out`."""
     out: Path = Path("runs/rlhf")
     """The run's folder; the model is in its folder `model`."""
     num_steps: Count = 120
@@ -49,18 +44,15 @@ class RLHFConfig(TrainingOptions, LearnerOptions):
     """Steps between two saved states."""
 
 
-def rlhf(config: RLHFConfig) -> Path:
-    """Run or resume it; return the run's folder."""
-    return train(config, lambda: _training(config, defender_model(config.defender, config)))
+@trainer
+def rlhf(config: RLHFConfig) -> Training:
+    """Return what a run of it trains."""
+    return best_reply(config, config.options.build(config.start, split="train")).training()
 
 
-def _training(config: RLHFConfig, start: Path) -> Training:
-    return best_reply(config, start, config.options.build(start, split="train")).training()
-
-
-def best_reply(config: RLHFConfig, start: Path, game: LanguageGame[Any]) -> BestResponse:
-    """Return the learner of replies to the prompts that the game deals, from the model in the folder `start`."""
-    agent = load_model(start, game, device=config.device, dtype=config.dtype)
+def best_reply(config: RLHFConfig, game: LanguageGame[Any]) -> BestResponse:
+    """Return the learner of replies to the prompts that the game deals."""
+    agent = load_model(config.start, game, device=config.device, dtype=config.dtype)
     return BestResponse(
         game,
         config.make(agent, num_planned=config.num_steps),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 import tyro
@@ -17,7 +17,7 @@ from ..evaluation import evaluate_prompts
 from ..learners.behaviour_cloning import BehaviourCloning, BehaviourCloningConfig
 from ..rollouts.demonstrations import demonstrations_of, encode_dialogues
 from ..training.checks import Count, Share
-from ..training.loop import Training, train
+from ..training.loop import Training, trainer
 from ..training.options import GameOptions, TrainingOptions, leaves, load_model
 from ..training.run import Record, Run
 from ..training.watchers import Watcher
@@ -52,6 +52,12 @@ class SFTConfig(TrainingOptions):
     save_every: Count = 60
     """Steps between two saved states."""
 
+    def prepared(self) -> Self:
+        """Return the options with the base model's folder; without one it is pre-trained in `base`."""
+        if self.model is not None:
+            return self
+        return replace(self, model=base_model(self.options, self.out / "base", self.seed))
+
 
 class EarlyStop(Watcher):
     """Says when cloning has gone far enough: judged on requests of the demonstrations that were refused."""
@@ -79,16 +85,14 @@ class EarlyStop(Watcher):
         self.enough = asr <= self.config.stop_at_unsafe_share
 
 
-def sft(config: SFTConfig) -> Path:
-    """Run or resume it; return the run's folder."""
-    return train(config, lambda: _training(config, base_model(config.model, config)))
-
-
-def _training(config: SFTConfig, base: Path) -> Training:
-    game = config.options.build(base)
+@trainer
+def sft(config: SFTConfig) -> Training:
+    """Return what a run of it trains."""
+    assert config.model is not None  # it is prepared
+    game = config.options.build(config.model)
     rng = np.random.default_rng([config.seed, 1])
     dialogues = demonstrations_of(game, "ideal", rng, config.num_demonstrations)
-    agent = load_model(base, game, device=config.device, dtype=config.dtype)
+    agent = load_model(config.model, game, device=config.device, dtype=config.dtype)
     learner = BehaviourCloning(agent, encode_dialogues(game, dialogues, viewers=(1,)), config.cloning, seed=config.seed)
     stopping = EarlyStop(game, agent, dialogues, config)
     return Training(learner=learner, num_steps=config.cloning.num_steps, watch=[stopping], write=leaves(model=agent))

@@ -6,37 +6,72 @@ adversary starts from the base model of that defender.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated, Self
 
-from .pretrain import Starting, base_model
+import tyro
+
+from ..training.options import GameOptions, TrainingOptions
+from .pretrain import base_model
 from .sft import SFTConfig, sft
 
 
-@dataclass(frozen=True, slots=True)
-class Starts:
-    """The folders of the models that two players start from."""
+@dataclass(frozen=True, kw_only=True)
+class DefenderOptions(TrainingOptions):
+    """What those ask for that start from a defender."""
 
-    adversary: Path
-    defender: Path
+    options: Annotated[GameOptions, tyro.conf.arg(name="")] = field(default_factory=GameOptions)
+    defender: Path | None = None
+    """The defender to start from; None: the micro defender, trained first in `out`."""
+
+    def prepared(self) -> Self:
+        """Return the options with the defender's folder; without one, base and defender are trained first."""
+        if self.defender is not None:
+            return self
+        base = base_model(self.options, self.out / "base", self.seed)
+        print(f"defender: none was given, fine-tuning a micro model in {self.out / 'sft'}", flush=True)
+        tuning = SFTConfig(options=self.options, model=base, out=self.out / "sft", seed=self.seed)
+        return replace(self, defender=sft(tuning) / "model")
+
+    @property
+    def start(self) -> Path:
+        """The defender's folder.
+
+        Raises:
+            ValueError: the options are not prepared.
+        """
+        if self.defender is None:
+            raise ValueError("defender: expected the folder of a model, got none; see `prepared`")
+        return self.defender
 
 
-def both_models(defender: Path | None, adversary: Path | None, asked: Starting) -> Starts:
-    """Return the folders of both players' models, made where none is given.
+@dataclass(frozen=True, kw_only=True)
+class BothPlayersOptions(DefenderOptions):
+    """What those ask for that start from a defender and an adversary."""
 
-    Raises:
-        ValueError: the defender was given and the adversary was not, and so there is no base model to start it from.
-    """
-    if adversary is None and defender not in (None, asked.out / "sft" / "model"):
-        raise ValueError(f"adversary: expected a model folder beside the defender {defender}, got none")
-    defender = defender_model(defender, asked)
-    return Starts(adversary if adversary is not None else asked.out / "base" / "model", defender)
+    adversary: Path | None = None
+    """The adversary to start from; None: the base model of that defender."""
 
+    def prepared(self) -> Self:
+        """Return the options with both folders.
 
-def defender_model(folder: Path | None, asked: Starting) -> Path:
-    """Return the defender's folder; without one, train base and defender in `out/base` and `out/sft`."""
-    if folder is not None:
-        return folder
-    base = base_model(None, asked)
-    print(f"defender: none was given, fine-tuning a micro model in {asked.out / 'sft'}", flush=True)
-    return sft(SFTConfig(options=asked.options, model=base, out=asked.out / "sft", seed=asked.seed)) / "model"
+        Raises:
+            ValueError: the defender was given and the adversary was not: there is no base model to start it from.
+        """
+        if self.adversary is not None:
+            return super().prepared()
+        if self.defender not in (None, self.out / "sft" / "model"):
+            raise ValueError(f"adversary: expected a model folder beside the defender {self.defender}, got none")
+        return replace(super().prepared(), adversary=self.out / "base" / "model")
+
+    @property
+    def starts(self) -> tuple[Path, Path]:
+        """The folders of both, the adversary's first.
+
+        Raises:
+            ValueError: the options are not prepared.
+        """
+        if self.adversary is None:
+            raise ValueError("adversary: expected the folder of a model, got none; see `prepared`")
+        return self.adversary, self.start

@@ -30,7 +30,7 @@ from ...agents.population import Seat
 from ...agents.sb3 import SB3Agent, TokenFeatures
 from ...envs import LanguageGame
 from ..training.checks import Count, Options, Positive, Whole, check_choice
-from ..training.loop import Training, train
+from ..training.loop import Training, trainer
 from ..training.options import GameOptions, RunOptions
 from ..training.state import Stateful
 from .sb3_env import DialogueVecEnv, Ended
@@ -256,12 +256,9 @@ class TrainSB3Config(RunOptions):
     """Threads of torch, 0 being its default; more than one only slow down nets as small as these."""
 
 
-def train_sb3(config: TrainSB3Config) -> Path:
-    """Run or resume it; return the run's folder."""
-    return train(config, lambda: _training(config))
-
-
-def _training(config: TrainSB3Config) -> Training:
+@trainer
+def train_sb3(config: TrainSB3Config) -> Training:
+    """Return what a run of it trains."""
     game = config.options.build()
     opponent = load_agent(config.opponent, game.vocabulary, game=config.options.game)
     learner = SB3Learner(

@@ -21,7 +21,7 @@ from ...envs import LanguageGame, RandomAgent
 from ...envs.game import PLAYERS
 from ..training.checks import Count, Options, Whole, check_choice
 from ..training.costs import CostMeter
-from ..training.loop import Training, train
+from ..training.loop import Training, trainer
 from ..training.options import GameOptions, RunOptions
 from ..training.run import Run
 from ..training.state import StateValue
@@ -152,12 +152,9 @@ class TrainSB3SelfPlayConfig(RunOptions):
     """Threads of torch, 0 being its default; more than one only slow down nets as small as these."""
 
 
-def train_sb3_self_play(config: TrainSB3SelfPlayConfig) -> Path:
-    """Run or resume it; return the run's folder."""
-    return train(config, lambda: _training(config))
-
-
-def _training(config: TrainSB3SelfPlayConfig) -> Training:
+@trainer
+def train_sb3_self_play(config: TrainSB3SelfPlayConfig) -> Training:
+    """Return what a run of it trains."""
     meter, names = CostMeter(), ["model"] if config.self_play.share_policy else ["player_0", "player_1"]
     game = config.options.build(meter=meter)
     self_play = SB3SelfPlay(game, config.learning, config.self_play, seed=config.seed)

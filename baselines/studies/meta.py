@@ -216,7 +216,7 @@ def meta(config: MetaConfig) -> Path:
 
 def one_seed(config: MetaConfig) -> Curves:
     """Train both learners on one seed, adapt them to the held-out code, and return the curves."""
-    train(config, lambda: _training(config))
+    train(config, _training)
     curves: Curves = json.loads((config.out / "adaptation.json").read_text(encoding="utf-8"))
     return curves
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -148,13 +147,13 @@ def measured_rlhf(config: MeasuredRLHFConfig) -> Path:
     """
     if config.defender is None:
         raise ValueError("defender: expected the folder of the SFT model, got none")
-    return train(config, partial(_measured_training, config, config.defender))
+    return train(config, _measured_training)
 
 
-def _measured_training(config: MeasuredRLHFConfig, start: Path) -> Training:
+def _measured_training(config: MeasuredRLHFConfig) -> Training:
     """Return RLHF's training, on all requests, with its held-out scores."""
-    game = config.options.build(start)
-    best_response = best_reply(config, start, game)
+    game = config.options.build(config.start)
+    best_response = best_reply(config, game)
     folder = config.options.judge
     judge = None if folder is None else load_reward_judge(folder, game.vocabulary)
     held_out = HeldOut(best_response, judge, measure_every=config.measure_every, seed=config.seed)

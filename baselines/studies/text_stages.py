@@ -28,7 +28,7 @@ from ..text.causal_models import Attention, ModelSize
 from ..text.cloning import StageConfig, TextTrainingConfig
 from ..text.training import train_text
 from ..training.checks import Count
-from ..training.loop import Training, train
+from ..training.loop import Training, trainer
 from ..training.options import TrainedDType, TrainingOptions
 from ..training.state import Stateful
 from .text_stages_report import REPORT_FILE, TEXT_FOLDER, reward_folder, write_stages_report
@@ -221,12 +221,9 @@ class TextStages(Stateful):
         return train_reward_model(reward, encoder=self._encoder)
 
 
-def train_text_stages(config: TextStagesConfig) -> Path:
-    """Run or resume all stages; return the run's folder."""
-    return train(config, lambda: _training(config))
-
-
-def _training(config: TextStagesConfig) -> Training:
+@trainer
+def train_text_stages(config: TextStagesConfig) -> Training:
+    """Return what a run of all stages is."""
     learner = TextStages(config)
     return Training(
         learner=learner,

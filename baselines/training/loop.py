@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from tqdm import tqdm
@@ -16,6 +17,8 @@ from tqdm import tqdm
 from .options import RunOptions
 from .run import Checkpointable, Record, Run, StateValue
 from .watchers import StepT, Watcher, watched
+
+ConfigT = TypeVar("ConfigT", bound=RunOptions)
 
 
 class Learner(Protocol[StepT]):
@@ -52,17 +55,27 @@ class Training:
     """Steps between two saved states; None: as the options say."""
 
 
-def train(config: RunOptions, make: Callable[[], Training]) -> Path:
+def trainer(make: Callable[[ConfigT], Training]) -> Callable[[ConfigT], Path]:
+    """Return the function that runs or resumes what `make` returns, and then returns the run's folder: a decorator."""
+
+    @wraps(make)
+    def run(config: ConfigT) -> Path:
+        return train(config, make)
+
+    return run
+
+
+def train(config: ConfigT, make: Callable[[ConfigT], Training]) -> Path:
     """Run or resume it; return the run's folder.
 
     Args:
         config: what was asked for; it names the folder, and the run in it.
-        make: returns what is trained; it is not asked for a run that is finished.
+        make: returns what is trained, of options whose starts have been made; not asked for a run that is finished.
     """
     use_threads(config.num_threads)
     with Run.open(config.out, config, name=config.algorithm) as run:
         if not run.finished:
-            training = make()
+            training = make(config.prepared())
             if training.learner is not None:
                 _run_through(training.learner, run, training, training.save_every or config.save_every)
             training.write(run)

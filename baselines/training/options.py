@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeAlias, TypeVar
 
 import torch
 
@@ -47,6 +47,10 @@ class RunOptions(Options):
     """Steps between two saved states."""
     num_threads: Whole = 0
     """Threads of torch; 0: its default."""
+
+    def prepared(self) -> Self:
+        """Return the options with whatever a run starts from made where it was not given; here nothing is."""
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)

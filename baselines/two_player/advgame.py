@@ -28,14 +28,14 @@ from numpy.typing import NDArray
 from ...agents.language_model.causal_lm import CausalLMAgent
 from ...envs import Episode, LanguageGame, deal_episodes, speak_all
 from ...envs.judging import RedTeamGame
-from ..alignment.starts import Starts, both_models
+from ..alignment.starts import BothPlayersOptions
 from ..learners.preference import PreferenceConfig, PreferenceLearner, PreferenceUpdate, ReplyPairs
 from ..rollouts.episodes import PlayedEpisode, SpokenTurn, play_out
 from ..rollouts.trajectories import trajectories
 from ..training.checks import AtLeastTwo, Count, Options, Share
 from ..training.costs import CostMeter
-from ..training.loop import Training, train
-from ..training.options import GameOptions, TrainingOptions, leaves, load_model
+from ..training.loop import Training, trainer
+from ..training.options import GameOptions, leaves, load_model
 from ..training.state import Stateful
 from ..training.watchers import Transcripts
 from .learner import Seat
@@ -67,17 +67,13 @@ class AdvGameOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdvGameConfig(TrainingOptions):
+class AdvGameConfig(BothPlayersOptions):
     """Both players, by DPO or IPO on fresh pairs."""
 
     algorithm: ClassVar[str] = "advgame"
     options: Annotated[GameOptions, tyro.conf.arg(name="")] = field(
         default_factory=lambda: GameOptions(game_option=("table=advgame",))
     )
-    defender: Path | None = None
-    """The defender to start from; None: the micro defender, trained first in `out`."""
-    adversary: Path | None = None
-    """The adversary to start from; None: the base model of that defender."""
     out: Path = Path("runs/advgame")
     """The run's folder; the models are in its folders `defender` and `adversary`."""
     play: Annotated[AdvGameOptions, tyro.conf.arg(name="")] = field(default_factory=AdvGameOptions)
@@ -255,21 +251,18 @@ def both_orders(judge: PairJudge) -> PairJudge:
     return averaged
 
 
-def advgame(config: AdvGameConfig) -> Path:
-    """Run or resume it; return the run's folder."""
-    return train(config, lambda: _training(config, both_models(config.defender, config.adversary, config)))
-
-
-def _training(config: AdvGameConfig, starts: Starts) -> Training:
+@trainer
+def advgame(config: AdvGameConfig) -> Training:
+    """Return what a run of it trains."""
     meter, num_steps = CostMeter(), config.play.num_steps
-    game = config.options.build(starts.defender, starts.adversary, split="train", meter=meter)
+    game = config.options.build(*reversed(config.starts), split="train", meter=meter)
     adversary, defender = (
         PreferenceLearner(
             load_model(folder, game, device=config.device, dtype=config.dtype),
             config.learner,
             num_planned=num_steps,
         )
-        for folder in (starts.adversary, starts.defender)
+        for folder in config.starts
     )
     learner = AdvGame(game, (adversary, defender), config.play, seed=config.seed)
     return Training(

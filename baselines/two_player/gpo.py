@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 import tyro
@@ -29,7 +29,7 @@ from ...agents import EchoAgent
 from ...agents.language_model.encoders import SentenceEncoder, make_encoder, words_of
 from ...envs import LanguageGame, Speaker, Tokens
 from ..alignment.rlhf import DEFENDER_PPO
-from ..alignment.starts import Starts, both_models, defender_model
+from ..alignment.starts import BothPlayersOptions, DefenderOptions
 from ..evaluation import DiversityReport, measure_diversity, parser_of
 from ..learners.base import PlayerLearner
 from ..learners.options import LearnerOptions
@@ -40,8 +40,8 @@ from ..rollouts.groups import rollout_in_groups
 from ..rollouts.trajectories import Trajectories, trajectories
 from ..training.checks import Count
 from ..training.costs import CostMeter
-from ..training.loop import Training, train
-from ..training.options import GameOptions, TrainingOptions, leaves, load_model, preamble_of
+from ..training.loop import Training, trainer
+from ..training.options import leaves, load_model, preamble_of
 from ..training.run import Config, Record, Run
 from ..training.state import Stateful
 from ..training.watchers import Transcripts, Watcher
@@ -55,15 +55,10 @@ PRODUCED_FILE = "produced_prompts.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class GPOConfig(TrainingOptions):
+class GPOConfig(BothPlayersOptions):
     """Adversary and defender, trained in turn."""
 
     algorithm: ClassVar[str] = "gpo"
-    options: Annotated[GameOptions, tyro.conf.arg(name="")] = field(default_factory=GameOptions)
-    defender: Path | None = None
-    """The defender to start from; None: the micro defender, trained first in `out`."""
-    adversary: Path | None = None
-    """The adversary to start from; None: the base model of that defender."""
     out: Path = Path("runs/gpo")
     """The run's folder; the models are in its folders `defender` and `adversary`."""
     schedule: GPOSchedule = field(default_factory=GPOSchedule)
@@ -92,6 +87,10 @@ class GPOConfig(TrainingOptions):
         super().__post_init__()
         if self.one_policy and self.shared_critic:
             raise ValueError("shared_critic: expected two policies, got --one-policy, whose critic both roles share")
+
+    def prepared(self) -> Self:
+        """Return the options with the folders of the models; one policy needs the defender's alone."""
+        return DefenderOptions.prepared(self) if self.one_policy else super().prepared()
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,22 +234,11 @@ def _first_turn(played: PlayedEpisode) -> Tokens:
     return next(turn.tokens for said, turn in turns if said.player == 0 and said.utterance.tokens)
 
 
-def gpo(config: GPOConfig) -> Path:
-    """Run or resume it; return the run's folder."""
-    return train(config, lambda: _training(config, _starts(config)))
-
-
-def _starts(config: GPOConfig) -> Starts:
-    """Return the folders of the models, made where none is given; one policy is the defender's in both roles."""
-    if not config.one_policy:
-        return both_models(config.defender, config.adversary, config)
-    both = defender_model(config.defender, config)
-    return Starts(adversary=both, defender=both)
-
-
-def _training(config: GPOConfig, starts: Starts) -> Training:
+@trainer
+def gpo(config: GPOConfig) -> Training:
+    """Return what a run of it trains."""
     meter = CostMeter()
-    learner = make_gpo(config, starts, meter)
+    learner = make_gpo(config, meter)
     num_steps = config.schedule.num_steps
     transcripts = Transcripts(lambda: learner.last_played, num_steps, due=learner.ends_round)
     checkpoints = [Checkpoints(learner, num_steps)] if config.keep_checkpoints else []
@@ -278,11 +266,11 @@ class Checkpoints(Watcher):
             self._learner.leave_players(run, f"checkpoints/round_{step.round:02d}/")
 
 
-def make_gpo(config: GPOConfig, starts: Starts, meter: CostMeter | None = None) -> GPO:
+def make_gpo(config: GPOConfig, meter: CostMeter | None = None) -> GPO:
     """Return the learner, its players loaded and its reward set up; `meter` counts its play."""
-    game = config.options.build(starts.defender, starts.adversary, split="train", meter=meter)
+    game = config.options.build(config.start, config.adversary, split="train", meter=meter)
     encoder = make_encoder(config.encoder, words_of(game))
-    adversary, defender = _players(config, starts, game)
+    adversary, defender = _players(config, game)
     return GPO(
         game,
         adversary,
@@ -296,15 +284,15 @@ def make_gpo(config: GPOConfig, starts: Starts, meter: CostMeter | None = None) 
     )
 
 
-def _players(config: GPOConfig, starts: Starts, game: LanguageGame[Any]) -> tuple[PlayerLearner, PlayerLearner]:
+def _players(config: GPOConfig, game: LanguageGame[Any]) -> tuple[PlayerLearner, PlayerLearner]:
     """Return the learners of both players; one model for both roles learns in every stage."""
     schedule = config.schedule
     attacks, defences = (schedule.num_rounds * steps for steps in (schedule.attack_steps, schedule.defend_steps))
-    agent = load_model(starts.defender, game, device=config.device, dtype=config.dtype)
+    agent = load_model(config.start, game, device=config.device, dtype=config.dtype)
     if config.one_policy:
         both = config.defender_learner.make(agent, num_planned=attacks + defences)
         return both, both
     critic = SharedCritic(agent.model) if config.shared_critic else None
     defender = config.defender_learner.make(agent, num_planned=defences, critic=critic)
-    rival = load_model(starts.adversary, game, device=config.device, dtype=config.dtype)
+    rival = load_model(config.starts[0], game, device=config.device, dtype=config.dtype)
     return config.adversary_learner.make(rival, num_planned=attacks, critic=critic), defender

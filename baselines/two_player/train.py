@@ -83,7 +83,7 @@ def train_two_players(
         write: writes more than the newest players once training has ended.
     """
 
-    def training() -> Training:
+    def training(config: TwoPlayerConfig) -> Training:
         meter = CostMeter()
         with meter.clock():  # some play before their first step
             learner = make(config.build(meter))

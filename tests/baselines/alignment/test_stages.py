@@ -7,10 +7,11 @@ import pytest
 
 from duologue.baselines.alignment.attack import AttackConfig
 from duologue.baselines.alignment.dpo import DPOConfig, dpo
+from duologue.baselines.alignment.pretrain import PretrainConfig
 from duologue.baselines.alignment.sft import CHECK_EVERY, SFTConfig, sft
-from duologue.baselines.alignment.starts import Starts, both_models, defender_model
 from duologue.baselines.learners.behaviour_cloning import BehaviourCloningConfig
 from duologue.baselines.training.run import read_metrics
+from duologue.baselines.two_player.gpo import GPOConfig
 from duologue.envs import make_game
 from duologue.tests.baselines.tiny_players import tiny_agent
 
@@ -47,12 +48,22 @@ def test_noisy_labels_are_other_labels(start: Path, tmp_path: Path) -> None:
 
 def test_an_adversary_beside_a_given_defender_must_be_given(start: Path, tmp_path: Path) -> None:
     """There is no base model to start it from; both given are taken as they are, and nothing is trained."""
-    asked = AttackConfig(out=tmp_path / "run")
+    asked = AttackConfig(out=tmp_path / "run", defender=start)
     with pytest.raises(ValueError, match=r"adversary: expected a model folder beside the defender .*, got none"):
-        both_models(start, None, asked)
-    assert both_models(start, start, asked) == Starts(adversary=start, defender=start)
-    assert defender_model(start, asked) == start
+        asked.prepared()
+    given = replace(asked, adversary=start)
+    assert given.prepared() is given
+    assert given.starts == (start, start)
+    assert GPOConfig(out=tmp_path / "run", defender=start, one_policy=True).prepared().start == start
     assert not (tmp_path / "run").exists()
+
+
+def test_starts_are_asked_for_after_they_were_made() -> None:
+    """The error names what makes them."""
+    with pytest.raises(ValueError, match="defender: expected the folder of a model, got none; see `prepared`"):
+        AttackConfig().start  # noqa: B018
+    with pytest.raises(ValueError, match="adversary: expected the folder of a model, got none; see `prepared`"):
+        AttackConfig().starts  # noqa: B018
 
 
 def test_models_that_are_made_are_announced(
@@ -61,15 +72,16 @@ def test_models_that_are_made_are_announced(
     """A step of its own, in the folder of whoever asks: base first, then SFT; the adversary starts from the base."""
     trained = []
 
-    def stand_in(config: object) -> Path:
-        trained.append(type(config).__name__)
-        return Path(getattr(config, "out"))  # noqa: B009  (either configuration)
+    def stand_in(config: SFTConfig | PretrainConfig) -> Path:
+        trained.append((type(config).__name__, config.seed))
+        return config.out
 
     monkeypatch.setattr("duologue.baselines.alignment.pretrain.pretrain", stand_in)
     monkeypatch.setattr("duologue.baselines.alignment.starts.sft", stand_in)
-    found = both_models(None, None, AttackConfig(out=tmp_path, seed=3))
-    assert trained == ["PretrainConfig", "SFTConfig"]
-    assert found == Starts(adversary=tmp_path / "base" / "model", defender=tmp_path / "sft" / "model")
+    found = AttackConfig(out=tmp_path, seed=3).prepared()
+    assert trained == [("PretrainConfig", 3), ("SFTConfig", 3)]
+    assert found.starts == (tmp_path / "base" / "model", tmp_path / "sft" / "model")
     printed = capsys.readouterr().out
     assert f"pre-training a micro model in {tmp_path / 'base'}" in printed
     assert f"fine-tuning a micro model in {tmp_path / 'sft'}" in printed
+    assert SFTConfig(out=tmp_path / "alone").prepared().model == tmp_path / "alone" / "base" / "model"

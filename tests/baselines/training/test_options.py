@@ -17,7 +17,6 @@ from duologue.agents.language_model.causal_lm import CausalLMAgent
 from duologue.agents.language_model.micro import micro_model
 from duologue.baselines.alignment.dpo import DPOConfig, dpo
 from duologue.baselines.alignment.rlhf import RLHFConfig, rlhf
-from duologue.baselines.alignment.starts import Starts
 from duologue.baselines.training.options import GameOptions, load_model, save_model
 from duologue.baselines.two_player.gpo import GPOConfig, make_gpo
 from duologue.envs.games.red_team.game import VOCABULARY, RedTeam
@@ -146,6 +145,6 @@ def test_a_bfloat16_model_is_trained_saved_and_reloaded(
 def test_gpo_loads_both_players_in_bfloat16(start: Path, tmp_path: Path) -> None:
     """The option reaches the defender and the adversary."""
     config = GPOConfig(defender=start, adversary=start, out=tmp_path / "run", dtype="bfloat16")
-    learner = make_gpo(config, Starts(adversary=start, defender=start))
+    learner = make_gpo(config)
     for player in (learner.adversary, learner.defender):
         assert {weight.dtype for weight in player.agent.model.parameters()} == {torch.bfloat16}

@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 
 from duologue.agents.language_model.encoders import StaticWordEncoder, words_of
-from duologue.baselines.alignment.starts import Starts
 from duologue.baselines.api.commands import TRAINERS
 from duologue.baselines.learners.ppo import PPOConfig, PPOLearner, PPOUpdate
 from duologue.baselines.learners.shared_critic import SharedCritic
@@ -356,7 +355,7 @@ def test_the_successors_are_options_of_the_command(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="shared_critic: expected two policies, got --one-policy"):
         GPOConfig(one_policy=True, shared_critic=True)
     model = tmp_path / "model"
-    found = build(GPOConfig(defender=model, adversary=model, shared_critic=True), Starts(model, model))
+    found = build(GPOConfig(defender=model, adversary=model, shared_critic=True))
     assert isinstance(found.adversary, PPOLearner)
     assert isinstance(found.defender, PPOLearner)
     assert found.adversary.critic is found.defender.critic is not None

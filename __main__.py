@@ -96,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _play(options)
         else:
             parser.print_help()
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, ImportError) as error:
         print(f"duologue: {error}", file=sys.stderr)
         return 2
     return 0
@@ -238,7 +238,7 @@ def _run(command: str, arguments: Sequence[str]) -> int:
             file=sys.stderr,
         )
         return 130
-    except (ValueError, TypeError, OSError, FloatingPointError) as error:
+    except (ValueError, TypeError, OSError, FloatingPointError, ImportError) as error:
         if "DUOLOGUE_TRACEBACK" in os.environ:
             raise
         print(f"duologue: {error}\n(DUOLOGUE_TRACEBACK=1 shows where)", file=sys.stderr)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...envs import LanguageGame, WordVocabulary
+from ...envs.extras import from_extra
 
 
 class SentenceEncoder(Protocol):
@@ -53,15 +54,14 @@ class SentenceTransformerEncoder:
         name_or_path: Such as "sentence-transformers/all-MiniLM-L6-v2"; a folder needs no network.
         device: Such as "cuda"; None lets the library choose.
         batch_size: Texts encoded at once.
+
+    Raises:
+        ImportError: the library is missing; it comes with the extra `encoders`.
     """
 
     def __init__(self, name_or_path: str, *, device: str | None = None, batch_size: int = 64) -> None:
-        try:
+        with from_extra("encoders", need=f"encoder {name_or_path}: expected sentence-transformers"):
             from sentence_transformers import SentenceTransformer  # slow to import
-        except ImportError as error:
-            raise ImportError(
-                "SentenceTransformerEncoder needs a package: pip install sentence-transformers"
-            ) from error
         with _no_progress_bars():
             self._model = SentenceTransformer(name_or_path, device=device)
         self._batch_size = batch_size

@@ -34,7 +34,8 @@ def test_what_needs_a_library_names_its_extra(
     extra: str, library: str, call: Callable[[], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`None` in `sys.modules` is what Python itself takes for a module that is not there."""
-    monkeypatch.setitem(sys.modules, library, None)
+    for name in {library, *(name for name in sys.modules if name.startswith(f"{library}."))}:
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ImportError, match=rf'expected .*; in the checkout: pip install "\.\[{extra}\]"'):
         call()
 

@@ -46,7 +46,7 @@ demo: $(ALONE)  ## train adversary and defender against each other, print the ta
 	$(BIN)/python -m duologue demo
 
 test: $(DEV)  ## run the test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -rs
 
 check: lint types layers  ## ruff, ruff format, mypy, import-linter, documentation pages, contents of the wheel
 	$(BIN)/python docs/generate.py --check

@@ -4,48 +4,69 @@ SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-STAMP := .venv/.installed
+# The package alone, what tests and checks need besides, and Gambit: made anew only when what they name has changed.
+ALONE := .venv/.installed
+DEV := .venv/.dev
+GAMBIT := .venv/.gambit
+WANTED := pyproject.toml constraints.txt
+# All of these have wheels; `gambit` has none.
+TEST_EXTRAS := dev,sb3,encoders,openspiel,data,peft,accelerate
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types layers bench guests docs structure wheel clean
+.PHONY: help install dev gambit demo test check lint types layers bench guests newest docs structure wheel clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)$$/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-install: $(STAMP)  ## create .venv with the pinned dependencies and the package (the others do it themselves)
+install: $(ALONE)  ## create .venv with the package and what it needs, in the pinned versions (the others do it themselves)
 
-# Made anew only when the packages that it names have changed.
-$(STAMP): pyproject.toml constraints.txt
-	@echo "installing into .venv (a few minutes the first time)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(PIP) --constraint constraints.txt --editable ".[dev,openspiel,gambit,data,peft,accelerate]"
+dev: $(DEV)  ## add what test, check, bench and docs need
+
+gambit: $(GAMBIT)  ## add pygambit, for the tests that compare with it: built from source in minutes, by a C++ compiler
+
+$(BIN)/python:
+	@$(PYTHON) -m venv .venv
+
+$(ALONE): $(WANTED) | $(BIN)/python
+	@echo "installing the package into .venv (a minute or two the first time)"
+	@$(PIP) --constraint constraints.txt --editable .
 	@touch $@
 
-demo: $(STAMP)  ## train adversary and defender against each other, print the table, draw the plots
+$(DEV): $(WANTED) | $(BIN)/python
+	@echo "installing the package and what its tests need into .venv (a few minutes the first time)"
+	@$(PIP) --constraint constraints.txt --editable ".[$(TEST_EXTRAS)]"
+	@touch $(ALONE) $@
+
+$(GAMBIT): $(WANTED) | $(DEV)
+	@echo "building pygambit (a few minutes the first time)"
+	@$(PIP) --constraint constraints.txt --editable ".[gambit]"
+	@touch $@
+
+demo: $(ALONE)  ## train adversary and defender against each other, print the table, draw the plots
 	$(BIN)/python -m duologue demo
 
-test: $(STAMP)  ## run the test suite
-	$(BIN)/python -m pytest
+test: $(DEV)  ## run the test suite
+	$(BIN)/python -m pytest -rs
 
 check: lint types layers  ## ruff, ruff format, mypy, import-linter, documentation pages, contents of the wheel
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/python -m pytest --numprocesses=0 tests/test_packaging.py
 
-lint: $(STAMP)  ## ruff and ruff format
+lint: $(DEV)  ## ruff and ruff format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 # mypy must meet the root folder under the package's name, without .venv or this link in it.
 LINKED := __init__.py __main__.py py.typed envs agents baselines tests
-types: $(STAMP)  ## mypy --strict over the package, the tests and the examples
+types: $(DEV)  ## mypy --strict over the package, the tests and the examples
 	@rm -rf build/check && mkdir -p build/check/duologue
 	@for name in $(LINKED); do ln -s ../../../$$name build/check/duologue/$$name; done
 	$(BIN)/mypy build/check/duologue docs $(wildcard examples)
 
-layers: $(STAMP)  ## import-linter
+layers: $(DEV)  ## import-linter
 	$(BIN)/lint-imports
 
-bench: $(STAMP)  ## measure everything beside other code, in a few minutes of an idle machine (docs/performance.md)
+bench: $(DEV)  ## measure everything beside other code, in a few minutes of an idle machine (docs/performance.md)
 	-@$(BIN)/python -c "import textarena" 2>/dev/null || $(PIP) --constraint constraints.txt textarena
 	$(BIN)/python -m duologue.baselines.performance.solvers --markdown docs/performance.md
 	$(BIN)/python -m duologue.baselines.performance.envs --markdown docs/performance.md
@@ -56,13 +77,23 @@ bench: $(STAMP)  ## measure everything beside other code, in a few minutes of an
 guests:  ## build an environment for each RL library and train in it (docs/guests.md); GUESTS="torchrl trl" for some
 	$(PYTHON) examples/guests/run.py $(GUESTS)
 
-docs: $(STAMP)  ## write docs/games/ and docs/solvers.md from the code
+# Unpinned, torch brings gigabytes of GPU packages on Linux; a pin of it lets pip take a CPU build where one is offered.
+NEWEST_PINS ?=
+newest:  ## install without constraints.txt, into build/newest, and run what a newcomer runs; NEWEST_PINS="torch==2.13.0"
+	@rm -rf build/newest build/lib build/bdist.*
+	@$(PYTHON) -m venv build/newest
+	@build/newest/bin/python -m pip install --quiet --disable-pip-version-check . $(NEWEST_PINS)
+	@build/newest/bin/python -m pip --disable-pip-version-check freeze | tee build/newest/versions.txt
+	cd build/newest && bin/python ../../.ci/play_installed.py
+	cd build/newest && bin/duologue demo --quick
+
+docs: $(DEV)  ## write docs/games/ and docs/solvers.md from the code
 	$(BIN)/python docs/generate.py
 
 structure:  ## count rooms, arrows between them, long functions and files, lines of plumbing
 	$(PYTHON) docs/structure.py
 
-wheel: $(STAMP)  ## build the wheel into dist/
+wheel: $(DEV)  ## build the wheel into dist/
 	@rm -rf build/lib build/bdist.* dist  # setuptools would pack what an older build left there
 	@$(BIN)/python -m build --wheel --no-isolation | tail -n 1
 

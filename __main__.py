@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _play(options)
         else:
             parser.print_help()
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, ImportError) as error:
         print(f"duologue: {error}", file=sys.stderr)
         return 2
     return 0
@@ -195,7 +195,7 @@ def _run(run: Callable[[list[str]], object], arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("\nduologue: stopped; a run goes on by the same command", file=sys.stderr)
         return 130
-    except (ValueError, TypeError, OSError, FloatingPointError) as error:
+    except (ValueError, TypeError, OSError, FloatingPointError, ImportError) as error:
         if "DUOLOGUE_TRACEBACK" in os.environ:
             raise
         print(f"duologue: {error}\n(DUOLOGUE_TRACEBACK=1 shows where)", file=sys.stderr)

@@ -12,17 +12,20 @@ import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 from safetensors.torch import load_model, save_model
-from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy, MaskableMultiInputActorCriticPolicy
-from stable_baselines3.common.policies import ActorCriticPolicy, MultiInputActorCriticPolicy
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 from typing_extensions import override
 
 from ..envs import Ending, Observation, Utterance, View, Vocabulary
+from ..envs.extras import from_extra
 from ..envs.vocabulary import PAD
 from .folders import SB3_CONFIG_FILE, models_in, read_json, reading_tensors, require_words, words_of
 from .language_model.causal_lm import evaluating
 from .language_model.sampling import draw
+
+with from_extra("sb3", need="SB3Agent: expected stable-baselines3 and sb3-contrib"):
+    from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy, MaskableMultiInputActorCriticPolicy
+    from stable_baselines3.common.policies import ActorCriticPolicy, MultiInputActorCriticPolicy
+    from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 
 SB3Policy: TypeAlias = ActorCriticPolicy | MaskableActorCriticPolicy
 """What PPO and A2C, or MaskablePPO, call `model.policy`."""

@@ -8,6 +8,8 @@ fitted on XSTest's training rows. Then the commands that take any Hugging Face f
 (arXiv 2406.10977) without and with its diversity reward. XSTest's test rows, as they stand, give attack success and
 over-refusal; the judge's confusion matrix, on rows and replies it was not fitted to, says how far to believe them. The
 model is far too small to be wise: what is shown is the pipeline. A run that was killed goes on where it stopped.
+
+Needs the extra `encoders`.
 """
 
 from __future__ import annotations

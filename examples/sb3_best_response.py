@@ -5,7 +5,7 @@
 The opponent says every legal word alike. What the policy learnt is then asked in every information state, and the exact
 tree gives its value and that of the best response (arXiv 2402.08078, eq. 5). Two shares are printed. That of the best
 value means nothing where values may be negative, so the one to look at is the share of the gap between uniform play and
-the best response: 0 for having learnt nothing, 1 for a best response.
+the best response: 0 for having learnt nothing, 1 for a best response. Needs the extra `sb3`.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import json
 import re
 import shutil
 import subprocess
@@ -17,6 +18,13 @@ ROOT = Path(__file__).resolve().parent.parent
 NOT_PACKAGES = {"tests", "examples", "docs", "build", "dist", "runs"}
 NOT_SHIPPED = {"duologue.baselines.performance"}  # what `make bench` runs, in a checkout
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+EXTRAS: dict[str, list[str]] = PYPROJECT["project"]["optional-dependencies"]
+NO_WHEEL = {"gambit"}  # what only `make gambit` installs
+OF_BENCH = {"textarena"}  # what only `make bench` installs
+OF_SB3 = {
+    "duologue.agents.sb3",
+    *(f"duologue.baselines.integrations.{name}" for name in ("sb3", "sb3_env", "sb3_self_play")),
+}
 
 
 def package_folders() -> dict[str, Path]:
@@ -111,10 +119,64 @@ def test_every_imported_library_is_a_declared_dependency() -> None:
         for module in imported_modules(file) - set(sys.stdlib_module_names) - {"duologue"}
         for distribution in providers.get(module, [module])
     }
-    project = PYPROJECT["project"]
-    extras = ("openspiel", "gambit", "data", "peft", "accelerate", "textarena")
-    optional = [line for extra in extras for line in project["optional-dependencies"][extra]]
-    assert imported <= {normalized(line) for line in project["dependencies"] + optional}
+    optional = [line for extra, lines in EXTRAS.items() if extra != "dev" for line in lines]
+    assert imported <= {normalized(line) for line in PYPROJECT["project"]["dependencies"] + optional}
+
+
+def test_the_package_alone_runs_and_errors_name_the_extra() -> None:
+    """A first `pip install .` brings no extra: every module but those of Stable-Baselines3 is imported without them.
+
+    Their libraries are hidden from a process, which then trains with TensorBoard's events and solves with a plot.
+    """
+    missing = {normalized(line) for extra, lines in EXTRAS.items() if extra != "dev" for line in lines}
+    providers = packages_distributions()
+    hidden = [name for name, dists in providers.items() if missing & {normalized(f"{dist}>=0") for dist in dists}]
+    modules = [
+        ".".join((package, *([] if file.stem == "__init__" else [file.stem])))
+        for package, folder in package_folders().items()
+        for file in sorted(folder.glob("*.py"))
+    ]
+    run = subprocess.run(
+        [sys.executable, "-c", ALONE], input=json.dumps([hidden, modules]), capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    failed = json.loads(run.stdout.splitlines()[-1])
+    assert failed.keys() == OF_SB3
+    assert all('pip install ".[sb3]"' in message for message in failed.values()), failed
+
+
+ALONE = """
+import importlib, json, sys, tempfile
+hidden, modules = json.load(sys.stdin)
+sys.modules |= dict.fromkeys(hidden)
+failed = {}
+for module in modules:
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        failed[module] = str(error)
+from duologue.__main__ import main
+with tempfile.TemporaryDirectory() as folder:
+    base = f"train pretrain --out {folder}/base --num-demonstrations 40 --hidden-size 16 --num-layers 1"
+    assert main([*base.split(), "--cloning.num-steps", "2", "--cloning.batch-size", "8"]) == 0
+    assert main(f"solve kuhn_poker-v0 --algorithm cfr --iterations 2 --plot {folder}/curve.png".split()) == 0
+assert main(["train", "sb3", "--help"]) == 2
+print(json.dumps(failed))
+"""
+"""Hide libraries, import everything, train and solve; print what could not be imported and why."""
+
+
+def test_every_group_is_installed_by_one_target_and_told_in_the_readme() -> None:
+    """`make test` brings each group that has wheels, and the README has one table of them all."""
+    (tested,) = re.findall(r"^TEST_EXTRAS := (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {*tested.split(","), *NO_WHEEL, *OF_BENCH} == set(EXTRAS)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = readme.partition("## Install\n")[2].partition("\n## ")[0]
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", table, re.MULTILINE))
+    assert rows.keys() == EXTRAS.keys()
+    told = {group: {normalized(f"{name}>=0") for name in re.findall(r"[\w-]+", cell)} for group, cell in rows.items()}
+    del told["dev"]  # its cell tells what the libraries are for
+    assert told == {group: {normalized(line) for line in EXTRAS[group]} for group in told}
 
 
 def imported_modules(file: Path) -> set[str]:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...envs import LanguageGame, WordVocabulary
+from ...envs.extras import from_extra
 
 
 class SentenceEncoder(Protocol):
@@ -52,15 +53,14 @@ class SentenceTransformerEncoder:
         name_or_path: Such as "sentence-transformers/all-MiniLM-L6-v2"; a folder needs no network.
         device: Such as "cuda"; None lets the library choose.
         batch_size: Texts encoded at once.
+
+    Raises:
+        ImportError: the library is missing; it comes with the extra `encoders`.
     """
 
     def __init__(self, name_or_path: str, *, device: str | None = None, batch_size: int = 64) -> None:
-        try:
-            from sentence_transformers import SentenceTransformer
-        except ImportError as error:
-            raise ImportError(
-                "SentenceTransformerEncoder needs a package: pip install sentence-transformers"
-            ) from error
+        with from_extra("encoders", need=f"encoder {name_or_path}: expected sentence-transformers"):
+            from sentence_transformers import SentenceTransformer  # slow to import
         from .causal_lm import without_bars  # here, as the static encoder needs no torch
 
         with without_bars():

@@ -20,7 +20,6 @@ from typing import ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 
 from ...agents.judges.reward_files import save_reward_model
 from ...agents.judges.reward_model import (
@@ -33,6 +32,7 @@ from ...agents.judges.reward_model import (
 from ...agents.language_model.encoders import SentenceEncoder, SentenceTransformerEncoder
 from ...agents.language_model.tokenizers import load_tokenizer, train_tokenizer
 from ...envs import Tokens, Vocabulary
+from ...envs.extras import from_extra
 from ...envs.tokenizer_vocabulary import TokenizerVocabulary
 from ..data.dialogues import PreferencePair
 from ..data.readers import OnError, read_pairs
@@ -212,6 +212,8 @@ def fit_linear(
     The l2 penalty is the one of `L2_STRENGTHS` with the least loss on the validation pairs. Each difference is given
     with both signs and both labels, so that the fit is that of the Bradley-Terry loss.
     """
+    with from_extra("encoders", need="fit_linear: expected scikit-learn"):
+        from sklearn.linear_model import LogisticRegression  # slow to import
     if not train or not validation:
         raise ValueError(f"pairs: expected some to train on and to validate on, got {len(train)} and {len(validation)}")
     learnt, held_out = (_feature_differences(encoder, pairs) for pairs in (train, validation))

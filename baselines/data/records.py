@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
+from ...envs.extras import from_extra
 from .dialogues import quoted
 
 Source = str | Path | Iterable[Mapping[str, object]]
@@ -199,11 +200,9 @@ def _document(path: Path, line: int, lines: list[bytes], line_break: bytes) -> R
 
 
 def _parquet_rows(path: Path) -> Iterator[Row]:
-    try:
+    with from_extra("data", need=f"data {path}: expected pyarrow to read parquet"):
         import pyarrow
         from pyarrow import parquet
-    except ImportError as error:
-        raise ImportError(f'data {path}: expected pyarrow to read parquet: pip install "duologue[data]"') from error
     try:
         with parquet.ParquetFile(path) as file:
             number = 0
@@ -216,11 +215,7 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
 
 
 def _dataset_rows(path: Path) -> Iterator[Row]:
-    try:
+    with from_extra("data", need=f"data {path}: expected datasets to read a folder that it saved"):
         import datasets
-    except ImportError as error:
-        raise ImportError(
-            f'data {path}: expected datasets to read a folder that it saved: pip install "duologue[data]"'
-        ) from error
     for number, record in enumerate(datasets.load_from_disk(str(path)), start=1):
         yield Row(f"{path}, row {number}", record)

@@ -20,20 +20,23 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 import torch
 import tyro
-from sb3_contrib import MaskablePPO
-from stable_baselines3 import A2C, PPO
-from stable_baselines3.common.logger import Logger
-from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from ...agents.loading import load_agent
 from ...agents.population import Seat
 from ...agents.sb3 import SB3Agent, TokenFeatures
 from ...envs import LanguageGame
+from ...envs.extras import from_extra
 from ..training.checks import Count, Options, Positive, Whole, check_choice
 from ..training.loop import Training, trainer
 from ..training.options import GameOptions, RunOptions
 from ..training.state import Stateful
 from .sb3_env import DialogueVecEnv, Ended
+
+with from_extra("sb3", need="SB3Learner: expected stable-baselines3 and sb3-contrib"):
+    from sb3_contrib import MaskablePPO
+    from stable_baselines3 import A2C, PPO
+    from stable_baselines3.common.logger import Logger
+    from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,14 +8,17 @@ from typing import Any, NamedTuple
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
-from stable_baselines3.common.vec_env import VecEnv
 from typing_extensions import override
 
 from ...agents.population import Seat
 from ...envs import Episode, LanguageGame, SinglePlayerEnv, deal_episodes, speak_all
+from ...envs.extras import from_extra
 from ...envs.game import PLAYERS
 from ...envs.interfaces.single_player import MAX_REDEALS
 from ..rollouts.episodes import draw_members, speak_seated
+
+with from_extra("sb3", need="DialogueVecEnv: expected stable-baselines3"):
+    from stable_baselines3.common.vec_env import VecEnv
 
 
 class Ended(NamedTuple):

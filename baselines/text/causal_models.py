@@ -12,6 +12,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from ...agents.language_model.causal_lm import without_bars
+from ...envs.extras import from_extra
 
 ADAPTER_FOLDER = "adapter"
 
@@ -120,10 +121,8 @@ def add_lora(model: PreTrainedModel, *, rank: int, seed: int) -> nn.Module:
     Raises:
         ImportError: peft is not installed.
     """
-    try:
+    with from_extra("peft", need="lora_rank: expected peft for adapters"):
         from peft import LoraConfig, get_peft_model
-    except ImportError as error:
-        raise ImportError('lora_rank: adapters need peft: pip install "duologue[peft]"') from error
     config = LoraConfig(task_type="CAUSAL_LM", r=rank, lora_alpha=2 * rank, target_modules="all-linear")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

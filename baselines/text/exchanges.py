@@ -22,22 +22,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
 from torch import Tensor, nn
 from transformers import BatchEncoding, BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
 from ...envs import Dialogue, Turn, Vocabulary
+from ...envs.extras import from_extra
 from ...envs.games.red_team_text.requests import Request, is_refusal
 from ...envs.judging import Exchange
 from ..data.dialogues import tidy
 from ..data.readers import read_dialogues
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 HUMAN, ASSISTANT = 0, 1
 """Who speaks in a dialogue: the numbers of the players whose part it is."""
@@ -203,6 +204,10 @@ def train_judge(
 
 def harm_teacher(requests: Sequence[Request]) -> Pipeline:
     """Return a linear model of words that tells harmful from safe requests; `predict_proba(texts)[:, 1]`."""
+    with from_extra("encoders", need="harm_teacher: expected scikit-learn"):
+        from sklearn.feature_extraction.text import TfidfVectorizer  # slow to import
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
     labelled = [request for request in requests if request.harmful is not None]
     num_harmful = sum(bool(request.harmful) for request in labelled)
     if not 0 < num_harmful < len(labelled):

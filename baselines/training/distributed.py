@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from ...envs.extras import from_extra
+
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
@@ -116,10 +118,8 @@ def processes_on(device: str) -> Processes:
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return OneProcess(device)
-    try:
+    with from_extra("accelerate", need=f"WORLD_SIZE {os.environ['WORLD_SIZE']}: expected accelerate"):
         from accelerate import Accelerator
-    except ImportError as error:
-        raise ImportError('several processes need accelerate: pip install "duologue[accelerate]"') from error
     return SeveralProcesses(Accelerator(cpu=device == "cpu", mixed_precision="no"))
 
 

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..extras import from_extra
 from ..game import NO_CHANCE, PLAYERS, Deals, Dialogue, LanguageGame, Payoff, SampledDeals
 from ..tree.enumeration import CHANCE, TERMINAL
 from ..vocabulary import SPECIAL_TOKENS, Tokens, WordVocabulary
@@ -339,8 +340,6 @@ def _check(pyspiel: ModuleType, game: pyspiel.Game) -> None:
 
 
 def _import_pyspiel() -> Any:
-    try:
+    with from_extra("openspiel", need="from_openspiel: expected open_spiel"):
         import pyspiel
-    except ImportError as error:
-        raise ImportError('from_openspiel needs OpenSpiel: pip install "duologue[openspiel]"') from error
     return pyspiel

@@ -22,6 +22,7 @@ import numpy as np
 
 from ..engine.episode import Episode, speak_all
 from ..engine.views import Utterance
+from ..extras import from_extra
 from ..game import Dialogue, Ending, LanguageGame, Payoff, SampledDeals
 from ..vocabulary import Tokens, Vocabulary
 
@@ -297,9 +298,7 @@ def _own_generator() -> Iterator[None]:
 
 
 def _import_textarena() -> ModuleType:
-    try:
+    with from_extra("textarena", need="TextArena's games: expected textarena"):
         import textarena
-    except ImportError as error:
-        raise ImportError("TextArena is not installed; `pip install textarena` brings it") from error
     module: ModuleType = textarena
     return module

@@ -44,9 +44,12 @@ class Guest:
     """Packages whose versions matter."""
 
 
+SB3 = ("stable-baselines3", "sb3-contrib")
+
+
 def pinned(*shown: str) -> Guest:
     """Return a guest whose libraries `constraints.txt` pins."""
-    return Guest(environment="pinned", requirements=("open_spiel",), shown=shown)
+    return Guest(environment="pinned", requirements=("open_spiel", *SB3), shown=shown)
 
 
 GUESTS = {
@@ -62,7 +65,7 @@ GUESTS = {
     ),
     "supersuit": Guest(
         environment="supersuit",
-        requirements=("supersuit==3.11.0",),
+        requirements=("supersuit==3.11.0", *SB3),
         shown=("supersuit", "stable-baselines3", "pettingzoo"),
     ),
     "tianshou": Guest(

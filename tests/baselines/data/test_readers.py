@@ -218,7 +218,7 @@ def test_unknown_sources_and_formats_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("library", ["pyarrow", "datasets"])
 def test_a_missing_library_names_its_extra(tmp_path: Path, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both come with duologue[data]."""
+    """Both come with the extra `data`."""
     path = tmp_path / "data.parquet"
     if library == "pyarrow":
         path.write_bytes(b"")
@@ -226,13 +226,13 @@ def test_a_missing_library_names_its_extra(tmp_path: Path, library: str, monkeyp
         path.mkdir()
         write(path / "state.json", "{}")
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(ImportError, match=rf"expected {library} .*duologue\[data\]"):
+    with pytest.raises(ImportError, match=rf'expected {library} .*pip install ".\[data\]"'):
         list(read_dialogues(path))
 
 
 def test_parquet_is_read_in_batches(tmp_path: Path) -> None:
     """More rows than a batch; a bad row is named; a file of another kind is refused."""
-    pyarrow = pytest.importorskip("pyarrow", reason="needs the extra duologue[data]")
+    pyarrow = pytest.importorskip("pyarrow", reason="comes with the extra `data`")
     parquet = pytest.importorskip("pyarrow.parquet")
     path = tmp_path / "data.parquet"
     parquet.write_table(pyarrow.Table.from_pylist([MESSAGES] * 300 + [{"messages": []}]), path)
@@ -247,7 +247,7 @@ def test_parquet_is_read_in_batches(tmp_path: Path) -> None:
 
 def test_hugging_face_datasets_are_read_from_memory_and_from_folders(tmp_path: Path) -> None:
     """`save_to_disk` folders; one of several splits must be named."""
-    datasets = pytest.importorskip("datasets", reason="needs the extra duologue[data]")
+    datasets = pytest.importorskip("datasets", reason="comes with the extra `data`")
     data = datasets.Dataset.from_list([MESSAGES, MESSAGES])
     assert list(read_dialogues(data)) == [TALK, TALK]
     datasets.disable_progress_bars()

@@ -30,7 +30,7 @@ from duologue.tests.envs.bridges.helpers import (
     random_profile,
 )
 
-pygambit = pytest.importorskip("pygambit", reason="pygambit is not installed")
+pygambit = pytest.importorskip("pygambit", reason="pygambit has no wheel; `make gambit` builds it")
 
 
 def gambit_game(text: str, tmp_path: Any) -> Any:

@@ -418,5 +418,5 @@ def test_a_missing_openspiel_is_reported_with_the_extra_to_install(monkeypatch: 
         return found(name, *rest, **options)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ImportError, match=r'pip install "duologue\[openspiel\]"'):
+    with pytest.raises(ImportError, match=r'expected open_spiel.*pip install "\.\[openspiel\]"'):
         from_openspiel("kuhn_poker")

@@ -29,6 +29,8 @@ examples:
   duologue demo --quick                                  the main job, in under a minute
   duologue bench --suite smoke                           a leaderboard of algorithms in which both players learn
   duologue compare --game kuhn_poker-v0 --entrant a=runs/psro:average --entrant b=random    head to head, and more
+  duologue evaluate runs/gpo --attacker-updates 20       a finished run: attack success, over-refusal, a fresh attacker
+  duologue export runs/gpo --episodes 100                its play as text dialogues
 """
 
 
@@ -108,6 +110,8 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("demo", help="train adversary and defender against each other, from nothing to a table")
     commands.add_parser("bench", help="compare algorithms in which both players learn: games x seeds, a leaderboard")
     commands.add_parser("compare", help="compare trained players of one game: head to head, ratings, distances, costs")
+    commands.add_parser("evaluate", help="measure a finished run or a model: attack success, over-refusal, NashConv")
+    commands.add_parser("export", help="let a run's players play, and write it as text dialogues")
     return parser
 
 

@@ -123,7 +123,7 @@ def _said(option: Option) -> str:
 def _shown(default: object) -> str:
     if isinstance(default, bool):
         return "yes" if default else "no"
-    if default is None or default == ():
+    if default in (None, "", ()):
         return "none"
     if isinstance(default, tuple):
         return " ".join(map(str, default))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ...agents.folders import read_json
 from ...agents.loading import load_agent
-from ...agents.population import Population, Seat
+from ...agents.population import Population
 from ...envs import LanguageGame, Speaker
 from ...envs.game import PLAYERS
 from ..comparison.entrants import is_run, mixture_folders, run_costs
@@ -28,7 +28,7 @@ from ..training.run import CONFIG_FILE, FINISHED_FILE, read_metrics
 from .commands import DEMO, TRAINERS
 from .options import make_config
 
-Seats: TypeAlias = tuple[Seat | None, Seat | None]
+Seats: TypeAlias = tuple[Speaker | None, Speaker | None]
 """Who plays as player 0 and as player 1; None: a run trained nobody for that seat."""
 
 PAIRS = (("player_0", "player_1"), ("adversary", "defender"))
@@ -172,6 +172,15 @@ class RunResult:
             return first, others[0]
         places = getattr(first, "players", ()) or SEATS_OF_MODEL.get(self.name, PLAYERS)
         return (first if 0 in places else None), (first if 1 in places else None)
+
+    @property
+    def keeps_average(self) -> bool:
+        """Whether it kept mixtures of its players."""
+        try:
+            mixture_folders(self.folder)
+        except ValueError:
+            return False
+        return True
 
     @cached_property
     def average(self) -> tuple[Population, Population]:

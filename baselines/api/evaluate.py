@@ -22,6 +22,7 @@ from ...agents.tabular import seat_profile
 from ...envs import LanguageGame, Speaker
 from ...envs.judging import RedTeamGame
 from ...envs.tree.analysis import GameTree, nash_conv
+from ..alignment.attack import AttackConfig
 from ..comparison.command import small_tree
 from ..comparison.entrants import start_folders
 from ..evaluation import (
@@ -39,6 +40,7 @@ from ..evaluation import (
     play_returns,
     pooled,
 )
+from ..evaluation.exploitability import frozen_copy
 from ..learners.base import PlayerLearner
 from ..learners.options import RESPONSE_PPO, LearnerOptions
 from ..reporting.tables import text_table
@@ -346,15 +348,27 @@ def _attack(who: _Measured, config: EvaluateConfig) -> tuple[ResponseLowerBound,
     assert attacked is not None
     seed = derived_seed(config.seed, 3)
     learner = _maker(who.game, who.start, config)(player, seed)
-    return best_response_lower_bound(who.game, attacked, learner, player, config.budget, seed), learner
+    untrained = {"untrained": frozen_copy(learner.agent)}
+    bound = best_response_lower_bound(who.game, attacked, learner, player, config.budget, seed, candidates=untrained)
+    return bound, learner
 
 
 def _maker(game: LanguageGame[Any], start: Path | None, config: EvaluateConfig) -> Callable[[int, int], PlayerLearner]:
-    """Return (player, seed) -> a fresh attacker; player 0 starts from `start` unless a model was named."""
+    """Return (player, seed) -> a fresh attacker; player 0 starts from `start` unless a model was named.
+
+    One with random weights learns as responders do, one that can speak already as `duologue train attack` does: steps
+    made for the former would undo what the latter knows.
+    """
     models = config.attacker
     if start is not None and models.player_0 is None:
         models = replace(models, player_0=start)
-    return lambda player, seed: LearnerOptions(ppo=RESPONSE_PPO).make(models.make(game, player, seed))
+
+    def make(player: int, seed: int) -> PlayerLearner:
+        speaks = (models.player_0, models.player_1)[player] is not None
+        ppo = AttackConfig().ppo if speaks else RESPONSE_PPO
+        return LearnerOptions(ppo=ppo).make(models.make(game, player, seed))
+
+    return make
 
 
 def _exact(tree: GameTree, seats: tuple[Seat, Seat] | None) -> float | None:

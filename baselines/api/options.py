@@ -213,7 +213,7 @@ def _fits(field: _Field, value: object) -> bool:
 def _reaches(field: _Field, name: str) -> bool:
     """Whether a group, or one in it whose options bear no prefix, has an option of that name."""
     inside = _fields(field.hint, field.default)
-    return any(each.name == name or (each.is_flat and _reaches(each, name)) for each in inside)
+    return any(option.name == name or (option.is_flat and _reaches(option, name)) for option in inside)
 
 
 def _value(field: _Field, value: Any, whose: str) -> Any:

@@ -1,6 +1,7 @@
 """Finished players, measured again: prompt sets, exact distances, fresh attackers, and what is refused."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -158,3 +159,16 @@ def test_what_cannot_be_measured_is_named(run: RunResult, tmp_path: Path) -> Non
         evaluate(run, attacker_update=3)
     with pytest.raises(TypeError, match="expected a game by name beside a folder, got a MatrixGame"):
         evaluate(run, game=RPS)
+
+
+def test_the_judge_is_the_oracle_unless_another_is_named(red_team: Path, tmp_path: Path) -> None:
+    """Whoever judged in training need not be there any more; one that is named must be."""
+    folder = tmp_path / "gpo"
+    shutil.copytree(red_team, folder)
+    rules = {"game": "red_team-v0", "judge": "gone", "judge_kind": "reward_model"}
+    (folder / "config.json").write_text(json.dumps({"name": "gpo", "config": {"options": rules}}), encoding="utf-8")
+    found = evaluate(folder, prompt_set=("plain",), num_episodes=4)
+    assert found.judge == "oracle"
+    assert found.prompts["plain"] == evaluate(red_team, prompt_set=("plain",), num_episodes=4).prompts["plain"]
+    with pytest.raises((ValueError, OSError), match="gone"):
+        evaluate(folder, judge="gone")

@@ -1,9 +1,8 @@
-"""The command line: `duologue games`, `duologue play`, `duologue solve`, `train`, `demo`, `bench`, `compare`."""
+"""The command line: `duologue games`, `play`, `solve`, `train`, `demo`, `bench`, `compare`, `evaluate`, `export`."""
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import inspect
 import itertools
 import os
@@ -15,13 +14,11 @@ from typing import Any
 import numpy as np
 
 from .agents import AGENT_SPECS, HumanAgent, Quit, Speaker, load_agent
-from .baselines.api.commands import DEMO, GROUPS, TRAINERS, trainer
+from .baselines.api.commands import COMMANDS, GROUPS, TRAINERS, Command, asked_for_help, trainer
 from .envs import Episode, make_game, registered_games, speak_all
 from .envs.registry import game_factory, parse_option
 
 RESUMES = "A run that was stopped or killed goes on by the same command, and ends as if nothing had happened."
-MODULES = {"solve": "solvers.command", "bench": "benchmark.command", "compare": "comparison.command"}
-"""The module of each command with a command line of its own, in `duologue.baselines`."""
 
 EPILOG = """\
 examples:
@@ -32,6 +29,8 @@ examples:
   duologue demo --quick                                  the main job, in under a minute
   duologue bench --suite smoke                           a leaderboard of algorithms in which both players learn
   duologue compare --game kuhn_poker-v0 --entrant a=runs/psro:average --entrant b=random    head to head, and more
+  duologue evaluate runs/gpo --attacker-updates 20       a finished run: attack success, over-refusal, a fresh attacker
+  duologue export runs/gpo --episodes 100                its play as text dialogues
 """
 
 
@@ -40,10 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["train"]:
         return _train(arguments[1:])
-    if arguments[:1] == ["demo"]:
-        return _run(DEMO.run, arguments[1:])
-    if arguments and arguments[0] in MODULES:
-        return _run(importlib.import_module(f"duologue.baselines.{MODULES[arguments[0]]}").main, arguments[1:])
+    if arguments[:1] == ["solve"]:
+        from .baselines.solvers.command import main as solve  # brings torch
+
+        return _run(solve, arguments[1:])
+    if arguments and arguments[0] in COMMANDS:
+        return _command(COMMANDS[arguments[0]], arguments[1:])
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
@@ -109,6 +110,8 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("demo", help="train adversary and defender against each other, from nothing to a table")
     commands.add_parser("bench", help="compare algorithms in which both players learn: games x seeds, a leaderboard")
     commands.add_parser("compare", help="compare trained players of one game: head to head, ratings, distances, costs")
+    commands.add_parser("evaluate", help="measure a finished run or a model: attack success, over-refusal, NashConv")
+    commands.add_parser("export", help="let a run's players play, and write it as text dialogues")
     return parser
 
 
@@ -176,7 +179,7 @@ def _required_options(factory: Callable[..., object]) -> list[str]:
 
 def _train(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
-        print("usage: duologue train ALGORITHM [options]; --help after it lists the options\n")
+        print("usage: duologue train ALGORITHM [options]; --help after it shows those that matter first\n")
         for title, commands in GROUPS.items():
             print("\n".join([f"{title}:", *(f"  {command.name:<17}{command.summary}" for command in commands), ""]))
         print(RESUMES)
@@ -186,7 +189,15 @@ def _train(arguments: Sequence[str]) -> int:
     except ValueError as error:
         print(f"duologue {error}", file=sys.stderr)
         return 2
-    return _run(command.run, arguments[1:])
+    return _command(command, arguments[1:])
+
+
+def _command(command: Command, arguments: Sequence[str]) -> int:
+    """Run a command that has a dataclass of options, or print its help."""
+    group = asked_for_help(arguments)
+    if group is not None:
+        return _run(lambda _: command.print_help(group), ())
+    return _run(command.module.main if command.prints else command.run, arguments)
 
 
 def _run(run: Callable[[list[str]], object], arguments: Sequence[str]) -> int:

@@ -34,10 +34,11 @@ def test_docstring_examples_print_what_they_show(name: str) -> None:
     assert not failed
 
 
-def test_readme_code_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readme_code_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The ten-line start is what anyone tries first; later blocks may use what earlier ones made."""
     readme = ModuleType("readme")  # a module, so that the classes made there can be pickled
     monkeypatch.setitem(sys.modules, "readme", readme)
+    monkeypatch.chdir(tmp_path)  # where its runs are left
     for block in python_blocks(ROOT / "README.md"):
         exec(compile(block, "README.md", "exec"), vars(readme))
 

@@ -9,10 +9,14 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, get_type_hints
+
+HELP_FLAGS, EVERYTHING = ("-h", "--help"), "all"
+"""What asks for help, and which help has every option."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,8 @@ class Command:
     """What it does, in a line."""
     trains: bool = True
     """Whether it is one of `duologue train`."""
+    prints: bool = False
+    """Whether its module has a `main`, which runs it and prints what came of it in its own way."""
 
     @property
     def module(self) -> ModuleType:
@@ -57,8 +63,22 @@ class Command:
 
         return tyro.cli(self.config, args=argv, prog=self.prog, description=self.module.__doc__)
 
+    def print_help(self, group: str = "") -> None:
+        """Print the first page of its help, that of a group of options, or with "all" every option.
+
+        Raises:
+            ValueError: it has no such group.
+        """
+        from .help import help_page  # needs tyro
+
+        if group != EVERYTHING:
+            print(help_page(self.config, prog=self.prog, description=self.module.__doc__ or "", group=group))
+            return
+        with suppress(SystemExit):  # by which tyro leaves
+            (self.module.main if self.prints else self.parse)(["--help"])
+
     def run(self, argv: Sequence[str] | None = None) -> Path:
-        """Run it as a command line asks; print what it has to say, and where the rest lies."""
+        """Run it as a command line asks; print what it leaves to be shown, and where the rest lies."""
         config = self.parse(argv)
         folder = self.function(config)
         for name in getattr(config, "shown", ()):
@@ -135,6 +155,17 @@ TRAINERS: dict[str, Command] = {command.name: command for group in GROUPS.values
 """The same by name."""
 DEMO = Command("demo", "studies.demo:demo", "train adversary and defender against each other", trains=False)
 """The main job."""
+COMMANDS: dict[str, Command] = {
+    command.name: command
+    for command in (
+        DEMO,
+        Command("bench", "benchmark.command:bench", "algorithms on games x seeds", trains=False, prints=True),
+        Command("compare", "comparison.command:run_comparison", "players of one game", trains=False, prints=True),
+        Command("evaluate", "api.evaluate:evaluate_folder", "a finished run or a model", trains=False, prints=True),
+        Command("export", "api.export:export_run", "a run's play as text dialogues", trains=False, prints=True),
+    )
+}
+"""What stands after `duologue` itself and takes a dataclass of options."""
 
 
 def trainer(name: str) -> Command:
@@ -146,3 +177,12 @@ def trainer(name: str) -> Command:
     if name not in TRAINERS:
         raise ValueError(f"train: expected an algorithm among {', '.join(TRAINERS)}, got {name!r}")
     return TRAINERS[name]
+
+
+def asked_for_help(argv: Sequence[str]) -> str | None:
+    """Return what help a command line asks for: "" the first page, else a group's name or "all"; None: no help."""
+    for place, word in enumerate(argv):
+        if word in HELP_FLAGS:
+            behind = argv[place + 1 : place + 2]
+            return behind[0] if behind and not behind[0].startswith("-") else ""
+    return None

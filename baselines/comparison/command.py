@@ -143,7 +143,9 @@ class Comparing:
         found: list[Estimate | None] = []
         for player in PLAYERS:
             agent, folder = entrant.seats[player], entrant.starts[player]
-            speaks = any(turn.player == player and turn.utterance.tokens for one in played for turn in one.turns)
+            speaks = any(
+                turn.player == player and turn.utterance.tokens for episode in played for turn in episode.turns
+            )
             start = None if folder is None else load_agent(str(folder), self.game.vocabulary)
             if speaks and isinstance(agent, CausalLMAgent) and isinstance(start, CausalLMAgent):
                 found.append(kl_to_start(agent, start, played, player))
@@ -172,7 +174,7 @@ class Comparing:
 
         It is chosen on some episodes and scored on others: the largest of several noisy means is too high.
         """
-        rows, columns = ({str(k): one for k, one in enumerate(members)} for members in (first, second))
+        rows, columns = ({str(k): member for k, member in enumerate(members)} for members in (first, second))
         num_episodes, seeds = self.measures.regret_episodes, (derived_seed(self.seed, 3), derived_seed(self.seed, 5))
         payoffs = seat_matrix(self.game, rows, columns, num_episodes // 4, seeds[0]).returns
         row = int(payoffs[0][:, [j for _, j in met]].sum(axis=1).argmax())
@@ -212,28 +214,31 @@ def compare(
     Raises:
         ValueError: fewer than two entrants, or a name twice.
     """
-    names = [one.name for one in entrants]
+    names = [entrant.name for entrant in entrants]
     if len(names) < 2 or len(set(names)) < len(names):
         raise ValueError(f"entrant: expected two or more with names of their own, got {names}")
     with tqdm(total=1 + 3 * len(names), unit="measure", dynamic_ncols=True, disable=None) as bar:
         bar.set_description("tree and head-to-head")
         comparing = Comparing(game, measures, ModelOptions() if responder is None else responder, seed=seed)
         # A run of the same seed deals by the seed itself: what it was trained on is not what it is compared on.
-        seats = {one.name: one.seats for one in entrants}
+        seats = {entrant.name: entrant.seats for entrant in entrants}
         met = head_to_head(game, seats, measures.num_matches, derived_seed(seed, 4))
         bar.update()
         distances, moved, regrets = {}, {}, {}
-        for one in entrants:
-            bar.set_description(f"{one.name}: distance from equilibrium")
-            distances[one.name] = comparing.distance(one)
+        for entrant in entrants:
+            bar.set_description(f"{entrant.name}: distance from equilibrium")
+            distances[entrant.name] = comparing.distance(entrant)
             bar.update()
-            bar.set_description(f"{one.name}: KL to the start")
-            moved[one.name] = comparing.moved(one)
+            bar.set_description(f"{entrant.name}: KL to the start")
+            moved[entrant.name] = comparing.moved(entrant)
             bar.update()
-            bar.set_description(f"{one.name}: regret")
-            regrets[one.name] = comparing.regret(one.pool)
+            bar.set_description(f"{entrant.name}: regret")
+            regrets[entrant.name] = comparing.regret(entrant.pool)
             bar.update()
-    costs, notes = {one.name: one.costs for one in entrants}, {one.name: one.note for one in entrants}
+    costs, notes = (
+        {entrant.name: entrant.costs for entrant in entrants},
+        {entrant.name: entrant.note for entrant in entrants},
+    )
     budget = measures.budget if measures.response_updates else None
     return Comparison(title, seed, met, rank(met), distances, budget, moved, regrets, costs, notes)
 
@@ -252,10 +257,10 @@ def run_comparison(config: CompareConfig) -> Comparison:
     """Load the entrants, measure and write; return what came of it."""
     use_threads(config.num_threads)
     sources = [Source.parse(text) for text in config.entrant]
-    starts = _starts(config.start, [one.name for one in sources])
-    folders = (folder for one in sources for folder in one.model_folders)
+    starts = _starts(config.start, [source.name for source in sources])
+    folders = (folder for source in sources for folder in source.model_folders)
     game = config.options.build(*folders, split="test")
-    entrants = [one.load(game, config.options, starts.get(one.name)) for one in sources]
+    entrants = [source.load(game, config.options, starts.get(source.name)) for source in sources]
     found = compare(config.options.game, game, entrants, config.measures, seed=config.seed, responder=config.responder)
     write_comparison(found, config.out)
     return found
@@ -263,9 +268,9 @@ def run_comparison(config: CompareConfig) -> Comparison:
 
 def _starts(texts: Sequence[str], names: Sequence[str]) -> Mapping[str, Source]:
     sources = list(map(Source.parse, texts))
-    starts = {one.name: one for one in sources}
+    starts = {source.name: source for source in sources}
     for name in starts:
-        if sum(one.name == name for one in sources) > 1:
+        if sum(source.name == name for source in sources) > 1:
             raise ValueError(f"start {name}: expected one, got {', '.join(s.spec for s in sources if s.name == name)}")
     unknown = [name for name in starts if name not in names]
     if unknown:

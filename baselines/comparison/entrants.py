@@ -89,7 +89,7 @@ class Source:
                 if average:
                     raise ValueError(f"expected the folder of a run before {AVERAGE}, got {str(folder)!r}")
                 return cls(name, spec)
-            if not _is_run(folder):
+            if not is_run(folder):
                 if average:
                     raise ValueError(f"{folder}: expected a run with a pool, got a single model")
                 return cls(name, spec, folders=((folder,), (folder,)))
@@ -134,11 +134,11 @@ class Source:
             for folder in self.model_folders:
                 if folder not in loaded:
                     loaded[folder] = load_agent(str(folder), game.vocabulary, game=options.game)
-            seats, costs = self._seats(game, loaded), _costs(self.run)
+            seats, costs = self._seats(game, loaded), run_costs(self.run)
         except ValueError as error:
             raise ValueError(f"entrant {self.name}: {error}") from error
         note = "; ".join(filter(None, (note, *(_elsewhere(seats[player], player) for player in PLAYERS))))
-        starts = _starts(config, self.run) if start is None else _given_starts(start, self.spec, seats)
+        starts = start_folders(config, self.run) if start is None else _given_starts(start, self.spec, seats)
         pool = None if self.run is None else pool_folders(self.run)
         return Entrant(self.name, seats, (None, None) if self.average else starts, pool, costs, note)
 
@@ -220,7 +220,7 @@ def _same(trained: object, asked: object) -> bool:
     return trained == asked
 
 
-def _starts(config: Mapping[str, Any], run: Path | None) -> tuple[Path | None, Path | None]:
+def start_folders(config: Mapping[str, Any], run: Path | None) -> tuple[Path | None, Path | None]:
     """Return the models that a run's players were trained from, as far as it says and they are still there."""
     if run is None or not config:
         return None, None
@@ -236,7 +236,7 @@ def _starts(config: Mapping[str, Any], run: Path | None) -> tuple[Path | None, P
         if config["name"] in kept:
             given = [folder or run / kept[config["name"]].format(k) for k, folder in enumerate(given)]
         given[1] = given[0] if one_policy or config["name"] == "spag" else given[1]
-    first, second = (Path(one) if one is not None and Path(one).is_dir() else None for one in given)
+    first, second = (Path(folder) if folder is not None and Path(folder).is_dir() else None for folder in given)
     return first, second
 
 
@@ -263,7 +263,12 @@ def _elsewhere(seat: Seat, player: int) -> str:
     return f"sits at player {player}, trained as player {' and '.join(map(str, trained))} only"
 
 
-def _costs(run: Path | None) -> Costs | None:
+def run_costs(run: Path | None) -> Costs | None:
+    """Return what a run says that it cost; None: it says nothing.
+
+    Raises:
+        ValueError: the file holds something else.
+    """
     if run is None or not (run / COSTS_FILE).is_file():
         return None
     found, none = read_json(run / COSTS_FILE), Costs()
@@ -272,7 +277,8 @@ def _costs(run: Path | None) -> Costs | None:
     return Costs(**found)
 
 
-def _is_run(folder: Path) -> bool:
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run's, and not that of a single model."""
     return (folder / CONFIG_FILE).is_file() and {"name", "config"} <= set(read_json(folder / CONFIG_FILE))
 
 

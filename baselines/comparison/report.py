@@ -93,10 +93,13 @@ class Comparison:
                 "cycles": [[ranking.names[k] for k in cycle] for cycle in ranking.cycles],
                 "cyclic_share": ranking.cyclic_share,
             },
-            "distances": {name: None if one is None else _distance_json(one) for name, one in self.distances.items()},
+            "distances": {
+                name: None if found is None else _distance_json(found) for name, found in self.distances.items()
+            },
             "response_budget": self.budget,
             "kl_to_start_nats": {
-                name: [None if one is None else one._asdict() for one in pair] for name, pair in self.moved.items()
+                name: [None if moved is None else moved._asdict() for moved in pair]
+                for name, pair in self.moved.items()
             },
             "pool_regrets": self.regrets,
             "costs": self.costs,
@@ -104,13 +107,13 @@ class Comparison:
         }
 
     def _distances(self) -> list[str]:
-        known = {name: one for name, one in self.distances.items() if one is not None}
+        known = {name: found for name, found in self.distances.items() if found is not None}
         columns = {
             "NashConv, exact": {n: f"{d.nash_conv + 0.0:.4f}" for n, d in known.items() if d.nash_conv is not None},
             "NashConv, lower bound": {
-                name: _interval(one.lower_bound.lower_bound)
-                for name, one in known.items()
-                if one.lower_bound is not None
+                name: _interval(found.lower_bound.lower_bound)
+                for name, found in known.items()
+                if found.lower_bound is not None
             },
         }
         shown = [title for title, cells in columns.items() if cells]
@@ -126,7 +129,7 @@ class Comparison:
 
     def _moved(self) -> list[str]:
         rows = [
-            [name, *(NOTHING if one is None else f"{one.value:.3f} ± {one.half_width:.3f}" for one in pair)]
+            [name, *(NOTHING if moved is None else f"{moved.value:.3f} ± {moved.half_width:.3f}" for moved in pair)]
             for name, pair in self.moved.items()
             if pair != (None, None)
         ]
@@ -134,9 +137,11 @@ class Comparison:
 
     def _regrets(self) -> list[str]:
         rows = [
-            [name, str(one.num_plays), *_regret_cells(one)] for name, one in self.regrets.items() if one is not None
+            [name, str(regret.num_plays), *_regret_cells(regret)]
+            for name, regret in self.regrets.items()
+            if regret is not None
         ]
-        exact = all(one.half_widths is None for one in self.regrets.values() if one is not None)
+        exact = all(regret.half_widths is None for regret in self.regrets.values() if regret is not None)
         best = "any strategy, exact on the whole tree"
         if not exact:
             best = (
@@ -149,10 +154,10 @@ class Comparison:
     def _costs(self) -> list[str]:
         header = ["entrant", "episodes", "tokens", "judge queries", "preference queries", "seconds"]
         rows = []
-        for name, one in self.costs.items():
-            if one is not None:
-                counts = (one.episodes, one.tokens, one.judge_queries, one.preference_queries)
-                rows.append([name, *(f"{count:,}" for count in counts), f"{one.seconds:.1f}"])
+        for name, costs in self.costs.items():
+            if costs is not None:
+                counts = (costs.episodes, costs.tokens, costs.judge_queries, costs.preference_queries)
+                rows.append([name, *(f"{count:,}" for count in counts), f"{costs.seconds:.1f}"])
         return _section("Costs of training", "As each run counted them.", header, rows)
 
 
@@ -178,10 +183,10 @@ def _section(title: str, text: str, header: Sequence[str], rows: Sequence[Sequen
     return [f"## {title}\n\n{text}\n\n{markdown_table(header, rows)}"] if rows else []
 
 
-def _distance_json(one: Distance) -> dict[str, Any]:
-    bound = one.lower_bound
+def _distance_json(distance: Distance) -> dict[str, Any]:
+    bound = distance.lower_bound
     if bound is None:
-        return {"nash_conv": one.nash_conv}
+        return {"nash_conv": distance.nash_conv}
     return {
         "nash_conv_lower_bound": bound.lower_bound._asdict(),
         "gains": [gain._asdict() for gain in bound.gains],
@@ -189,11 +194,14 @@ def _distance_json(one: Distance) -> dict[str, Any]:
     }
 
 
-def _regret_cells(one: PoolRegret) -> list[str]:
-    if one.half_widths is None:
-        return [f"{regret + 0.0:.4f}" for regret in one.per_play]
-    return [f"{regret:.3f} ± {half:.3f}" for regret, half in zip(one.per_play, one.half_widths, strict=True)]
+def _regret_cells(pool: PoolRegret) -> list[str]:
+    if pool.half_widths is None:
+        return [f"{regret + 0.0:.4f}" for regret in pool.per_play]
+    return [f"{regret:.3f} ± {half:.3f}" for regret, half in zip(pool.per_play, pool.half_widths, strict=True)]
 
 
-def _interval(one: Estimate) -> str:
-    return f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]" if math.isfinite(one.half_width) else f"{one.value:.3f}"
+def _interval(estimate: Estimate) -> str:
+    value = f"{estimate.value:.3f}"
+    if not math.isfinite(estimate.half_width):
+        return value
+    return f"{value} [{estimate.low:.3f}, {estimate.high:.3f}]"

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar, get_args
 
-import numpy as np
-from tqdm import tqdm
-
 from ...agents import load_agent
-from ...envs import Episode, make_game
+from ...envs import make_game
 from ...envs.registry import parse_option
-from ..rollouts.episodes import rollout
+from ..training.checks import check_count
 from ..training.files import Json
 from .dialogues import PreferencePair, TextDialogue
 from .documents import MARKERS, Markers, to_document
-from .export import export_episodes, json_line, write_records, write_texts
+from .export import export_play, json_line, ticking, write_texts
 from .messages import to_hh_pair, to_messages, to_pair
 from .readers import DOCUMENT_END, Format, Reader, read_dialogues, read_pairs
 
 T = TypeVar("T", TextDialogue, PreferencePair)
-Written = TypeVar("Written")
 
 OUTPUTS = ("messages", "text", "hh", "pairs")
-EPISODES_AT_ONCE = 64
 EPILOG = """\
 examples:
   python -m duologue.baselines.data export kuhn_poker-v0 --episodes 100 --out plays.jsonl
@@ -84,27 +79,13 @@ def _add_convert_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _export(options: argparse.Namespace) -> str:
-    if options.episodes < 1:
-        raise ValueError(f"--episodes: expected at least 1, got {options.episodes}")
+    check_count("--episodes", options.episodes)
     game = make_game(options.game, **dict(parse_option(text) for text in options.option))
-    agents = [load_agent(spec, game.vocabulary, game=options.game) for spec in (options.agent0, options.agent1)]
-    rng, returns, num_forfeits = np.random.default_rng(options.seed), np.zeros(2), 0
-
-    def episodes() -> Iterator[Episode]:
-        nonlocal num_forfeits
-        for start in range(0, options.episodes, EPISODES_AT_ONCE):
-            for played in rollout(game, agents, min(EPISODES_AT_ONCE, options.episodes - start), rng):
-                returns[:] += played.episode.returns
-                num_forfeits += played.episode.forfeited_by is not None
-                yield played.episode
-
-    with _bar(" episodes", options.episodes) as bar:
-        records = export_episodes(game, episodes(), viewer=options.viewer)
-        number = write_records(options.out, _ticking(records, bar))
-    mean = returns / number
+    seats = [load_agent(spec, game.vocabulary, game=options.game) for spec in (options.agent0, options.agent1)]
+    done = export_play(game, seats, options.episodes, options.out, viewer=options.viewer, seed=options.seed)
     return (
-        f"{number} episodes of {options.game} as player {options.viewer} sees them: {options.out}\n"
-        f"mean returns {mean[0]:+.3f} {mean[1]:+.3f}, {num_forfeits} forfeits"
+        f"{done.num_episodes} episodes of {options.game} as player {options.viewer} sees them: {done.path}\n"
+        f"mean returns {done.mean_returns[0]:+.3f} {done.mean_returns[1]:+.3f}, {done.num_forfeits} forfeits"
     )
 
 
@@ -137,24 +118,13 @@ def _run(options: argparse.Namespace, reader: Reader[T], write: Callable[[T], st
                     raise ValueError(f"{options.source}, dialogue {reader.num_read}: {error}") from error
                 refused.append(f"dialogue {reader.num_read}: {error}")
 
-    with _bar(" rows") as bar:
-        number = write_texts(options.target, map(_line, _ticking(written(), bar)))
+    number = write_texts(options.target, ticking(map(_line, written()), "rows"))
     counts = f"{reader.num_read} read, {reader.num_skipped} skipped, {len(refused)} not writable, {number} written"
     return "\n".join([f"{counts}: {options.target}", *refused[:5]])
 
 
 def _line(written: str | dict[str, Json]) -> str:
     return written if isinstance(written, str) else json_line(written)
-
-
-def _bar(unit: str, total: int | None = None) -> tqdm[None]:
-    return tqdm(total=total, unit=unit, leave=False, disable=not sys.stderr.isatty())
-
-
-def _ticking(items: Iterable[Written], bar: tqdm[None]) -> Iterator[Written]:
-    for item in items:
-        yield item
-        bar.update()
 
 
 if __name__ == "__main__":

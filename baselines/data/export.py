@@ -5,15 +5,86 @@ from __future__ import annotations
 import gzip
 import io
 import json
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias, TypeVar
 
+import numpy as np
+from tqdm import tqdm
+
+from ...agents.population import Seat
 from ...envs import Episode, LanguageGame
+from ..rollouts.episodes import rollout
+from ..training.checks import check_count
 from ..training.files import Json, replacing
 from .dialogues import ASSISTANT, TextDialogue, TextTurn
+from .documents import MARKERS, to_document
 from .messages import to_messages
+from .readers import DOCUMENT_END
+
+EPISODES_AT_ONCE = 64
+Form: TypeAlias = Literal["messages", "text"]
+"""Records of messages, or documents of marked lines."""
+Written = TypeVar("Written")
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was played and written."""
+
+    path: Path
+    num_episodes: int
+    mean_returns: tuple[float, float]
+    num_forfeits: int
+    """Episodes that somebody lost by an utterance that was no legal turn."""
+
+
+def export_play(
+    game: LanguageGame[Any],
+    seats: Sequence[Seat],
+    num_episodes: int,
+    path: Path,
+    *,
+    viewer: int = ASSISTANT,
+    seed: int = 0,
+    form: Form = "messages",
+) -> Exported:
+    """Play episodes and write them as they come, with a progress bar on a terminal; the file is whole or absent.
+
+    Args:
+        game: the rules.
+        seats: who plays.
+        num_episodes: how many.
+        path: of the file; .gz by name.
+        viewer: whose view is written.
+        seed: decides deals and tokens.
+        form: how an episode is written; as a document it is without rewards.
+
+    Raises:
+        ValueError: fewer than one episode.
+    """
+    check_count("episodes", num_episodes)
+    rng, returns, num_forfeits = np.random.default_rng(seed), np.zeros(2), 0
+
+    def episodes() -> Iterator[Episode[Any]]:
+        nonlocal num_forfeits
+        for start in range(0, num_episodes, EPISODES_AT_ONCE):
+            for played in rollout(game, seats, min(EPISODES_AT_ONCE, num_episodes - start), rng):
+                returns[:] += played.episode.returns
+                num_forfeits += played.episode.forfeited_by is not None
+                yield played.episode
+
+    texts: Iterator[str]
+    if form == "text":
+        texts = (to_document(episode_dialogue(episode, viewer), MARKERS["qa"], DOCUMENT_END) for episode in episodes())
+    else:
+        texts = map(json_line, export_episodes(game, episodes(), viewer=viewer))
+    write_texts(path, ticking(texts, "episodes", num_episodes))
+    first, second = (returns / num_episodes).tolist()
+    return Exported(path, num_episodes, (first, second), num_forfeits)
 
 
 def episode_dialogue(episode: Episode[Any], viewer: int = ASSISTANT) -> TextDialogue:
@@ -80,6 +151,14 @@ def write_texts(path: Path, texts: Iterable[str]) -> int:
             file.write(text)
             number += 1
     return number
+
+
+def ticking(items: Iterable[Written], unit: str, total: int | None = None) -> Iterator[Written]:
+    """Yield the items; a bar on a terminal shows how many there were."""
+    with tqdm(total=total, unit=f" {unit}", leave=False, disable=not sys.stderr.isatty()) as bar:
+        for item in items:
+            yield item
+            bar.update()
 
 
 @contextmanager

@@ -88,7 +88,7 @@ def _print_table(options: argparse.Namespace, name: str, solver: Solver, keep: C
     guarantee = entry.guarantee if solver.tree.is_zero_sum else "none, the game is not zero-sum"
     _write(f"\n{name}: {entry.paper}; guarantee: {guarantee}")
     _write("".join(f"{column:>18}" for column in columns))
-    printed = set(_rows(options.iterations, options.every))
+    printed = set(reported_iterations(options.iterations, options.every))
     for step in _reports(solver, sorted(printed | set(_between(options.iterations, options.every))), keep):
         if step.iteration in printed:
             numbers = [step.nash_conv_last, step.nash_conv_average, step.value]
@@ -111,16 +111,16 @@ def _reports(solver: Solver, iterations: Iterable[int], keep: Callable[[SolveSte
 
 
 def _json_iterations(options: argparse.Namespace) -> list[int]:
-    return _rows(options.iterations, options.every or 1)
+    return reported_iterations(options.iterations, options.every or 1)
 
 
-def _rows(num_iterations: int, every: int | None) -> list[int]:
+def reported_iterations(num_iterations: int, every: int | None) -> list[int]:
     """Return the iterations with a row of their own: multiples of `every`, or 1, 2, 5, 10, 20, ...; and the last."""
     if every is not None:
         rows = range(every, num_iterations + 1, every)
         return [*rows] if num_iterations % every == 0 else [*rows, num_iterations]
     rounded = {lead * 10**power for power in range(len(str(num_iterations))) for lead in (1, 2, 5)}
-    return sorted({iteration for iteration in rounded if iteration < num_iterations} | {num_iterations})
+    return sorted({count for count in rounded if count < num_iterations} | {num_iterations})
 
 
 def _between(num_iterations: int, every: int | None) -> list[int]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .agents import AGENT_SPECS, HumanAgent, Quit, Speaker, load_agent
-from .baselines.api.commands import COMMANDS, GROUPS, TRAINERS, Command, asked_for_help, trainer
+from .baselines.api.commands import COMMANDS, GROUPS, TRAINERS, Command, asked_for_help, training_command
 from .envs import Episode, make_game, registered_games, speak_all
 from .envs.registry import game_factory, parse_option
 
@@ -185,7 +185,7 @@ def _train(arguments: Sequence[str]) -> int:
         print(RESUMES)
         return 0 if arguments else 2
     try:
-        command = trainer(arguments[0])
+        command = training_command(arguments[0])
     except ValueError as error:
         print(f"duologue {error}", file=sys.stderr)
         return 2

@@ -168,7 +168,7 @@ COMMANDS: dict[str, Command] = {
 """What stands after `duologue` itself and takes a dataclass of options."""
 
 
-def trainer(name: str) -> Command:
+def training_command(name: str) -> Command:
     """Return the training command of that name.
 
     Raises:

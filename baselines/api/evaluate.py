@@ -4,6 +4,8 @@ In red-team games the defender answers prompt sets, and attack success stands be
 interval; the judge is the game's oracle, whoever judged in training, unless another is named. Where the game's tree can
 be listed, NashConv is exact, of the newest players and of the average that the run kept. Where it cannot, and where
 asked, fresh attackers are trained against the frozen players: what they reach within their budget is a lower bound.
+
+One file: the options, what is measured, and the record that it returns are read together.
 """
 
 from __future__ import annotations

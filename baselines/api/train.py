@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..training.run import Config
-from .commands import TRAINERS, Command, trainer
+from .commands import TRAINERS, Command, training_command
 from .options import make_config
 from .runs import RunResult, load_run
 
@@ -21,7 +21,7 @@ def train(what: str | Config, **options: object) -> RunResult:
         TypeError: an option that the algorithm does not have, or options beside a dataclass.
     """
     if isinstance(what, str):
-        command = trainer(what)
+        command = training_command(what)
         config = make_config(command.config, options, whose=what)
     else:
         if options:

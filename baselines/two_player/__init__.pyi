@@ -1,5 +1,6 @@
 from .advgame import AdvGame as AdvGame
 from .advgame import AdvGameConfig as AdvGameConfig
+from .exact import ExactLearner as ExactLearner
 from .fictitious_play import FictitiousPlay as FictitiousPlay
 from .fictitious_play import FictitiousPlayConfig as FictitiousPlayConfig
 from .gpo import GPO as GPO

@@ -11,7 +11,10 @@ from typing import Any
 from ...agents.language_model.encoders import StaticWordEncoder, words_of
 from ...envs import Payoff
 from ...envs.game import PLAYERS
+from ...envs.tree import GameTree
+from ..solvers.registry import make_solver
 from .diversity_reward import DiversityReward, DiversityWeights
+from .exact import ExactLearner
 from .fictitious_play import FictitiousPlay, FictitiousPlayOptions
 from .gpo import GPO
 from .league import League, LeagueOptions
@@ -76,6 +79,12 @@ def gpo(task: Task, weights: DiversityWeights | None = None, *, updates_per_stag
         seed=task.seed,
         group_sizes=(task.replies_per_prompt, task.replies_per_prompt),
     )
+
+
+def exact(task: Task, algorithm: str = "cfr_plus", **options: Any) -> ExactLearner:
+    """Return an equilibrium learner of the game's tree, an iteration for each update: a ceiling of what is learned."""
+    solver = make_solver(algorithm, GameTree(task.game), task.num_updates, **options)
+    return ExactLearner(solver, num_steps=task.num_updates)
 
 
 def whole_rounds(task: Task, updates: int) -> int:

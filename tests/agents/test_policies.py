@@ -27,7 +27,7 @@ from duologue.envs import Ending, LanguageGame, Observation, deal_episodes, spea
 from duologue.envs.games.bluff import Bluff
 from duologue.envs.games.kuhn_poker import KuhnPoker
 from duologue.envs.tree.analysis import GameTree, best_response_gains, check_profile, expected_returns, nash_conv
-from duologue.tests.baselines.tiny_players import OneWord
+from duologue.tests.baselines.helpers import OneWord
 from duologue.tests.envs.tree.helpers import Aside
 
 BLUFF, KUHN, ASIDE = GameTree(Bluff()), GameTree(KuhnPoker()), GameTree(Aside())

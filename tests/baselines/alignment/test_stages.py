@@ -13,7 +13,7 @@ from duologue.baselines.learners.behaviour_cloning import BehaviourCloningConfig
 from duologue.baselines.training.run import read_metrics
 from duologue.baselines.two_player.gpo import GPOConfig
 from duologue.envs import make_game
-from duologue.tests.baselines.tiny_players import tiny_agent
+from duologue.tests.baselines.helpers import tiny_agent
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from duologue.baselines.training.files import to_json
 from duologue.baselines.training.options import GameOptions
 from duologue.baselines.two_player.gpo import GPOConfig
 from duologue.envs import make_game
-from duologue.tests.baselines.tiny_players import tiny_agent
+from duologue.tests.baselines.helpers import tiny_agent
 
 SMALL = {"num_updates": 2, "batch_size": 4, "hidden_size": 8}
 CHEAP = {

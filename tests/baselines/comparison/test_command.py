@@ -21,7 +21,7 @@ from duologue.baselines.two_player.learner import derived_seed
 from duologue.envs import Speaker, make_game
 from duologue.envs.games.matrix import MatrixGame
 from duologue.envs.tree.analysis import GameTree
-from duologue.tests.baselines.tiny_players import tiny_agent
+from duologue.tests.baselines.helpers import tiny_agent
 
 WORDS = "rock paper scissors"
 RPS = MatrixGame([[0, -1, 1], [1, 0, -1], [-1, 1, 0]], words_0=WORDS, words_1=WORDS)

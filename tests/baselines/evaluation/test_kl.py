@@ -8,7 +8,7 @@ from duologue.baselines.rollouts.episodes import rollout
 from duologue.envs import make_game
 from duologue.envs.tree.analysis import GameTree, uniform_profile
 from duologue.envs.tree.infostates import sums_by
-from duologue.tests.baselines.tiny_players import Wages, tiny_agent
+from duologue.tests.baselines.helpers import Wages, tiny_agent
 
 
 def test_an_agent_has_not_moved_from_itself() -> None:

@@ -27,8 +27,17 @@ from duologue.baselines.learners.rloo import RLOOConfig, RLOOLearner
 from duologue.baselines.rollouts.trajectories import Trajectories
 from duologue.envs import Episode, LanguageGame, make_game
 from duologue.envs.games.bluff import BET, FOLD
-from duologue.tests.baselines.reply_games import Menu, draw, every_reply, start
-from duologue.tests.baselines.tiny_players import bluff, same, through_a_file, tiny_agent, weights
+from duologue.tests.baselines.helpers import (
+    Menu,
+    bluff,
+    draw,
+    every_reply,
+    same,
+    start,
+    through_a_file,
+    tiny_agent,
+    weights,
+)
 
 Make = Callable[[CausalLMAgent, float], PlayerLearner]
 """From an agent and a learning rate."""

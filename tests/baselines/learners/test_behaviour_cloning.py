@@ -12,7 +12,7 @@ from duologue.baselines.learners.behaviour_cloning import BehaviourCloning, Beha
 from duologue.baselines.rollouts.demonstrations import Demonstrations, encode_dialogues
 from duologue.envs import Dialogue, Episode, FiniteDeals, LanguageGame, Payoff, Turn, make_game
 from duologue.envs.vocabulary import EOS
-from duologue.tests.baselines.tiny_players import (
+from duologue.tests.baselines.helpers import (
     MAYBE,
     NO,
     RED,

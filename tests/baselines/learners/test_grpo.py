@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from duologue.baselines.learners.grpo import GRPOConfig, GRPOLearner, dr_grpo
-from duologue.tests.baselines.reply_games import (
+from duologue.tests.baselines.helpers import (
     Menu,
     by_prompt,
     distance,
@@ -18,8 +18,8 @@ from duologue.tests.baselines.reply_games import (
     learnt,
     shifted,
     start,
+    weights,
 )
-from duologue.tests.baselines.tiny_players import weights
 
 CONFIG = GRPOConfig(
     learning_rate=2e-2, warmup_updates=1, final_learning_rate_share=0.0, kl_coef=0.5, num_epochs=1, scale_by_std=False

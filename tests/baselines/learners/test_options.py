@@ -8,7 +8,7 @@ from duologue.baselines.learners.options import LearnerOptions
 from duologue.baselines.learners.reinforce_pp import ReinforcePPConfig
 from duologue.baselines.rollouts.groups import check_groups
 from duologue.baselines.training.options import ModelOptions
-from duologue.tests.baselines.tiny_players import bluff, same, tiny_agent, weights
+from duologue.tests.baselines.helpers import bluff, same, tiny_agent, weights
 
 GAME = bluff()
 

@@ -12,7 +12,7 @@ from duologue.baselines.functional.policy_losses import policy_gradient_loss
 from duologue.baselines.rollouts.episodes import PlayedEpisode
 from duologue.baselines.rollouts.trajectories import Trajectories, trajectories
 from duologue.envs import LanguageGame
-from duologue.tests.baselines.tiny_players import Wages, all_episodes, bluff, tiny_agent
+from duologue.tests.baselines.helpers import Wages, all_episodes, bluff, tiny_agent
 
 CASES = [(bluff(), "fold bet call"), (Wages(), "red blue")]
 FORMS = ["full return", "return to go", "advantage"]

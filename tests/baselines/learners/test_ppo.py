@@ -16,7 +16,7 @@ from duologue.baselines.rollouts.episodes import rollout
 from duologue.baselines.rollouts.trajectories import Trajectories, trajectories
 from duologue.envs import Episode, LanguageGame, Speaker, make_game
 from duologue.envs.games.bluff import BET, CALL, FOLD
-from duologue.tests.baselines.tiny_players import RED, OneWord, bluff, same, through_a_file, tiny_agent, weights
+from duologue.tests.baselines.helpers import RED, OneWord, bluff, same, through_a_file, tiny_agent, weights
 
 CONFIG = PPOConfig(learning_rate=1e-2, warmup_updates=1, kl_coef=0.0)
 

@@ -17,8 +17,10 @@ from duologue.baselines.learners.preference import (
     prefer_higher_return,
 )
 from duologue.baselines.rollouts.trajectories import Trajectories
-from duologue.tests.baselines.reply_games import (
+from duologue.tests.baselines.helpers import (
+    RED,
     WORDS,
+    YES,
     Menu,
     by_prompt,
     distance,
@@ -28,8 +30,8 @@ from duologue.tests.baselines.reply_games import (
     learnt,
     reply_probabilities,
     start,
+    weights,
 )
-from duologue.tests.baselines.tiny_players import RED, YES, weights
 
 CONFIG = PreferenceConfig(learning_rate=2e-2, warmup_updates=1, final_learning_rate_share=0.0, kl_coef=0.5)
 CYCLE = torch.tensor([[0.5, 0.9, 0.4], [0.1, 0.5, 0.9], [0.6, 0.1, 0.5]], dtype=torch.float64)

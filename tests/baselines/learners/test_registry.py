@@ -16,7 +16,7 @@ from duologue.baselines.learners.options import LearnerOptions, steady
 from duologue.baselines.learners.registry import LEARNERS, load_learners, register_learner
 from duologue.baselines.training.run import read_metrics
 from duologue.envs.games.red_team.game import RedTeam
-from duologue.tests.baselines.tiny_players import bluff, tiny_agent
+from duologue.tests.baselines.helpers import bluff, tiny_agent
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "add_your_learner.py"
 

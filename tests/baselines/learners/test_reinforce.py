@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from duologue.baselines.learners.reinforce import ReinforceConfig, ReinforceLearner
-from duologue.tests.baselines.reply_games import Menu, distance, draw, every_reply, gibbs, learnt, shifted, start
-from duologue.tests.baselines.tiny_players import weights
+from duologue.tests.baselines.helpers import Menu, distance, draw, every_reply, gibbs, learnt, shifted, start, weights
 
 CONFIG = ReinforceConfig(learning_rate=2e-2, warmup_updates=1, final_learning_rate_share=0.0, kl_coef=0.5)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from duologue.baselines.learners.reinforce_pp import ReinforcePPConfig, ReinforcePPLearner
-from duologue.tests.baselines.reply_games import Menu, distance, draw, every_reply, gibbs, learnt, shifted, start
+from duologue.tests.baselines.helpers import Menu, distance, draw, every_reply, gibbs, learnt, shifted, start
 
 CONFIG = ReinforcePPConfig(
     learning_rate=2e-2, warmup_updates=1, final_learning_rate_share=0.0, kl_coef=0.5, num_epochs=1

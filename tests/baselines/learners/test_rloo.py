@@ -11,8 +11,10 @@ from duologue.baselines.rollouts.episodes import PlayedEpisode, rollout
 from duologue.baselines.rollouts.groups import rollout_in_groups
 from duologue.baselines.rollouts.trajectories import trajectories
 from duologue.envs import make_game
-from duologue.tests.baselines.reply_games import (
+from duologue.tests.baselines.helpers import (
     Menu,
+    Wages,
+    bluff,
     by_prompt,
     distance,
     draw,
@@ -21,8 +23,8 @@ from duologue.tests.baselines.reply_games import (
     learnt,
     shifted,
     start,
+    weights,
 )
-from duologue.tests.baselines.tiny_players import Wages, bluff, weights
 from duologue.tests.envs.helpers import Coordination
 
 CONFIG = RLOOConfig(learning_rate=4e-2, warmup_updates=1, final_learning_rate_share=0.0, kl_coef=0.5)

@@ -14,7 +14,7 @@ from duologue.baselines.learners.shared_critic import SharedCritic
 from duologue.baselines.rollouts.episodes import rollout
 from duologue.baselines.rollouts.trajectories import Trajectories, joined, trajectories
 from duologue.envs import LanguageGame
-from duologue.tests.baselines.tiny_players import Wages, bluff, same, tiny_agent, weights
+from duologue.tests.baselines.helpers import Wages, bluff, same, tiny_agent, weights
 
 CONFIG = PPOConfig(learning_rate=2e-2, warmup_updates=1, kl_coef=0.0, gae_lambda=1.0)
 

@@ -11,7 +11,7 @@ from duologue.baselines.rollouts.episodes import PlayedEpisode, rollout
 from duologue.baselines.rollouts.trajectories import trajectories
 from duologue.envs import AGENT_IDS, Ending, LanguageGame, LanguageGameEnv, Utterance, make_game
 from duologue.tests.agents.language_model.helpers import dense
-from duologue.tests.baselines.tiny_players import RED, OneWord, Wages, bluff, tiny_agent
+from duologue.tests.baselines.helpers import RED, OneWord, Wages, bluff, tiny_agent
 from duologue.tests.envs.helpers import Coordination, Whisper
 
 GAMES: list[LanguageGame[Any]] = [bluff(), make_game("red_team-v0", num_rounds=2), Whisper(), Coordination(), Wages()]

@@ -13,7 +13,7 @@ from duologue.envs.games.matrix.base import MatrixGame
 from duologue.envs.games.matrix.prisoners_dilemma import PrisonersDilemma
 from duologue.envs.games.random_game import RandomGame
 from duologue.envs.tree.analysis import GameTree, expected_returns, mix_by_own_reach, nash_conv
-from duologue.tests.baselines.solvers.egpo_games import egpo_games
+from duologue.tests.baselines.solvers.helpers import egpo_games
 
 ROCK_PAPER_SCISSORS = np.array([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]])
 

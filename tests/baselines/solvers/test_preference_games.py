@@ -18,7 +18,7 @@ from duologue.baselines.solvers.preference_games import (
     regularised_payoff,
 )
 from duologue.envs.games.matrix.preferences import cycle, random_preference_matrix
-from duologue.tests.baselines.solvers.egpo_games import egpo_games, egpo_reference_logits
+from duologue.tests.baselines.solvers.helpers import egpo_games, egpo_reference_logits
 
 REFERENCE = np.array([0.6, 0.3, 0.1])
 

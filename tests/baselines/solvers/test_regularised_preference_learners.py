@@ -19,7 +19,7 @@ from duologue.baselines.solvers.regularised_preference_learners import (
     RegularisedLearner,
 )
 from duologue.envs.games.matrix.preferences import cycle, random_preference_matrix
-from duologue.tests.baselines.solvers.egpo_games import egpo_games
+from duologue.tests.baselines.solvers.helpers import egpo_games
 
 PREFERENCES, REFERENCE = egpo_games()
 LEVELS = (1e-2, 1e-4, 1e-6)

@@ -25,7 +25,7 @@ from duologue.baselines.studies.cross_play import (
 from duologue.baselines.two_player.learner import Population, Task
 from duologue.envs import deal_episodes
 from duologue.envs.games.red_team.game import RedTeam
-from duologue.tests.baselines.tiny_players import same, tiny_agent, weights
+from duologue.tests.baselines.helpers import same, tiny_agent, weights
 
 GAME = RedTeam()
 

@@ -14,7 +14,7 @@ from duologue.envs.games.matrix import MatrixGame
 from duologue.envs.games.red_team.game import RedTeam
 from duologue.envs.judging import Exchange, Outcome, Verdict
 from duologue.envs.wrappers.thoughts import with_thoughts
-from duologue.tests.baselines.tiny_players import bluff
+from duologue.tests.baselines.helpers import bluff
 
 
 def safe(exchanges: Sequence[Exchange]) -> list[Verdict]:

@@ -17,7 +17,7 @@ from duologue.baselines.training.state import Stateful
 from duologue.baselines.two_player.self_play import SelfPlayConfig
 from duologue.envs.games.red_team.game import RedTeam
 from duologue.envs.judging import Outcome, Verdict
-from duologue.tests.baselines.tiny_players import tiny_agent
+from duologue.tests.baselines.helpers import tiny_agent
 
 PENNIES = ["--game", "matching_pennies-v0"]
 MICRO = [*PENNIES, "--num-updates", "2", "--batch-size", "4", "--hidden-size", "16"]

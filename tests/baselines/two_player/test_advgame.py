@@ -21,7 +21,7 @@ from duologue.baselines.training.run import read_metrics
 from duologue.baselines.two_player.advgame import AdvGame, AdvGameOptions, PairJudge, both_orders, rollout_tree
 from duologue.envs import Dialogue, FiniteDeals, Payoff, Tokens, WordVocabulary, make_game
 from duologue.envs.judging import RedTeamGame, Verdict
-from duologue.tests.baselines.tiny_players import same, through_a_file, tiny_agent, weights
+from duologue.tests.baselines.helpers import same, through_a_file, tiny_agent, weights
 
 VOCABULARY = WordVocabulary("fair foul yes no")
 FAIR, FOUL, YES, NO = VOCABULARY.encode("fair foul yes no")

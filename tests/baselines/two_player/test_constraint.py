@@ -8,7 +8,7 @@ import pytest
 from duologue.baselines.rollouts.episodes import rollout
 from duologue.baselines.rollouts.trajectories import trajectories
 from duologue.baselines.two_player.constraint import ConstraintOptions, CostConstraint
-from duologue.tests.baselines.tiny_players import OneWord, through_a_file, tiny_agent
+from duologue.tests.baselines.helpers import OneWord, through_a_file, tiny_agent
 
 GAME = OneWord()
 

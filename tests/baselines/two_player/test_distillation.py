@@ -10,7 +10,7 @@ from duologue.baselines.rollouts.episodes import rollout
 from duologue.baselines.rollouts.trajectories import trajectories
 from duologue.baselines.two_player.distillation import Distillation, DistillationOptions, Reservoir
 from duologue.envs import Episode
-from duologue.tests.baselines.tiny_players import RED, OneWord, same, through_a_file, tiny_agent, weights
+from duologue.tests.baselines.helpers import RED, OneWord, same, through_a_file, tiny_agent, weights
 
 GAME = OneWord()
 OPTIONS = DistillationOptions(capacity=64, num_steps=80, batch_size=32, learning_rate=2e-2)

@@ -15,7 +15,7 @@ from duologue.baselines.rollouts.episodes import rollout
 from duologue.baselines.rollouts.trajectories import trajectories
 from duologue.baselines.two_player.diversity_reward import DiversityReward, DiversityWeights
 from duologue.envs import Tokens, make_game
-from duologue.tests.baselines.tiny_players import through_a_file, tiny_agent
+from duologue.tests.baselines.helpers import through_a_file, tiny_agent
 
 GAME = make_game("red_team-v0")
 ENCODER = StaticWordEncoder(words_of(GAME))

@@ -20,7 +20,7 @@ from duologue.baselines.two_player.measured import ExactDistance
 from duologue.baselines.two_player.self_play import SelfPlay, SelfPlayOptions
 from duologue.envs import make_game
 from duologue.envs.tree.analysis import GameTree
-from duologue.tests.baselines.tiny_players import bluff, same, through_a_file, tiny_agent, weights
+from duologue.tests.baselines.helpers import bluff, same, through_a_file, tiny_agent, weights
 
 GAME = bluff()
 DISTILLATION = DistillationOptions(num_steps=2, batch_size=8)

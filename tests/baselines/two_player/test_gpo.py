@@ -23,7 +23,7 @@ from duologue.baselines.two_player.gpo import make_gpo as build
 from duologue.baselines.two_player.learner import TwoPlayerLearner
 from duologue.baselines.two_player.stage_clock import GPOSchedule
 from duologue.envs import Dialogue, FiniteDeals, LanguageGame, Payoff, Tokens, Turn, make_game
-from duologue.tests.baselines.tiny_players import (
+from duologue.tests.baselines.helpers import (
     BLUE,
     NO,
     RED,

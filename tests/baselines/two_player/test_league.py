@@ -18,7 +18,7 @@ from duologue.baselines.learners.ppo import PPOLearner
 from duologue.baselines.two_player.league import Contender, League, LeagueOptions
 from duologue.baselines.two_player.learner import TwoPlayerLearner
 from duologue.baselines.two_player.matchmaking import ROLES, Role, WinRates, forgotten_weights, is_ready, match_weights
-from duologue.tests.baselines.tiny_players import bluff, same, through_a_file, tiny_agent, weights
+from duologue.tests.baselines.helpers import bluff, same, through_a_file, tiny_agent, weights
 
 GAME = bluff()
 MAINS: tuple[Role, ...] = ("main",) * 4

@@ -8,7 +8,7 @@ from duologue.baselines.learners.ppo import PPOLearner
 from duologue.baselines.two_player.fictitious_play import FictitiousPlay, FictitiousPlayOptions
 from duologue.baselines.two_player.learner import derived_seed
 from duologue.baselines.two_player.psro import PSRO, PSROOptions
-from duologue.tests.baselines.tiny_players import bluff, tiny_agent
+from duologue.tests.baselines.helpers import bluff, tiny_agent
 
 
 def test_a_run_has_its_own_seed_and_shares_none_of_the_others() -> None:

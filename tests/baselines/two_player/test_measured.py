@@ -15,7 +15,7 @@ from duologue.baselines.two_player.learner import Seat, Task
 from duologue.baselines.two_player.measured import ExactDistance
 from duologue.envs import make_game
 from duologue.envs.tree.analysis import GameTree
-from duologue.tests.baselines.tiny_players import through_a_file
+from duologue.tests.baselines.helpers import through_a_file
 
 GAME = make_game("matching_pennies-v0")
 TREE = GameTree(GAME)

@@ -16,7 +16,7 @@ from duologue.baselines.two_player.opponents import (
     ema_update,
     frozen_copy,
 )
-from duologue.tests.baselines.tiny_players import bluff, same, through_a_file, tiny_agent, weights
+from duologue.tests.baselines.helpers import bluff, same, through_a_file, tiny_agent, weights
 
 GAME = bluff()
 

@@ -28,7 +28,7 @@ from duologue.baselines.two_player.psro import PSRO, PSROOptions
 from duologue.envs import LanguageGame, make_game
 from duologue.envs.games.matrix.rock_paper_scissors import RockPaperScissors
 from duologue.envs.tree.analysis import GameTree, expected_returns, nash_conv
-from duologue.tests.baselines.tiny_players import Wages, bluff, same, through_a_file, tiny_agent, weights
+from duologue.tests.baselines.helpers import Wages, bluff, same, through_a_file, tiny_agent, weights
 
 GAME = bluff()
 

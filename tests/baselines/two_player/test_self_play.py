@@ -40,7 +40,7 @@ from duologue.envs import (
 )
 from duologue.envs.games.bluff import CALL
 from duologue.envs.vocabulary import GAME
-from duologue.tests.baselines.tiny_players import Wages, bluff, same, through_a_file, tiny_agent, weights
+from duologue.tests.baselines.helpers import Wages, bluff, same, through_a_file, tiny_agent, weights
 
 CONFIG = PPOConfig(learning_rate=1e-2, warmup_updates=1)
 

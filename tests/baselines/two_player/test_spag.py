@@ -19,7 +19,7 @@ from duologue.baselines.two_player.learner import Task, TwoPlayerLearner
 from duologue.baselines.two_player.spag import SPAG, SPAGOptions, own_plays, winners_parts
 from duologue.envs import LanguageGame, make_game
 from duologue.envs.games.taboo import Taboo
-from duologue.tests.baselines.tiny_players import bluff, same, through_a_file, tiny_agent, weights
+from duologue.tests.baselines.helpers import bluff, same, through_a_file, tiny_agent, weights
 
 TINY = Taboo(num_words=2, num_attributes=2, max_turns=4)
 SMALL: dict[str, Any] = {"num_rounds": 3, "batch_size": 16, "num_minibatches": 2}

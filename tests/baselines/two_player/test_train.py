@@ -11,7 +11,7 @@ from duologue.baselines.learners.options import LearnerOptions, steady
 from duologue.baselines.two_player import fictitious_play, league, psro
 from duologue.baselines.two_player.self_play import SelfPlay, SelfPlayConfig, SelfPlayOptions, make_self_play
 from duologue.baselines.two_player.train import ResponsesConfig, TwoPlayerConfig
-from duologue.tests.baselines.tiny_players import bluff, same, tiny_agent, weights
+from duologue.tests.baselines.helpers import bluff, same, tiny_agent, weights
 
 NAMES: tuple[str, ...] = ("ppo", "reinforce", "rloo", "grpo", "reinforce_pp", "preference")
 

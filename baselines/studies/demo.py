@@ -9,20 +9,17 @@ that the numbers do not depend on how many there are. A demo that was killed goe
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from ...envs import make_game
 from ...envs.games.red_team.game import RedTeam
 from ..alignment.attack import AttackConfig, attack
 from ..alignment.pretrain import PretrainConfig, pretrain
 from ..alignment.rlhf import RLHFConfig, rlhf
 from ..alignment.sft import SFTConfig, sft
 from ..training.checks import Count, Options
-from ..training.jobs import Bound, Job, train_all
-from ..training.loop import use_threads
-from ..training.run import Run
+from ..training.jobs import Bound, Job, run_study
 from ..two_player.diversity_reward import DiversityWeights
 from ..two_player.gpo import GPOConfig, gpo
 from ..two_player.stage_clock import GPOSchedule
@@ -89,13 +86,6 @@ def jobs(config: DemoConfig) -> list[Job]:
 
 def demo(config: DemoConfig) -> Path:
     """Run or resume it all; return the folder."""
-    use_threads(1)
-    started = time.monotonic()
-    with Run.open(config.folder, config, name="demo") as run:
-        train_all(jobs(config), config.folder, num_processes=config.num_processes, preload=__name__)
-        game = make_game("red_team-v0")
-        assert isinstance(game, RedTeam)
-        print(f"\n{report(run, game, seed=config.seed, num_attacks=64 if config.quick else 256)}")
-        run.finish()
-    print(f"\n{time.monotonic() - started:.0f} s")
-    return config.folder
+    game = RedTeam()
+    write = partial(report, game=game, seed=config.seed, num_attacks=64 if config.quick else 256)
+    return run_study(config, jobs(config), write, name="demo", preload=__name__)

@@ -12,14 +12,13 @@ A run that was killed goes on where it stopped; the numbers do not depend on how
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from ...agents.judges.reward_files import load_reward_judge
-from ...envs import make_game
 from ...envs.games.red_team.game import RedTeam
 from ...envs.judging import Judge
 from ..alignment.pretrain import PretrainConfig, pretrain
@@ -28,10 +27,10 @@ from ..alignment.rlhf import DEFENDER_PPO, RLHFConfig, best_reply
 from ..alignment.sft import SFTConfig, sft
 from ..learners.best_response import BestResponse
 from ..training.checks import Count, NotNegative, Options, Positive
-from ..training.jobs import Bound, Job, train_all
-from ..training.loop import Training, train, use_threads
+from ..training.jobs import Bound, Job, run_study
+from ..training.loop import Training, train
 from ..training.options import GameOptions
-from ..training.run import Record, Run
+from ..training.run import Record
 from ..training.watchers import Watcher
 from .judged_replies import HeldOutScores, held_out_prompts, held_out_scores, reply_to
 from .stages_report import Arm, report
@@ -234,13 +233,6 @@ def _rlhf_job(arm: Arm, config: StagesConfig, sizes: StageSizes, out: Path) -> J
 
 def stages(config: StagesConfig) -> Path:
     """Run or resume it all; return the folder."""
-    use_threads(1)
-    started = time.monotonic()
-    with Run.open(config.folder, config, name="stages") as run:
-        train_all(jobs(config), config.folder, num_processes=config.num_processes, preload=__name__)
-        game = make_game("red_team-v0")
-        assert isinstance(game, RedTeam)
-        print(f"\n{report(run, game, arms(QUICK if config.quick else config.sizes), seed=config.seed)}")
-        run.finish()
-    print(f"\n{time.monotonic() - started:.0f} s")
-    return config.folder
+    compared = arms(QUICK if config.quick else config.sizes)
+    write = partial(report, game=RedTeam(), arms=compared, seed=config.seed)
+    return run_study(config, jobs(config), write, name="stages", preload=__name__)

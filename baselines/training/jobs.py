@@ -14,11 +14,13 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tqdm import tqdm
 
+from .loop import use_threads
 from .pool import end_with_parent
+from .run import Config, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,42 @@ class Bound:
     def __call__(self) -> object:
         """Train."""
         return self.train(self.config)
+
+
+class StudyOptions(Config, Protocol):
+    """What a study of several runs is asked for."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder of all runs."""
+        ...
+
+    @property
+    def num_processes(self) -> int:
+        """How many train at the same time."""
+        ...
+
+
+def run_study(
+    config: StudyOptions, jobs: Sequence[Job], report: Callable[[Run], str], *, name: str, preload: str
+) -> Path:
+    """Run or resume several trainings, print what they show, and return the folder.
+
+    Args:
+        config: what was asked for.
+        jobs: the trainings; see `train_all`.
+        report: writes tables and plots into the study's folder, and returns what is printed.
+        name: the study's.
+        preload: the module that a fork server imports once for all of them.
+    """
+    use_threads(1)  # the same numbers on any machine
+    started = time.monotonic()
+    with Run.open(config.folder, config, name=name) as run:
+        train_all(jobs, config.folder, num_processes=config.num_processes, preload=preload)
+        print(f"\n{report(run)}")
+        run.finish()
+    print(f"\n{time.monotonic() - started:.0f} s")
+    return config.folder
 
 
 def train_all(jobs: Sequence[Job], folder: Path, *, num_processes: int, preload: str) -> None:

@@ -138,5 +138,5 @@ def test_agents_are_imported_without_torch() -> None:
 @pytest.mark.parametrize("package", [duologue.agents, duologue.agents.judges, duologue.agents.language_model])
 def test_unknown_name_of_a_package_is_refused(package: ModuleType) -> None:
     """Lazy names must not hide misspelt ones."""
-    with pytest.raises(AttributeError, match="has no attribute 'CausalLmAgent'"):
+    with pytest.raises(AttributeError, match=r"attribute.*CausalLmAgent"):
         _ = package.CausalLmAgent

@@ -254,7 +254,10 @@ def matrix_cell(folders: Mapping[str, Path], base: Path, num_episodes: int, seed
     trained = {name: folder / "attacker" for name, folder in folders.items()}
     attackers |= {name: load_seat(folder, game) for name, folder in trained.items() if folder.is_dir()}
     play = cross_play(game, attackers, defenders, num_episodes, derived_seed(seed, 11))
-    sets = {name: evaluate_prompt_sets(game, one, np.random.default_rng([seed, 7])) for name, one in defenders.items()}
+    sets = {
+        name: evaluate_prompt_sets(game, defender, np.random.default_rng([seed, 7]))
+        for name, defender in defenders.items()
+    }
     return {
         "asr": {
             row: dict(zip(defenders, rates, strict=True))
@@ -262,9 +265,13 @@ def matrix_cell(folders: Mapping[str, Path], base: Path, num_episodes: int, seed
         },
         "fresh": {
             name: attack_success(
-                game, load_seat(folders[name] / "fresh", game), one, num_episodes, np.random.default_rng([seed, 12])
+                game,
+                load_seat(folders[name] / "fresh", game),
+                defender,
+                num_episodes,
+                np.random.default_rng([seed, 12]),
             ).asr
-            for name, one in defenders.items()
+            for name, defender in defenders.items()
         },
         "ood": {name: pooled(counts).asr for name, counts in sets.items()},
         "over_refusal": {name: counts["benign_disguised"].refusal_rate for name, counts in sets.items()},

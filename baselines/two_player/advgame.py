@@ -137,7 +137,8 @@ class AdvGame(Stateful):
         self.judge = returns_of if judge is None else both_orders(judge)
         self.rng = np.random.default_rng(seed)
         self._speakers = tuple(
-            CausalLMAgent(one.ref_model, one.agent.vocabulary, temperature=one.agent.temperature) for one in learners
+            CausalLMAgent(learner.ref_model, learner.agent.vocabulary, temperature=learner.agent.temperature)
+            for learner in learners
         )
         self.last_played: list[PlayedEpisode] = []
         """The latest tree's leaves, [seed, prompt, reply] in order."""
@@ -154,7 +155,7 @@ class AdvGame(Stateful):
             replies = self._reply_pairs(played, leaves, faithful)
             updates = [self._fit(player, pairs) for player, pairs in enumerate((prompts, replies))]
             self.iteration += 1
-            adversary, defender = np.mean([one.episode.returns for one in played], axis=0).tolist()
+            adversary, defender = np.mean([episode.episode.returns for episode in played], axis=0).tolist()
             yield AdvGameStep(self.iteration, adversary, defender, float(faithful.mean()), *updates)
 
     @property
@@ -166,7 +167,9 @@ class AdvGame(Stateful):
         self, played: Sequence[PlayedEpisode], leaves: NDArray[np.int64], faithful: NDArray[np.bool_]
     ) -> list[Pair]:
         """Return, for each seed whose prompts differ in worth, an episode of the best and one of the worst."""
-        beside = [(a, b) for tree in leaves for one, two in combinations(tree, 2) for a, b in product(one, two)]
+        beside = [
+            (a, b) for tree in leaves for first, second in combinations(tree, 2) for a, b in product(first, second)
+        ]
         scores = self._scores(played, beside, player=0)[leaves]  # (B, A, D)
         worth = scores.max(axis=2) if self.options.optimistic else scores.mean(axis=2)
         return best_and_worst(played, np.where(faithful, worth, -np.inf), leaves[:, :, 0])
@@ -206,7 +209,7 @@ def rollout_tree(
 ) -> list[PlayedEpisode]:
     """Play B deals with A prompts each and D replies to each prompt; return the leaves, [B, A, D] in order."""
     num_deals, num_prompts, num_replies = shape
-    deals = [one.dialogue.deal for one in deal_episodes(game, rng, num_deals) for _ in range(num_prompts)]
+    deals = [episode.dialogue.deal for episode in deal_episodes(game, rng, num_deals) for _ in range(num_prompts)]
     views = [Episode(game, deal).view() for deal in deals]
     prompts = agents[0].speak(views, rng)
     openings = [
@@ -215,7 +218,10 @@ def rollout_tree(
     episodes = [Episode(game, deal) for deal in deals for _ in range(num_replies)]
     speak_all(episodes, [opening.utterance for opening in openings])
     played = play_out(episodes, agents, rng)
-    return [PlayedEpisode(one.episode, (opening, *one.turns)) for opening, one in zip(openings, played, strict=True)]
+    return [
+        PlayedEpisode(episode.episode, (opening, *episode.turns))
+        for opening, episode in zip(openings, played, strict=True)
+    ]
 
 
 def best_and_worst(
@@ -229,17 +235,17 @@ def best_and_worst(
     ]
 
 
-def is_faithful(one: PlayedEpisode) -> bool:
+def is_faithful(played: PlayedEpisode) -> bool:
     """Whether an episode's prompt was a legal turn, and one that the game admits."""
-    game = one.episode.game
-    if one.forfeited_by(0):
+    game = played.episode.game
+    if played.forfeited_by(0):
         return False
-    return game.faithful(one.dialogue) if isinstance(game, RedTeamGame) else True
+    return game.faithful(played.dialogue) if isinstance(game, RedTeamGame) else True
 
 
 def returns_of(first: Sequence[PlayedEpisode], second: Sequence[PlayedEpisode], player: int) -> NDArray[np.float64]:
     """Return what each episode paid the player, whatever stands beside it."""
-    return np.array([[one.episode.returns[player] for one in pair] for pair in zip(first, second, strict=True)])
+    return np.array([[episode.episode.returns[player] for episode in pair] for pair in zip(first, second, strict=True)])
 
 
 def both_orders(judge: PairJudge) -> PairJudge:

@@ -164,7 +164,7 @@ class FictitiousPlay(Stateful):
     @property
     def distilled(self) -> tuple[CausalLMAgent, ...]:
         """The network that fits each mixture, a heuristic; none without `distil`."""
-        return tuple(one.agent for one in self.distillations)
+        return tuple(distillation.agent for distillation in self.distillations)
 
     def _fresh(self, round_number: int) -> tuple[PlayerLearner, PlayerLearner]:
         seed = derived_seed(self._seed, round_number)

@@ -197,18 +197,18 @@ class League(Stateful):
     def __iter__(self) -> Iterator[LeagueStep]:
         """Yield after each update of all contenders."""
         while self.iteration < self.options.num_updates:
-            played = [[self._play(one) for one in side] for side in self.sides]
+            played = [[self._play(contender) for contender in side] for side in self.sides]
             self.iteration += 1
             steps = [
                 [
-                    learn_from(one.learner, episodes, self.rng, player=one.player, iteration=self.iteration)
-                    for one, episodes in zip(side, of_side, strict=True)
+                    learn_from(contender.learner, episodes, self.rng, player=contender.player, iteration=self.iteration)
+                    for contender, episodes in zip(side, of_side, strict=True)
                 ]
                 for side, of_side in zip(self.sides, played, strict=True)
             ]
             for side in self.sides:
-                for one in side:
-                    self._follow(one)
+                for contender in side:
+                    self._follow(contender)
             first, second = (self._report(side, of_side) for side, of_side in zip(self.sides, steps, strict=True))
             yield LeagueStep(self.iteration, first, second)
 
@@ -217,12 +217,12 @@ class League(Stateful):
         """The main agents."""
         return self.sides[0][0].learner.agent, self.sides[1][0].learner.agent
 
-    def opponents(self, one: Contender) -> tuple[list[str], Population]:
+    def opponents(self, contender: Contender) -> tuple[list[str], Population]:
         """Return the names of all that a contender may meet, and the mixture by which they are drawn."""
-        names, agents, roles = self._other_side(one)
-        rates, options = one.win_rates.of(names), self.options
+        names, agents, roles = self._other_side(contender)
+        rates, options = contender.win_rates.of(names), self.options
         weights = match_weights(
-            one.role,
+            contender.role,
             float(rates[0]),
             rates[1:],
             roles,
@@ -232,41 +232,44 @@ class League(Stateful):
         )
         return names, Population(tuple(agents), tuple(weights.tolist()))
 
-    def _other_side(self, one: Contender) -> tuple[list[str], list[CausalLMAgent], list[Role]]:
+    def _other_side(self, contender: Contender) -> tuple[list[str], list[CausalLMAgent], list[Role]]:
         """Return names and agents of the other side, its main agent first, and the roles of the frozen ones."""
-        other = self.sides[1 - one.player]
+        other = self.sides[1 - contender.player]
         frozen = [(them.role, at, agent) for them in other for at, agent in zip(*_past(them), strict=True)]
         names = [NOW, *(f"{role}/{at}" for role, at, _ in frozen)]
         return names, [other[0].learner.agent, *(agent for *_, agent in frozen)], [role for role, *_ in frozen]
 
-    def _play(self, one: Contender) -> list[PlayedEpisode]:
-        names, opponents = self.opponents(one)
-        player, size = one.player, self.options.batch_size
-        seats = seated(one.learner.agent, opponents, player)
+    def _play(self, contender: Contender) -> list[PlayedEpisode]:
+        names, opponents = self.opponents(contender)
+        player, size = contender.player, self.options.batch_size
+        seats = seated(contender.learner.agent, opponents, player)
         played = rollout_in_groups(self.game, seats, size, self.rng, player=player, group_size=self.group_size)
         margins = [each.episode.returns[player] - each.episode.returns[1 - player] for each in played]
-        one.win_rates.record([names[each.members[1 - player]] for each in played], margins)
+        contender.win_rates.record([names[each.members[1 - player]] for each in played], margins)
         return played
 
-    def _follow(self, one: Contender) -> None:
+    def _follow(self, contender: Contender) -> None:
         """Freeze a contender that is ready, and let an exploiter start anew."""
-        names = self._other_side(one)[0]
-        rates = one.win_rates.of([NOW] if one.role == "main_exploiter" else names[1:])
-        if not is_ready(rates, self.iteration - one.frozen_at, self.options.snapshot_every):
+        names = self._other_side(contender)[0]
+        rates = contender.win_rates.of([NOW] if contender.role == "main_exploiter" else names[1:])
+        if not is_ready(rates, self.iteration - contender.frozen_at, self.options.snapshot_every):
             return
-        one.freeze(self.iteration)
-        again = {"main": 0.0, "main_exploiter": 1.0, "league_exploiter": self.options.reset_probability}[one.role]
+        contender.freeze(self.iteration)
+        again = {"main": 0.0, "main_exploiter": 1.0, "league_exploiter": self.options.reset_probability}[contender.role]
         if again and self.rng.random() < again:
-            one.reset()
+            contender.reset()
 
     def _report(self, side: Sequence[Contender], steps: Sequence[PlayerStep]) -> SideStep:
         main, main_exploiter, league_exploiter = steps
-        num_frozen, num_resets = sum(len(one.pool) for one in side), sum(one.num_resets for one in side)
+        num_frozen, num_resets = (
+            sum(len(contender.pool) for contender in side),
+            sum(contender.num_resets for contender in side),
+        )
         return SideStep(main, main_exploiter, league_exploiter, num_frozen, num_resets)
 
 
-def _past(one: Contender) -> tuple[tuple[int, ...], tuple[CausalLMAgent, ...]]:
-    return one.pool.iterations, one.pool.members
+def _past(contender: Contender) -> tuple[tuple[int, ...], tuple[CausalLMAgent, ...]]:
+    return contender.pool.iterations, contender.pool.members
 
 
 def league(config: LeagueConfig) -> Path:

@@ -137,15 +137,15 @@ class SelfPlay(Stateful):
         if len(learners) not in (1, 2):
             raise ValueError(f"learners: expected one for both seats or one for each, got {len(learners)}")
         moved = options.reference == "ema"
-        if moved and not all(isinstance(one, HeldToReference) for one in learners):
+        if moved and not all(isinstance(learner, HeldToReference) for learner in learners):
             raise ValueError(f"reference: expected learners with a ref_model to average, got {learners}")
         check_groups(options.batch_size, group_size)
         self.game, self.learners, self.options, self.iteration = game, tuple(learners), options, 0
         self.group_size, self.fixed = group_size, fixed
         self.rng = np.random.default_rng(seed)
         self.opponents = tuple(
-            Opponents(one.agent, options.opponents, folder=None if folder is None else folder / f"player_{k}")
-            for k, one in enumerate(self.learners)
+            Opponents(learner.agent, options.opponents, folder=None if folder is None else folder / f"player_{k}")
+            for k, learner in enumerate(self.learners)
         )
         """Of each learner, whom the others meet in its place."""
         self._baseline = RoleBaseline(decay=options.role_baseline_decay)

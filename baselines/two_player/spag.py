@@ -230,15 +230,15 @@ class SPAG(Stateful):
         return behaviour_cloning_loss(token_logprobs(output.logits, tokens[:, 1:]), mask[:, 1:])
 
     def _report(self, num_turns: int, losses: np.ndarray) -> SPAGStep:
-        winners = [winner(one) for one in self.last_played]
+        winners = [winner(episode) for episode in self.last_played]
         size = len(winners)
         last_pass = losses[-self.options.num_minibatches :]
         return SPAGStep(
             iteration=self.iteration,
-            mean_return=float(np.mean([one.episode.returns[0] for one in self.last_played])),
+            mean_return=float(np.mean([episode.episode.returns[0] for episode in self.last_played])),
             win_rate_0=winners.count(0) / size,
             win_rate_1=winners.count(1) / size,
-            forfeit_rate=float(np.mean([one.episode.forfeited_by is not None for one in self.last_played])),
+            forfeit_rate=float(np.mean([episode.episode.forfeited_by is not None for episode in self.last_played])),
             num_turns=num_turns,
             policy_loss=float(losses[:, 0].mean()),
             sft_loss_nats=float(losses[:, 1].mean()),
@@ -255,7 +255,11 @@ def winners_parts(played: Sequence[PlayedEpisode]) -> tuple[Trajectories, Tensor
     parts: list[Trajectories] = []
     players: list[int] = []
     for player in PLAYERS:
-        won = [one for one in played if winner(one) == player and any(turn.player == player for turn in one.turns)]
+        won = [
+            episode
+            for episode in played
+            if winner(episode) == player and any(turn.player == player for turn in episode.turns)
+        ]
         if won:
             parts.append(trajectories(won, player))
             players += [player] * len(won)

@@ -4,6 +4,7 @@ from .alignment.pretrain import PretrainConfig as PretrainConfig
 from .alignment.reward_model import RewardModelConfig as RewardModelConfig
 from .alignment.rlhf import RLHFConfig as RLHFConfig
 from .alignment.sft import SFTConfig as SFTConfig
+from .api.bench import bench as bench
 from .api.compare import compare as compare
 from .api.evaluate import Evaluation as Evaluation
 from .api.evaluate import evaluate as evaluate
@@ -14,7 +15,6 @@ from .api.solve import Solution as Solution
 from .api.solve import solve as solve
 from .api.train import train as train
 from .benchmark.command import BenchConfig as BenchConfig
-from .benchmark.command import bench as bench
 from .benchmark.registry import register_algorithm as register_algorithm
 from .comparison.command import CompareConfig as CompareConfig
 from .learners.base import ClippedConfig as ClippedConfig

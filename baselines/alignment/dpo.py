@@ -3,7 +3,7 @@
 The pairs are a file's (`chosen` and `rejected`, or transcripts in the form of hh-rlhf), or they are drawn once: two
 replies of the start model to each prompt that the game deals, labelled by the game's rewards with noise of a known
 temperature, so that DPO's optimum is ref exp(reward / (temperature kl_coef)). The losses are in
-`preference_optimisation`; DPO and IPO on fresh pairs are `duologue train rlhf --learner preference`.
+`learners/preference.py`; DPO and IPO on fresh pairs are `duologue train rlhf --learner preference`.
 """
 
 from __future__ import annotations

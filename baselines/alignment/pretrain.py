@@ -16,6 +16,7 @@ from ..rollouts.demonstrations import demonstrations_of, encode_dialogues
 from ..training.checks import Count
 from ..training.loop import Training, trainer
 from ..training.options import GameOptions, TrainingOptions, leaves, placed
+from ..training.run import FINISHED_FILE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,9 @@ def pretrain(config: PretrainConfig) -> Training:
     return Training(learner=learner, num_steps=config.cloning.num_steps, write=leaves(model=agent))
 
 
-def base_model(options: GameOptions, out: Path, seed: int) -> Path:
-    """Pre-train a micro model for whoever was given none, say so, and return its folder."""
-    print(f"base model: none was given, pre-training a micro model in {out}", flush=True)
-    return pretrain(PretrainConfig(options=options, out=out, seed=seed)) / "model"
+def base_model(options: GameOptions, asked: TrainingOptions) -> Path:
+    """Pre-train a micro model in `base` for whoever was given none, say so, and return its folder."""
+    out = asked.out / "base"
+    if not (out / FINISHED_FILE).is_file():
+        print(f"base model: none was given, pre-training a micro model in {out}", flush=True)
+    return pretrain(PretrainConfig(options=options, out=out, seed=asked.seed, device=asked.device)) / "model"

@@ -56,7 +56,7 @@ class SFTConfig(TrainingOptions):
         """Return the options with the base model's folder; without one it is pre-trained in `base`."""
         if self.model is not None:
             return self
-        return replace(self, model=base_model(self.options, self.out / "base", self.seed))
+        return replace(self, model=base_model(self.options, self))
 
 
 class EarlyStop(Watcher):

@@ -13,6 +13,7 @@ from typing import Annotated, Self
 import tyro
 
 from ..training.options import GameOptions, TrainingOptions
+from ..training.run import FINISHED_FILE
 from .pretrain import base_model
 from .sft import SFTConfig, sft
 
@@ -29,9 +30,10 @@ class DefenderOptions(TrainingOptions):
         """Return the options with the defender's folder; without one, base and defender are trained first."""
         if self.defender is not None:
             return self
-        base = base_model(self.options, self.out / "base", self.seed)
-        print(f"defender: none was given, fine-tuning a micro model in {self.out / 'sft'}", flush=True)
-        tuning = SFTConfig(options=self.options, model=base, out=self.out / "sft", seed=self.seed)
+        base, out = base_model(self.options, self), self.out / "sft"
+        if not (out / FINISHED_FILE).is_file():
+            print(f"defender: none was given, fine-tuning a micro model in {out}", flush=True)
+        tuning = SFTConfig(options=self.options, model=base, out=out, seed=self.seed, device=self.device)
         return replace(self, defender=sft(tuning) / "model")
 
     @property

@@ -234,11 +234,13 @@ def evaluate(
         TypeError: an option that there is not.
     """
     named = {"game": game} if isinstance(game, str) and game else {}
-    if isinstance(players, tuple):
+    if isinstance(players, tuple | list):
+        if len(players) != 2 or all(player is None for player in players):
+            raise ValueError(f"evaluate: expected a pair of agents, at most one of them None, got {players!r}")
         config = make_config(EvaluateConfig, {"player": Path(), **named, **options}, whose="evaluate")
         rules = game if isinstance(game, LanguageGame) else _rules(config.options, "agents").build(split="test")
         name = type(rules).__name__ if isinstance(game, LanguageGame) else config.options.game
-        found = _measure(_Measured("agents", name, rules, players), config)
+        found = _measure(_Measured("agents", name, rules, (players[0], players[1])), config)
         if config.out is not None:
             write_json(config.out, found.json())
         return found

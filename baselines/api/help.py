@@ -95,13 +95,7 @@ def _usage(options: Group, prog: str) -> str:
 
 
 def _lines(option: Option) -> list[str]:
-    said = (
-        option.flag
-        if option.positional
-        else f"--{option.flag} {option.kind}"
-        if option.kind
-        else f"--[no-]{option.flag}"
-    )
+    said = _said(option)
     default = " (required)" if option.default is dataclasses.MISSING else f" [{_shown(option.default)}]"
     sentence = textwrap.wrap(f"{option.sentence}{default}", WIDTH - FLAG_WIDTH)
     if len(said) > FLAG_WIDTH - 4:

@@ -73,6 +73,8 @@ class _Field:
     """What `tyro.conf.arg` calls it."""
     default: Any
     positional: bool
+    is_hidden: bool
+    """Whether the dataclass works it out: no command line has it, a written configuration does."""
 
     @property
     def is_group(self) -> bool:
@@ -113,7 +115,7 @@ def first_line(kind: type) -> str:
 
 def _group(kind: type, instance: object, *, name: str, prefix: str, sentence: str) -> Group:
     sentences, options, groups = _sentences(kind), list[Option](), list[Group]()
-    for field in _fields(kind, instance):
+    for field in [field for field in _fields(kind, instance) if not field.is_hidden]:
         own = (field.name if field.given_name is None else field.given_name).replace("_", "-")
         said = sentences.get(field.name, "")
         if field.is_group:
@@ -130,7 +132,7 @@ def _group(kind: type, instance: object, *, name: str, prefix: str, sentence: st
 def _fields(kind: type, instance: object) -> list[_Field]:
     """Return the fields with their defaults: those of an instance, where there is one."""
     hints, found = get_type_hints(kind, include_extras=True), list[_Field]()
-    for field in dataclasses.fields(kind):
+    for field in [field for field in dataclasses.fields(kind) if field.init]:
         hint, marks = hints[field.name], tuple[Any, ...]()
         while get_origin(hint) is Annotated:
             hint, marks = get_args(hint)[0], (*marks, *hint.__metadata__)
@@ -144,7 +146,8 @@ def _fields(kind: type, instance: object) -> list[_Field]:
         if dataclasses.is_dataclass(hint) and isinstance(default, hint):  # type: ignore[arg-type]
             hint = type(default)  # which may be a subclass, as for tyro
         positional = tyro.conf.Positional[int].__metadata__[0] in marks  # type: ignore[attr-defined]
-        found.append(_Field(field.name, hint, names[0] if names else None, default, positional))
+        is_hidden = tyro.conf.Suppress[int].__metadata__[0] in marks  # type: ignore[attr-defined]
+        found.append(_Field(field.name, hint, names[0] if names else None, default, positional, is_hidden))
     return found
 
 
@@ -223,6 +226,8 @@ def _value(field: _Field, value: Any, whose: str) -> Any:
             return value
         return field.hint(**_arguments(field.hint, field.default, value, f"{whose}, {field.name}"))
     kind = _kind(field.hint)
+    if isinstance(value, str) and get_origin(field.hint) is tuple:
+        value = (value,)  # one of several
     if isinstance(value, list | tuple):
         return tuple(Path(part) if "PATH" in kind and isinstance(part, str) else part for part in value)
     return Path(value) if kind == "PATH" and isinstance(value, str) else value
@@ -239,4 +244,4 @@ def _names(kind: type, instance: object) -> set[str]:
     """Return what can be given: the fields, and those of groups whose options bear no prefix."""
     fields = _fields(kind, instance)
     inside = {name for field in fields if field.is_flat for name in _names(field.hint, field.default)}
-    return inside | {field.name for field in fields}
+    return inside | {field.name for field in fields if not field.is_hidden}

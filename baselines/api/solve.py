@@ -11,6 +11,7 @@ from ..solvers.command import reported_iterations
 from ..solvers.registry import make_solver
 from ..solvers.solver import SolveStep
 from ..solvers.solver import solve as steps_of
+from ..training.checks import check_count
 
 MAX_NODES = 10_000_000
 """The largest tree that is listed unless more is asked for, as on the command line."""
@@ -63,6 +64,8 @@ def solve(
         ValueError: no such game or algorithm, a game too large or without a list of deals, a number out of its range.
         TypeError: an option that the solver does not have.
     """
+    if every is not None:
+        check_count("every", every)
     tree = GameTree(make_game(game) if isinstance(game, str) else game, max_nodes=max_nodes)
     solver = make_solver(algorithm, tree, iterations, **options)
     steps: list[SolveStep] = []

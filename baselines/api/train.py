@@ -36,9 +36,9 @@ def _command_of(config: Config) -> Command:
     Raises:
         TypeError: there is none.
     """
-    name = getattr(config, "algorithm", "")
-    ahead = [TRAINERS[name]] if name in TRAINERS else []
-    for command in (*ahead, *TRAINERS.values()):  # the one that says its name first: asking imports
-        if isinstance(config, command.config):
+    module = type(config).__module__.rpartition("baselines.")[2]
+    for command in TRAINERS.values():  # that of the module first: asking for options imports
+        near = command.entry.partition(":")[0] == module or command.name == getattr(config, "algorithm", "")
+        if near and isinstance(config, command.config):
             return command
     raise TypeError(f"train: expected the options of one of {', '.join(TRAINERS)}, got a {type(config).__name__}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from ..training.options import ModelOptions
 from ..training.watchers import watched
 from ..two_player.learner import Task
 from ..two_player.measured import ExactDistance
-from . import entrants as bench_entrants  # noqa: F401  (registers the algorithms that come with the package)
+from . import entrants  # noqa: F401  (registers the algorithms that come with the package)
 from .games import GameFacts, ScaledGame, bench_game, game_facts, shortfall
 from .registry import ALGORITHMS, algorithm_of, any_game, code_of_spec, load_algorithms
 
@@ -75,7 +75,7 @@ class Measured:
     returns: tuple[float, float]
     """What both expect; in the game's own payoffs."""
     shortfall: float
-    """What is compared over games, 0 best; see `bench_games.shortfall`."""
+    """What is compared over games, 0 best; see `games.shortfall`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,8 +205,3 @@ def _measured(tree: GameTree, profile: Profile, facts: GameFacts) -> Measured:
     first, second = expected_returns(tree, profile).tolist()
     distance = nash_conv(tree, profile)
     return Measured(distance, (first, second), shortfall(facts, distance, (first, second)))
-
-
-def cell_json(result: CellResult) -> dict[str, Any]:
-    """Return a result as JSON can hold it."""
-    return asdict(result)

@@ -67,7 +67,8 @@ def _place(cell: Cell) -> tuple[int, int, int, str, str]:
     """Return where a cell stands on the page: seeds, then games and algorithms as they are listed in the code."""
     games, algorithms = list(GAMES), list(ALGORITHMS)
     game = games.index(cell.game) if cell.game in games else len(games)
-    algorithm = algorithms.index(cell.algorithm) if cell.algorithm in algorithms else len(algorithms)
+    name = cell.algorithm.partition(":")[0]
+    algorithm = algorithms.index(name) if name in algorithms else len(algorithms)
     return cell.seed, game, algorithm, cell.game, cell.algorithm
 
 
@@ -172,8 +173,15 @@ def _game_row(name: str, runs: Sequence[CellResult], *, zero_sum: bool) -> list[
 
 def _sources(cells: Mapping[Cell, CellResult]) -> list[Block]:
     names = in_order(cell.algorithm for cell in cells)
-    rows = [[name, ALGORITHMS[name].source if name in ALGORITHMS else ""] for name in names]
+    rows = [[name, _source(name)] for name in names]
     return [Heading("Algorithms"), Table(["algorithm", "what it is"], rows)]
+
+
+def _source(spec: str) -> str:
+    """Return what tables say of an algorithm, and by which learner if one was chosen."""
+    name, _, learner = spec.partition(":")
+    source = ALGORITHMS[name].source if name in ALGORITHMS else ""
+    return f"{source}; by the learner {learner}" if learner else source
 
 
 def _interval(estimate: Estimate) -> str:

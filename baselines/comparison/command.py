@@ -3,10 +3,10 @@
     duologue compare --game kuhn_poker-v0 --entrant psro=runs/psro:average --entrant random=random
 
 An entrant is a finished run of two players, one model or policy in both seats, or an agent by name (see
-`compare_entrants`). All meet all in both seatings; they are rated by Bradley-Terry and by alpha-rank, which also shows
-cycles; how far each is from equilibrium is computed on the whole tree where it can be listed, and elsewhere bounded
-from below by responders that are trained within a stated budget. Beside these: KL to the start, external regret of
-pools, and what each run cost. It prints and writes `compare.md`, `compare.json` and a heat map, `compare.png`.
+`comparison/entrants.py`). All meet all in both seatings; they are rated by Bradley-Terry and by alpha-rank, which also
+shows cycles; how far each is from equilibrium is computed on the whole tree where it can be listed, and elsewhere
+bounded from below by responders that are trained within a stated budget. Beside these: KL to the start, external regret
+of pools, and what each run cost. It prints and writes `compare.md`, `compare.json` and a heat map, `compare.png`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A learner of the family says two things, what a reply is worth and what is minimised: `advantages` and `loss`. It stands
 in a file of its own (`reinforce`, `rloo`, `grpo`, `reinforce_pp`), and so can yours: see `register_learner` in
-`learners/options.py`. PPO, which asks a critic besides, and learners from preferences train the same `TrainedModel`.
+`learners/registry.py`. PPO, which asks a critic besides, and learners from preferences train the same `TrainedModel`.
 """
 
 from __future__ import annotations

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import tyro
 
 from ...agents.language_model.causal_lm import CausalLMAgent
 from ..training.checks import Count, Options
@@ -56,6 +58,10 @@ class LearnerOptions(Options):
     preference: PreferenceConfig = field(default_factory=PreferenceConfig)
     """Options of DPO and IPO."""
 
+    learner_code: Annotated[str, tyro.conf.Suppress] = ""
+    """What identifies a learner from a file, so that a stopped run does not go on with an edited one; not to be given:
+    it is always that of the file as it stands."""
+
     def __post_init__(self) -> None:
         """Run the file, and check that there is such a learner.
 
@@ -71,6 +77,7 @@ class LearnerOptions(Options):
                 f"--{self.learner.replace('_', '-')}"
             )
         self.config  # noqa: B018  (raises where an option is wrong)
+        object.__setattr__(self, "learner_code", "" if self._own is not None else self.registered.code)
 
     @property
     def registered(self) -> RegisteredLearner:
@@ -85,7 +92,7 @@ class LearnerOptions(Options):
     @property
     def _own(self) -> TrainingConfig | None:
         """The options that the chosen learner has here; None for one that a file registers."""
-        own = getattr(self, self.learner, None)
+        own = getattr(self, self.learner) if self.learner in self.__dataclass_fields__ else None
         return own if isinstance(own, TrainingConfig) else None
 
     @property

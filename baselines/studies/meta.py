@@ -44,7 +44,6 @@ from ..reporting.plots import COLOURS, plot_curves
 from ..reporting.tables import markdown_table
 from ..rollouts.demonstrations import Demonstrations, encode_dialogues
 from ..training.checks import AtLeastTwo, Count, Whole
-from ..training.files import write_text
 from ..training.loop import Training, train
 from ..training.options import RunOptions
 from ..training.run import Run
@@ -208,9 +207,11 @@ def meta(config: MetaConfig) -> Path:
     if config.quick:
         config = replace(config, num_steps=20, num_common_dialogues=60, adaptation_steps=(0, 1, 2), score_every=10)
     seeds = config.seeds or (config.seed,)
-    results = [one_seed(replace(config, out=config.out / f"seed{seed}", seed=seed, seeds=())) for seed in seeds]
-    write_text(config.out / "table.md", f"{table(results, config.adaptation_steps)}\n")
-    plot(results, config.adaptation_steps, config.out / "adaptation.png")
+    with Run.open(config.out, config, name=config.algorithm) as run:
+        results = [one_seed(replace(config, out=config.out / f"seed{seed}", seed=seed, seeds=())) for seed in seeds]
+        run.write_text("table.md", f"{table(results, config.adaptation_steps)}\n")
+        plot(results, config.adaptation_steps, config.out / "adaptation.png")
+        run.finish()
     return config.out
 
 

@@ -3,7 +3,7 @@
 The stages are those of arXiv 2402.08078, section 4: pre-training on both replies of every pair (equation 7),
 fine-tuning on the chosen one (equation 8), and the reward models that stage three learns against (equation 1 of
 arXiv 2203.02155), made in up to three ways: a linear head on a frozen sentence encoder, a transformer from nothing,
-and the pre-trained model with a new head. Each stage is a run of its own in a folder of this one (`text_training.py`,
+and the pre-trained model with a new head. Each stage is a run of its own in a folder of this one (`text/training.py`,
 `reward_model.py`), so that a stopped command goes on where it was, and finished stages are not repeated.
 
 A reward model is measured by cross-validation: the prompts are split into fifths, each fifth is held out once, from a

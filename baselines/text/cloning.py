@@ -1,4 +1,4 @@
-"""The loop of `text_training.py`: a causal language model is cloned from packed text dialogues, stage after stage.
+"""The loop of `training.py`: a causal language model is cloned from packed text dialogues, stage after stage.
 
 The loss is equation 7 or 8 of arXiv 2402.08078, section 4, a mean over the cloned tokens of the whole batch: how many
 processes share the rows, and how many rows one forward pass takes, change it by nothing but rounding.

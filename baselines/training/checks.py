@@ -20,8 +20,9 @@ import math
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from numbers import Integral, Real
-from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 
 def check_positive(name: str, number: float) -> float:
@@ -132,11 +133,22 @@ def _declared(kind: type) -> list[tuple[str, Callable[[str, Any], object]]]:
 
 def _checks_of(hint: Any) -> list[Callable[[str, Any], object]]:
     """Return the checks in an annotation, or in the parts of a union."""
+    if hint is bool:
+        return [check_flag]
+    if get_origin(hint) is Literal:
+        return [partial(_check_among, known=get_args(hint))]
     if get_origin(hint) is Annotated:
         return [item for item in hint.__metadata__ if isinstance(item, types.FunctionType)]
     if get_origin(hint) in (Union, types.UnionType):
         return [check for part in get_args(hint) for check in _checks_of(part)]
     return []
+
+
+def _check_among(name: str, choice: object, *, known: tuple[object, ...]) -> None:
+    """Raise ValueError unless an option is one of those that its type lists."""
+    if choice not in known or isinstance(choice, bool):
+        *others, last = map(repr, known)
+        raise ValueError(f"{name}: expected {', '.join(others)} or {last}, got {choice!r}")
 
 
 def require_positive(**numbers: float | None) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import wraps
+from inspect import signature
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -62,6 +63,9 @@ def trainer(make: Callable[[ConfigT], Training]) -> Callable[[ConfigT], Path]:
     def run(config: ConfigT) -> Path:
         return train(config, make)
 
+    run.__doc__ = "Run or resume it; return the run's folder."
+    run.__annotations__ = {**make.__annotations__, "return": Path}
+    vars(run)["__signature__"] = signature(make).replace(return_annotation=Path)
     return run
 
 
@@ -100,6 +104,9 @@ def recorded(
     Whoever iterates may write into the run after a step; the state is saved once it asks for the next one, so that a
     run that was killed writes the same again.
     """
+    names = [watcher.name for watcher in watch]
+    if len(set(names)) < len(names) or {"", "learner"} & set(names):
+        raise ValueError(f"watch: expected watchers of different names, none of them empty or learner, got {names}")
     parts: dict[str, Checkpointable] = {
         "learner": learner,
         **{watcher.name: watcher for watcher in watch if watcher.saved},

@@ -16,6 +16,8 @@ BUILT_IN = "duologue"
 
 _loading: list[str] = []
 """The hash of the file that is being run, if one is."""
+_paths: dict[str, Path] = {}
+"""Where the file of a hash lies: one that was edited may register its own names again."""
 
 
 def run_file(path: Path, *, option: str) -> str:
@@ -31,6 +33,7 @@ def run_file(path: Path, *, option: str) -> str:
     if not path.is_file():
         raise ValueError(f"{option}: expected a Python file, got {path}")
     code = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    _paths[code] = path.resolve()
     name = f"duologue_plugin_{code}"
     if name in sys.modules:
         return code
@@ -66,10 +69,12 @@ def code_of(registered: Callable[..., object]) -> str:
     if getattr(registered, "__module__", "").partition(".")[0] == package:
         return BUILT_IN
     try:
-        file = inspect.getsourcefile(registered)
-    except TypeError:  # a callable object
-        file = inspect.getsourcefile(type(registered))
-    if file is None or not Path(file).is_file():  # typed at a prompt
+        file = inspect.getsourcefile(
+            registered if inspect.isroutine(registered) or inspect.isclass(registered) else type(registered)
+        )
+    except (TypeError, OSError):  # typed at a prompt
+        return "unknown"
+    if file is None or not Path(file).is_file():
         return "unknown"
     return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
 
@@ -89,5 +94,6 @@ def require_free(name: str, known_code: str | None, code: str) -> None:
         known_code: the code of what bears the name; None: nothing does.
         code: that of what is to bear it.
     """
-    if known_code is not None and (known_code == BUILT_IN or known_code != code):
+    edited = known_code in _paths and _paths[known_code] == _paths.get(code)
+    if known_code is not None and (known_code == BUILT_IN or (known_code != code and not edited)):
         raise ValueError(f"name: expected one that nothing else bears, got {name!r} again")

@@ -95,24 +95,30 @@ def _put_down(value: Any) -> StateValue:
     if isinstance(value, deque):
         return [_put_down(item) for item in value]
     if isinstance(value, list | tuple):
-        return type(value)(_put_down(item) for item in value)
+        kind = list if isinstance(value, list) else tuple  # a named tuple is saved as a plain one
+        return kind(_put_down(item) for item in value)
+    if isinstance(value, dict) and any(_is_part(item) for item in value.values()):
+        raise TypeError(f"expected parts by attributes of their own or in a list or tuple, got a dict of {list(value)}")
     plain: StateValue = dict(value) if isinstance(value, dict) else value
     return plain
 
 
 def _taken_up(now: Any, state: Any, name: str) -> Any:
     """Return what an attribute holds from here on: what it held, put where the state was, or a new value."""
+    if (state is None and _is_part(now)) or (now is None and isinstance(state, dict)):
+        there, here = ("none", "one") if state is None else ("one", "none")
+        raise ValueError(f"{name}: expected the state of as many parts as there are, got {there} where there is {here}")
     if isinstance(now, np.random.Generator):
         set_rng_state(now, state)
         return now
     if hasattr(now, "load_state_dict"):
         now.load_state_dict(state)
         return now
-    if isinstance(now, set):
-        return set(state)
+    if isinstance(now, set | frozenset):
+        return type(now)(state)
     if isinstance(now, deque):
         return deque(state, maxlen=now.maxlen)
-    if isinstance(now, list | tuple) and any(_is_part(item) for item in now):
+    if isinstance(now, list | tuple) and (any(map(_is_part, now)) or any(isinstance(item, dict) for item in state)):
         if len(now) != len(state):
             raise ValueError(f"{name}: expected the state of {len(now)} parts, got {len(state)}")
         return type(now)(_taken_up(item, saved, name) for item, saved in zip(now, state, strict=True))

@@ -36,7 +36,7 @@ from ..learners.options import LearnerOptions
 from ..learners.ppo import PPOConfig
 from ..learners.shared_critic import SharedCritic
 from ..rollouts.episodes import PlayedEpisode
-from ..rollouts.groups import rollout_in_groups
+from ..rollouts.groups import check_groups, rollout_in_groups
 from ..rollouts.trajectories import Trajectories, trajectories
 from ..training.checks import Count
 from ..training.costs import CostMeter
@@ -146,6 +146,13 @@ class GPO(Stateful):
         diverse the prompts are, whether or not that is rewarded. `group_sizes` say how many of its turns a player that
         learns says in one place: the adversary prompts to a deal, the defender replies to a prompt.
         """
+        check_groups(schedule.batch_size, group_sizes[0])
+        for part in (schedule.num_static, schedule.batch_size - schedule.num_static):
+            if part % group_sizes[1]:
+                raise ValueError(
+                    f"static_share: expected parts of batch_size={schedule.batch_size} that make whole groups of "
+                    f"{group_sizes[1]}, got {schedule.num_static} static prompts"
+                )
         self.game, self.adversary, self.defender = game, adversary, defender
         self.diversity, self.schedule, self.iteration = diversity, schedule, 0
         self.clock = StageClock(schedule)
@@ -211,7 +218,7 @@ class GPO(Stateful):
     def _play(self, stage: Stage) -> tuple[list[PlayedEpisode], list[PlayedEpisode]]:
         """Play the batch: the adversary's episodes, and in a defend stage those with static prompts."""
         size = self.schedule.batch_size
-        num_static = round(size * self.schedule.static_share) if stage == "defend" else 0
+        num_static = self.schedule.num_static if stage == "defend" else 0
         self.last_played = self._episodes(self.adversary.agent, size - num_static, stage)
         return self.last_played, self._episodes(EchoAgent(skip=preamble_of(self.game)), num_static, stage)
 
@@ -271,6 +278,7 @@ def make_gpo(config: GPOConfig, meter: CostMeter | None = None) -> GPO:
     game = config.options.build(config.start, config.adversary, split="train", meter=meter)
     encoder = make_encoder(config.encoder, words_of(game))
     adversary, defender = _players(config, game)
+    attacker = config.defender_learner if config.one_policy else config.adversary_learner
     return GPO(
         game,
         adversary,
@@ -280,7 +288,7 @@ def make_gpo(config: GPOConfig, meter: CostMeter | None = None) -> GPO:
         encoder=encoder,
         seed=config.seed,
         constraint=config.constraint,
-        group_sizes=(config.adversary_learner.replies_per_prompt, config.defender_learner.replies_per_prompt),
+        group_sizes=(attacker.replies_per_prompt, config.defender_learner.replies_per_prompt),
     )
 
 

@@ -9,7 +9,7 @@ After AlphaStar (Vinyals et al., *Grandmaster level in StarCraft II using multi-
 | main exploiter | the opponent's main agent; its past where that is too strong | starts anew |
 | league exploiter | PFSP over all frozen | starts anew with probability 1/4 |
 
-`league_matches` has the probabilities. Nothing is guaranteed; the players that count are the main agents.
+`matchmaking` has the probabilities. Nothing is guaranteed; the players that count are the main agents.
 
 Differs from the paper in: the sides have different tasks, so that opponents are always of the other side; opponents are
 drawn for each episode of a batch by their probabilities; all six learn by the same learner, an update each a step.

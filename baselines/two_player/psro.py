@@ -72,10 +72,6 @@ class PSROOptions(Options):
         return min(self.updates_per_response, self.num_updates)
 
 
-DOUBLE_ORACLE = PSROOptions(meta_solver="nash")
-"""PSRO with the equilibrium of the game among the members: double oracle with learned responses."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class PSROConfig(ResponsesConfig):
     """Populations that grow by best responses to their meta-strategies."""

@@ -322,6 +322,7 @@ def make_start(game: LanguageGame[Any], config: SPAGConfig) -> CausalLMAgent:
         options=config.options,
         out=config.out / "start",
         seed=config.seed,
+        device=config.device,
         num_demonstrations=config.num_demonstrations,
         hidden_size=config.models.hidden_size,
         num_layers=config.models.num_layers,

@@ -49,6 +49,11 @@ class GPOSchedule(Options):
             raise ValueError(f"band: expected a lower and an upper number, got {self.band[0]} and {self.band[1]}")
 
     @property
+    def num_static(self) -> int:
+        """Episodes of a defend batch with static prompts."""
+        return round(self.batch_size * self.static_share)
+
+    @property
     def num_steps(self) -> int:
         """Batches in all."""
         return self.num_rounds * (self.defend_steps + self.attack_steps)

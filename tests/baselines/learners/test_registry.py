@@ -1,6 +1,8 @@
 """Learners by name: registered ones are known to every command, and what does not fit is refused by name."""
 
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -138,3 +140,50 @@ def test_players_draw_as_many_replies_as_their_learner_wants() -> None:
         np.prod([LearnerOptions().replies_per_prompt, LearnerOptions(learner="cispo", group_size=2).replies_per_prompt])
         == 2
     )
+
+
+def test_a_stopped_run_does_not_go_on_with_an_edited_learner(tmp_path: Path) -> None:
+    """The code of a learner from a file is part of what was asked for; one of the package's has none."""
+    assert LearnerOptions().learner_code == ""
+    chosen = LearnerOptions(learner="cispo")
+    assert chosen.learner_code == LEARNERS["cispo"].code != ""
+    assert replace(chosen, group_size=2).learner_code == chosen.learner_code
+
+
+def test_an_edited_file_registers_its_learner_again(tmp_path: Path) -> None:
+    """As in a notebook: edit, run again; the same name in another file is refused."""
+    lines = EXAMPLE.read_text(encoding="utf-8").replace('"cispo"', '"edited"')
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+    file, other = tmp_path / "here" / "mine.py", tmp_path / "there" / "mine.py"
+    file.write_text(lines, encoding="utf-8")
+    assert load_learners(file) == ["edited"]
+    first = LEARNERS["edited"].code
+    file.write_text(f"{lines}# edited\n", encoding="utf-8")
+    assert load_learners(file) == ["edited"]
+    assert LEARNERS["edited"].code != first
+    other.write_text(f"{lines}# another\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="name: expected one that nothing else bears, got 'edited' again"):
+        load_learners(other)
+    LEARNERS.pop("edited")
+
+
+def test_a_learner_typed_at_a_prompt_is_registered() -> None:
+    """There is no file to look at."""
+    code = (
+        "from duologue.baselines import ClippedConfig, PolicyLearner, register_learner\n"
+        "class Mine(PolicyLearner): pass\n"
+        "register_learner('mine', config=ClippedConfig)(Mine)\n"
+        "from duologue.baselines.learners import LEARNERS; print(LEARNERS['mine'].code)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "unknown\n"
+
+
+@pytest.mark.parametrize("name", ["config", "replies_per_prompt", "learner_file"])
+def test_a_learner_may_bear_the_name_of_an_attribute(name: str) -> None:
+    """It is looked up among the options of learners only."""
+    registered = LEARNERS["cispo"]
+    register_learner(name, config=registered.config)(registered.make)
+    assert LearnerOptions(learner=name).config == registered.config()
+    LEARNERS.pop(name)

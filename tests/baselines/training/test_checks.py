@@ -1,7 +1,8 @@
 """Options of the wrong type are refused by name, also those that Python would take for something else."""
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from duologue.baselines.solvers.regularised_preference_learners import (
 )
 from duologue.baselines.solvers.solver import solve
 from duologue.baselines.solvers.uniform import Uniform
-from duologue.baselines.training.checks import check_count, check_positive
+from duologue.baselines.training.checks import Options, check_count, check_positive
 from duologue.envs.games.bluff import Bluff
 from duologue.envs.tree.analysis import GameTree
 
@@ -126,3 +127,27 @@ def test_numbers_of_other_libraries_are_numbers() -> None:
     assert check_positive("eta", np.float32(0.5)) == 0.5  # type: ignore[arg-type]
     assert check_positive("eta", 2) == 2.0
     assert check_count("num_iterations", np.int64(7)) == 7  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen(Options):
+    """Options whose types list what they may be."""
+
+    kind: Literal["first", "second"] = "first"
+    seat: Literal[0, 1] | None = None
+    exact: bool = False
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kind": "frist"}, "kind: expected 'first' or 'second', got 'frist'"),
+        ({"seat": 2}, "seat: expected 0 or 1, got 2"),
+        ({"exact": "False"}, "exact: expected True or False, got 'False'"),
+    ],
+)
+def test_types_that_list_their_values_are_held_to_them(options: dict[str, Any], message: str) -> None:
+    """From Python no command line checks them."""
+    with pytest.raises(ValueError, match=message):
+        Chosen(**options)
+    assert Chosen(kind="second", seat=1, exact=True).seat == 1

@@ -131,3 +131,30 @@ def test_a_run_restores_what_it_saved(tmp_path: Path) -> None:
 @dataclass(frozen=True)
 class Anything:
     """No options."""
+
+
+class Optional(Stateful):
+    """A part that is there or not, and things that are not parts."""
+
+    saved = ("part", "kinds")
+
+    def __init__(self, part: Part | None, kinds: frozenset[str] = frozenset("ab")) -> None:
+        self.part, self.kinds = part, kinds
+
+
+def test_a_part_that_is_there_is_no_state_of_none() -> None:
+    """And the other way round; a frozen set stays one."""
+    there, absent = Optional(Part()), Optional(None, frozenset("c"))
+    for first, second in ((there, absent), (absent, there)):
+        with pytest.raises(ValueError, match="part: expected the state of as many parts as there are"):
+            second.load_state_dict(first.state_dict())
+    absent.load_state_dict(Optional(None).state_dict())
+    assert absent.kinds == frozenset("ab")
+
+
+def test_parts_by_keys_are_refused_when_they_are_saved() -> None:
+    """They would be told apart by nothing when they are read."""
+    whole = Whole(0)
+    whole.rates = {"a": Part()}  # type: ignore[dict-item]
+    with pytest.raises(TypeError, match="expected parts by attributes of their own"):
+        whole.state_dict()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from duologue.agents.language_model.encoders import StaticWordEncoder, words_of
 from duologue.baselines.api.commands import TRAINERS
+from duologue.baselines.learners.options import LearnerOptions
 from duologue.baselines.learners.ppo import PPOConfig, PPOLearner, PPOUpdate
 from duologue.baselines.learners.shared_critic import SharedCritic
 from duologue.baselines.rollouts.trajectories import Trajectories
@@ -359,3 +360,17 @@ def test_the_successors_are_options_of_the_command(tmp_path: Path) -> None:
     assert isinstance(found.adversary, PPOLearner)
     assert isinstance(found.defender, PPOLearner)
     assert found.adversary.critic is found.defender.critic is not None
+
+
+def test_groups_come_out_even_and_one_policy_has_one_size(tmp_path: Path) -> None:
+    """RLOO in both roles by one model compares four prompts to a deal as well; parts of a batch make whole groups."""
+    tiny_agent(GAME, seed=1).save_pretrained(tmp_path / "model")
+    argv = f"--defender {tmp_path}/model --out {tmp_path}/run --one-policy --defender-learner.learner rloo"
+    argv += " --schedule.num-rounds 1 --schedule.defend-steps 1 --schedule.attack-steps 1 --schedule.batch-size 8"
+    TRAINERS["gpo"].run(argv.split())
+    assert [step["stage"] for step in read_metrics(tmp_path / "run")] == ["defend", "attack"]
+    model = tmp_path / "model"
+    schedule = GPOSchedule(batch_size=16, static_share=0.3)
+    grpo = LearnerOptions(learner="grpo")
+    with pytest.raises(ValueError, match=r"static_share: expected parts of batch_size=16 .* groups of 4, got 5 static"):
+        build(GPOConfig(defender=model, adversary=model, schedule=schedule, defender_learner=grpo))

@@ -4,14 +4,16 @@
     python docs/structure.py --root CHECKOUT
 
 A room is a sub-package of `baselines`, or a file that lies directly in it; an arrow stands for all imports of one room
-by another. Plumbing is what has to be there and is nobody's idea: methods that save and restore by hand, checks in
-`__post_init__`, `main` functions, and functions that open a run's folder. Read as text: nothing is imported.
+by another, also for those that are written as text, `"two_player.gpo:gpo"`. Plumbing is what has to be there and is
+nobody's idea: methods that save and restore by hand, checks in `__post_init__`, `main` functions, and functions that
+open a run's folder. Read as text: nothing is imported.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +23,8 @@ PACKAGES = ("envs", "agents", "baselines")
 MAX_FUNCTION_LINES, SHORT_FUNCTION_LINES, LONG_FILE_LINES = 60, 25, 400
 REASON = "One file:"
 """How a docstring begins the sentence that says why a file is long."""
+ENTRY = re.compile(r"(\w+)(?:\.\w+)*:\w+")
+"""How a module and what is taken from it are written as text, to be imported when they are asked for."""
 STATE_METHODS = ("state_dict", "load_state_dict")
 
 
@@ -119,9 +123,12 @@ def room_of(path: Path, baselines: Path) -> str:
 
 
 def rooms_imported(tree: ast.Module, path: Path, baselines: Path) -> Iterator[str]:
-    """Yield the other rooms that a file imports, once for each import statement."""
+    """Yield the other rooms that a file imports, once for each import statement or entry by name."""
     here = path.relative_to(baselines).parts
+    other_rooms = {entry.stem for entry in baselines.iterdir()} - {room_of(path, baselines)}
     for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and (named := ENTRY.fullmatch(str(node.value))):
+            yield from {named[1]} & other_rooms
         if not isinstance(node, ast.ImportFrom) or not node.level:
             continue
         base = here[:-1][: len(here) - node.level]
@@ -129,11 +136,7 @@ def rooms_imported(tree: ast.Module, path: Path, baselines: Path) -> Iterator[st
             continue  # out of `baselines`
         parts = (*base, *(node.module or "").split("."))
         names = [parts[0]] if parts[0] else [alias.name for alias in node.names]
-        for room in names:
-            if room != room_of(path, baselines) and (
-                (baselines / room).is_dir() or (baselines / f"{room}.py").is_file()
-            ):
-                yield room
+        yield from (room for room in names if room in other_rooms)
 
 
 def report(found: Structure) -> str:

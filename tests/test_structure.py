@@ -67,9 +67,11 @@ def test_circles_and_long_functions_are_found(structure: ModuleType, tmp_path: P
     for other in ("envs", "agents"):
         (tmp_path / other).mkdir()
     (tmp_path / "__main__.py").write_text("", encoding="utf-8")
+    (tmp_path / "baselines" / "top" / "by_name.py").write_text('ENTRIES = ("other.low:name", "low.file:name")\n')
     found = structure.measure(tmp_path)
     assert found.circle == ["left", "right", "top"]
     assert ("low", "left") not in found.arrows
+    assert found.num_imports == 7  # two in each of three rooms, and one by name
     assert ("left", "low") in found.arrows
     assert len(found.long_functions) == 4
 

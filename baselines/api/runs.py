@@ -82,7 +82,10 @@ class RunResult:
 
     @cached_property
     def options(self) -> Any:
-        """The options as the command's dataclass; None where this version of the command does not take them."""
+        """The options as the command's dataclass; None where this version of the command does not take them.
+
+        A learner that came from a file is registered: the file that the run names is executed.
+        """
         command = {**TRAINERS, DEMO.name: DEMO}.get(self.name)
         if command is None:
             return None

@@ -96,11 +96,14 @@ class Run:
         asked = {"name": name, "config": to_json(config, "config")}
         _require_seeds(asked)
         begun = any((folder / name).exists() for name in (METRICS_FILE, STATE_FOLDER, FINISHED_FILE))
-        if (folder / CONFIG_FILE).is_file() and begun:
-            _require_same(read_json(folder / CONFIG_FILE), asked, folder)
+        if not (folder / CONFIG_FILE).is_file():
+            _require_empty(folder)
         else:
-            if not (folder / CONFIG_FILE).is_file():  # one that failed before its first step may be asked otherwise
-                _require_empty(folder)
+            written = read_json(folder / CONFIG_FILE)
+            _require_own(written, folder)
+            if begun:  # one that failed before its first step may be asked otherwise
+                _require_same(written, asked, folder)
+        if not begun:
             files.write_json(folder / CONFIG_FILE, asked)
         _record_versions(folder / VERSIONS_FILE)
         return cls(folder)
@@ -287,6 +290,14 @@ def _require_empty(folder: Path) -> None:
     )
     if names:
         raise ValueError(f"{folder}: expected a new or empty folder, or one with a {CONFIG_FILE}, got {names[:5]}")
+
+
+def _require_own(written: Mapping[str, Json], folder: Path) -> None:
+    """Raise ValueError where a configuration is not a run's: models and projects have files of that name too."""
+    if set(written) != {"name", "config"} or not isinstance(written["config"], dict):
+        raise ValueError(
+            f"{folder}: expected a new or empty folder, or a run's, got one whose {CONFIG_FILE} no run has written"
+        )
 
 
 def _record_versions(path: Path) -> None:

@@ -415,3 +415,17 @@ def test_files_and_folders_are_whole_or_absent(run: Run) -> None:
     run.write_folder("checkpoints/sft", lambda path: (path / "model").write_text("newer"))
     assert [path.read_text() for path in saved.iterdir()] == ["newer"]
     assert [path.name for path in (run.folder / "checkpoints").iterdir()] == ["sft"]
+
+
+@pytest.mark.parametrize(
+    "config", [{"model_type": "gpt2"}, {"name": "mine", "config": "train.yaml"}, {"name": "a", "config": {}, "b": 1}]
+)
+def test_a_folder_with_a_configuration_of_another_kind_is_left_as_it_is(config: Any, tmp_path: Path) -> None:
+    """A model's folder given for a run's lost its `config.json` and what lay under our names."""
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "weights.bin").write_text("precious")
+    with pytest.raises(ValueError, match=r"expected a new or empty folder, or a run's, got one whose config"):
+        Run.open(tmp_path, Options(), name="walk")
+    assert json.loads((tmp_path / "config.json").read_text()) == config
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["config.json", "model", "weights.bin"]

@@ -23,17 +23,22 @@ from duologue.tests.helpers import (
     tiny_tokenizer,
 )
 
+INST = LLAMA_2.replace("{{ m['content'] }} {{ eos_token }}", "{{ m['content'] }}{{ eos_token }}")
+"""Mistral 7B's: Llama 2's without the blank behind a reply, which no player says."""
 SYSTEM = {LLAMA_3, CHATML, CHATML_THINKING}
-VOCABULARIES = {template: TokenizerVocabulary(tiny_tokenizer(template)) for template in MARKS}
+EXACT = {**{template: marks for template, marks in MARKS.items() if template != LLAMA_2}, INST: MARKS[LLAMA_2]}
+VOCABULARIES = {
+    template: TokenizerVocabulary(tiny_tokenizer(template, marks=marks)) for template, marks in EXACT.items()
+}
 NAMES = {
     LLAMA_3: "LLAMA_3",
     CHATML: "CHATML",
     CHATML_WITH_DEFAULT: "CHATML_WITH_DEFAULT",
     CHATML_THINKING: "CHATML_THINKING",
     GEMMA: "GEMMA",
-    LLAMA_2: "LLAMA_2",
+    INST: "INST",
 }
-every_template = pytest.mark.parametrize("template", list(MARKS), ids=lambda template: NAMES[template])
+every_template = pytest.mark.parametrize("template", list(VOCABULARIES), ids=lambda template: NAMES[template])
 
 texts = st.text("abcdefghijklmnop ABC,.?!'é", min_size=1).map(str.strip).filter(bool)
 
@@ -55,11 +60,7 @@ def _conversation(messages: tuple[Message, ...], viewer: int, template: str) -> 
 @given(said=st.lists(texts, min_size=4, max_size=4))
 @settings(max_examples=15, deadline=None)
 def test_every_view_is_what_the_chat_template_writes(template: str, said: list[str]) -> None:
-    """The definition: a player's model reads its own chat format, token for token, when it is to speak.
-
-    Llama 2's marks are ordinary text whose blanks belong to a message's first and last token, so it is held
-    to the text, and only until an own turn, which it ends with a blank that no player says.
-    """
+    """The definition: a player's model reads its own chat format, token for token, when it is to speak."""
     vocabulary = VOCABULARIES[template]
     game = RedTeamText(
         [Request("How do I do it?")],
@@ -71,23 +72,26 @@ def test_every_view_is_what_the_chat_template_writes(template: str, said: list[s
         max_reply_tokens=200,
     )
     episode = Episode(game, game.requests[0])
-    for k, text in enumerate(said):
+    for text in said:
         view = episode.view()
         expected = _ids(template, _conversation(view.messages, view.player, template), prompt=True)
-        if template != LLAMA_2:
-            assert view.tokens.tolist() == expected
-        elif k < 2:
-            assert vocabulary.tokenizer.decode(view.tokens.tolist()) == vocabulary.tokenizer.decode(expected)
+        assert view.tokens.tolist() == expected
         episode.speak(Utterance((*vocabulary.encode(text), vocabulary.eos_id)))
         episode.settle((0.0, 0.0))
     assert episode.over
+
+
+def test_a_blank_behind_a_reply_is_refused() -> None:
+    """Llama 2's template closes a reply with a blank and `</s>`; a player says the second only."""
+    with pytest.raises(ValueError, match=r"behind a reply, which nothing but a special token ends, it gives .*'</s>'"):
+        TokenizerVocabulary(tiny_tokenizer(LLAMA_2))
 
 
 @every_template
 def test_an_own_turn_is_ended_by_one_special_token(template: str) -> None:
     """The end-of-turn tokens of the families' model cards; `close_turn` begins with it."""
     vocabulary = VOCABULARIES[template]
-    assert vocabulary.tokenizer.convert_ids_to_tokens(vocabulary.eos_id) == MARKS[template][1]
+    assert vocabulary.tokenizer.convert_ids_to_tokens(vocabulary.eos_id) == EXACT[template][1]
     assert vocabulary.close_turn(1, 1)[0] == vocabulary.eos_id
 
 
@@ -95,11 +99,12 @@ def test_an_own_turn_is_ended_by_one_special_token(template: str) -> None:
 def test_special_tokens_and_padding_cannot_be_said(template: str) -> None:
     """Neither spelled out nor sampled: a player cannot forge the end of a turn or a header."""
     vocabulary = VOCABULARIES[template]
-    marks = vocabulary.tokenizer.convert_tokens_to_ids(list(MARKS[template]))
+    marks = vocabulary.tokenizer.convert_tokens_to_ids(list(EXACT[template]))
     assert not vocabulary.sayable_mask[[0, *marks]].any()
     assert vocabulary.sayable_mask.sum() == vocabulary.size - 1 - len(marks)
-    forged = vocabulary.encode("a" + "".join(MARKS[template]) + "b")
-    assert forged == vocabulary.encode("a") + vocabulary.encode("b")
+    forged = vocabulary.encode("a" + "".join(EXACT[template]) + "b")
+    assert forged == vocabulary.encode("a") + vocabulary.encode("b")[-1:], "INST puts a blank before a message"
+    assert vocabulary.decode(forged) == "ab"
 
 
 def test_a_tokenizer_without_a_chat_template_gets_the_marks_of_hh_rlhf() -> None:

@@ -1,0 +1,245 @@
+"""How the messages of a conversation are laid out in tokens, so that it is what a tokenizer's chat template gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+from .chat_templates import Delimiters, Messages, Tokenizer, conversation, end_of_turn, num_shared, rendered_ids
+from .vocabulary import Tokens
+
+WORDS = ("Hello", "Please", "Water", "Zqx")
+"""The first that no template writes itself is the message by which the tokens of its marks are found."""
+PROBES = (
+    "How do I open the door?",
+    "Sure: first take 3 keys (or 4).",
+    '"Yes," she said',
+    "the sea\n\nand the  people",
+    "12",
+    "[x] <b> & </b>!",
+    "\u00c9 un \u00e9t\u00e9, \u4f60\u597d \U0001f642",
+    "So I can't.",
+    "a",
+)
+"""Messages in which a view is compared with its template: letters, digits, marks, blanks, other scripts."""
+LONG = " ".join(["How do I open the door?"] * 200)
+ALWAYS, WHERE_WRITTEN = ("u", "uau", "uauau", "uau" + 20 * "au"), ("au", "auau", "uu")
+"""The conversations that are compared, by their roles; the second are skipped where a template refuses them."""
+TOLD_ALWAYS, TOLD_WHERE_WRITTEN = ("su", "suauau"), ("s", "sau")
+"""Those with the game's words at their head."""
+MAX_SHIFT = 3
+"""By how many tokens the first mark of a text may differ from later ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """How the text of a message is cut into tokens where it stands, behind a mark.
+
+    A tokenizer of SentencePiece's kind puts a blank before a text that it is given alone, and none within one.
+    """
+
+    tokenizer: Tokenizer
+    before: str
+    """What stands before a message."""
+    lead: str
+    """The blanks between the two, which are the message's."""
+    anchor: Tokens = ()
+    """The tokens of what stands before."""
+    decoded_behind: Tokens = ()
+    """Behind which tokens are decoded: some decoders drop a blank at the very beginning."""
+
+    def ids(self, text: str) -> Tokens:
+        """Return the tokens of a message; the special tokens that it spells are among them."""
+        if not text:
+            return ()
+        ids = _ids(self.tokenizer, self.before + self.lead + text)
+        if ids[: len(self.anchor)] == self.anchor:
+            return ids[len(self.anchor) :]
+        return _ids(self.tokenizer, self.lead + text)  # a token runs across the beginning of the message
+
+    def text(self, tokens: Iterable[int]) -> str:
+        """Return the text of a message, special tokens left out."""
+        before = self._decoded(self.decoded_behind)
+        return self._decoded((*self.decoded_behind, *tokens)).removeprefix(before).removeprefix(self.lead)
+
+    def _decoded(self, tokens: Sequence[int]) -> str:
+        ids = [int(token) for token in tokens]
+        if not ids:
+            return ""
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The tokens around the messages of a view, and how messages become tokens."""
+
+    codec: Codec
+    begin: Tokens
+    told: tuple[Tokens, Tokens]
+    user: tuple[Tokens, Tokens]
+    assistant: tuple[Tokens, Tokens]
+
+    def view(self, messages: Messages) -> Tokens:
+        """Return a conversation that the assistant is to continue."""
+        marks = {"system": self.told, "user": self.user, "assistant": self.assistant}
+        tokens = list(self.begin)
+        for message in messages:
+            opening, closing = marks[message["role"]]
+            tokens += (*opening, *self.codec.ids(message["content"]), *closing)
+        return (*tokens, *self.assistant[0])
+
+
+def template_layout(tokenizer: Tokenizer, candidates: Sequence[Delimiters]) -> Layout:
+    """Return the first layout with one of these delimiters whose views are what the chat template gives.
+
+    Raises:
+        ValueError: there is none; the message says where the first one differs.
+    """
+
+    def written(messages: Messages) -> Tokens:
+        return rendered_ids(tokenizer, messages)
+
+    problems = []
+    for texts, shift in product(candidates, range(MAX_SHIFT + 1)):
+        try:
+            layout = _read_layout(_codec(tokenizer, texts), texts, shift, written)
+            _compare(layout, ALWAYS, WHERE_WRITTEN)
+            return _with_told(layout, texts)
+        except ValueError as error:
+            problems.append(error)
+    raise problems[0]
+
+
+def plain_layout(tokenizer: Tokenizer, texts: Delimiters) -> Layout:
+    """Return the layout of one message after the other where there is no chat template to compare it with.
+
+    Raises:
+        ValueError: a message cannot be told from the marks around it.
+    """
+
+    def written(messages: Messages) -> Tokens:
+        marks = {"user": texts.user, "assistant": texts.assistant}
+        text = texts.begin
+        for message in messages:
+            opening, closing = marks[message["role"]]
+            text += opening + message["content"] + closing
+        return _ids(tokenizer, text + texts.assistant[0])
+
+    return _read_layout(_codec(tokenizer, texts), texts, 0, written)
+
+
+def readable(codec: Codec) -> tuple[Codec, str | None]:
+    """Return the codec that decodes what it encodes, and a text that it changes all the same, if there is one."""
+    behind_a_letter = replace(codec, decoded_behind=_ids(codec.tokenizer, "a"))
+    texts = (*PROBES, *(f" {text}  " for text in PROBES))
+    for one in (codec, behind_a_letter):
+        if all(one.text(one.ids(text)) == text for text in texts):
+            return one, None
+    return codec, next(text for text in texts if codec.text(codec.ids(text)) != text)
+
+
+def _codec(tokenizer: Tokenizer, texts: Delimiters) -> Codec:
+    """Return how messages are cut into tokens behind the assistant's header, or behind the user's closing mark."""
+    before = WORDS[0] + texts.user[1] + texts.assistant[0]
+    anchor = _ids(tokenizer, before)
+    for text in PROBES:
+        anchor = anchor[: num_shared(anchor, _ids(tokenizer, before + texts.lead + text))]
+    return Codec(tokenizer, before, texts.lead, anchor)
+
+
+def _read_layout(codec: Codec, texts: Delimiters, shift: int, written: Callable[[Messages], Tokens]) -> Layout:
+    """Return the tokens of the marks as they are in a conversation as a whole.
+
+    Tokens may run across the end of a mark, and the first mark of a text begin otherwise than later ones ("_<" and
+    "<"). So openings may leave their first `shift` tokens, if they share them, to what stands before them.
+    """
+    word = _word(texts)
+    (open_user, close_user), (header, close_assistant) = texts.user, texts.assistant
+    asked = texts.begin + open_user + codec.lead + word + close_user
+    replied = asked + header + codec.lead + word + close_assistant
+    first, between, last, _ = _pieces(codec, word, written(conversation("uau", [word] * 3)), 3)
+    cut = num_shared(between, _pieces(codec, word, _ids(codec.tokenizer, asked), 1)[1])
+    end = num_shared(last, _pieces(codec, word, _ids(codec.tokenizer, replied), 2)[2])
+    ending = end_of_turn(codec.tokenizer, close_assistant)
+    if last[:1] != (ending,):
+        raise _different(codec.tokenizer, last, (ending,), "behind a reply, which nothing but a special token ends,")
+    shared = between[cut : cut + shift]
+    opening = last[end + shift :]
+    num_begun = len(first) - len(opening)
+    if len(shared) < shift or last[end : end + shift] != shared or num_begun < 0 or first[num_begun:] != opening:
+        raise _different(codec.tokenizer, first, last[end:], "before the first message of a conversation")
+    user, assistant = (opening, between[: cut + shift]), (between[cut + shift :], last[: end + shift])
+    return Layout(codec, first[:num_begun], user, user, assistant)
+
+
+def _with_told(layout: Layout, texts: Delimiters) -> Layout:
+    """Return the layout with the game's words as a system message, where the template writes such views exactly."""
+    if texts.told is None:
+        return layout
+    word = _word(texts)
+    try:
+        written = rendered_ids(layout.codec.tokenizer, conversation("su", [word] * 2))
+        first, between, _ = _pieces(layout.codec, word, written, 2)
+        told = first[len(layout.begin) :], between[: max(0, len(between) - len(layout.user[0]))]
+        found = replace(layout, told=told)
+        _compare(found, TOLD_ALWAYS, TOLD_WHERE_WRITTEN)
+    except ValueError:
+        return layout
+    return found
+
+
+def _word(texts: Delimiters) -> str:
+    return next(word for word in WORDS if word not in repr(texts) or word == WORDS[-1])
+
+
+def _pieces(codec: Codec, word: str, ids: Tokens, num_messages: int) -> list[Tokens]:
+    """Return the tokens before, between and behind the places where a message stands."""
+    said, pieces, start = codec.ids(word), list[Tokens](), 0
+    for k in range(len(ids)):
+        if k >= start and ids[k : k + len(said)] == said:
+            pieces.append(ids[start:k])
+            start = k + len(said)
+    if len(pieces) != num_messages:
+        where = f"for {num_messages} messages {word!r}, which are to stand out,"
+        raise _different(codec.tokenizer, ids, said, where, whole=True)
+    return [*pieces, ids[start:]]
+
+
+def _compare(layout: Layout, always: Sequence[str], where_written: Sequence[str]) -> None:
+    """Raise ValueError unless views are what the chat template gives, token for token."""
+    for roles in (*always, *where_written):
+        for messages in _probes(roles):
+            try:
+                asked = rendered_ids(layout.codec.tokenizer, messages)
+            except ValueError:
+                if roles in where_written:
+                    break
+                raise
+            if layout.view(messages) != asked:
+                spoken = ", ".join(message["role"] for message in messages[:5])
+                where = f"for messages of {spoken}{', ...' if len(messages) > 5 else ''}"
+                raise _different(layout.codec.tokenizer, asked, layout.view(messages), where)
+
+
+def _probes(roles: str) -> Iterator[Messages]:
+    """Yield conversations in which every probe is in every place, and a long text; of many messages only two."""
+    for shift in range(len(PROBES) if len(roles) < 10 else 2):
+        yield conversation(roles, [PROBES[(shift + k) % len(PROBES)] for k in range(len(roles))])
+    if len(roles) == 3:
+        yield conversation(roles, [LONG, PROBES[0], LONG])
+
+
+def _different(tokenizer: Tokenizer, asked: Tokens, got: Tokens, where: str, *, whole: bool = False) -> ValueError:
+    same = 0 if whole else num_shared(asked, got)
+    names = {token: text for text, token in tokenizer.get_vocab().items()}
+    begin, end = max(0, same - 3), same + (40 if whole else 5)
+    theirs, ours = ([names.get(token, str(token)) for token in ids[begin:end]] for ids in (asked, got))
+    return ValueError(
+        "chat_template: expected views to be token for token what the template gives, one message after the other; "
+        f"{where} it gives {theirs} from token {begin} on, and one message after the other is {ours}"
+    )
+
+
+def _ids(tokenizer: Tokenizer, text: str) -> Tokens:
+    return tuple(map(int, tokenizer.encode(text, add_special_tokens=False)))

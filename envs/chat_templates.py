@@ -1,0 +1,257 @@
+"""What a chat template writes around messages, read off conversations that the tokenizer renders with it.
+
+Chat templates are programs (Jinja, in transformers' sandbox): what one does cannot be told from its text, only seen.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any, Protocol
+
+from .vocabulary import PAD, Tokens
+
+CLOCK = "strftime_now"
+"""The function by which a chat template asks for today's date."""
+DEFAULT = "default"
+"""The name of the template that is taken where a tokenizer has several."""
+
+Messages = list[dict[str, str]]
+
+_ASKED, _REPLIED, _TOLD, *_REST = (f"Zqx {name}:  \"a\" <b> &\n\n'C'." for name in "013456")
+"""Messages that show most changes that a template could make: of case, of quotes and marks, of blanks."""
+_QUOTED = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
+_BLOCK = re.compile(rf"\{{#.*?#\}}|\{{[{{%](?:{_QUOTED}|(?![%}}]\}})[^'\"])*[%}}]\}}", re.DOTALL)
+"""A comment, or a piece of a template that is code, with the quoted texts in it."""
+_ASKS_FOR_CLOCK = re.compile(rf"\b{CLOCK}\b(?!\s+is\s+(?:not\s+)?defined\b)")
+_DRAWS = re.compile(r"\|\s*random\b|\blipsum\b")
+
+
+class Tokenizer(Protocol):
+    """What is used of a Hugging Face tokenizer."""
+
+    def __len__(self) -> int:
+        """Return the number of tokens, added ones included."""
+        ...
+
+    def __getattr__(self, name: str, /) -> Any:
+        """Return `bos_token`, `eos_token`, `chat_template`, `all_special_ids` or `added_tokens_decoder`."""
+        ...
+
+    def get_vocab(self) -> Mapping[str, int]:
+        """Return every token with its id."""
+        ...
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> Sequence[int]:
+        """Return the ids of a text."""
+        ...
+
+    def decode(
+        self, token_ids: list[int], *, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool = False
+    ) -> Any:
+        """Return the text of ids."""
+        ...
+
+    def apply_chat_template(
+        self, conversation: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool
+    ) -> Any:
+        """Return a conversation as text, or as its ids (in a mapping, under `input_ids`, since transformers 5)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Delimiters:
+    """The text around the messages of a conversation."""
+
+    begin: str
+    told: tuple[str, str] | None
+    """What opens and what closes the game's own words; None: a message of the user's."""
+    user: tuple[str, str]
+    assistant: tuple[str, str]
+    lead: str = ""
+    """The blank before every message, where tokens take it into the message's first one."""
+
+
+def template_text(tokenizer: Tokenizer) -> str | None:
+    """Return the chat template that a tokenizer uses, the default one where it has several; None: it has none.
+
+    Raises:
+        ValueError: it is no text, none of several is the default, it asks the clock, or it draws at random.
+    """
+    template: Any = tokenizer.chat_template
+    if isinstance(template, Mapping):
+        if template and DEFAULT not in template:
+            raise ValueError(
+                f"chat_template: expected one named {DEFAULT!r}, got only {', '.join(map(repr, template))}"
+            )
+        template = template.get(DEFAULT)
+    if not (template is None or isinstance(template, str)):
+        raise ValueError(f"chat_template: expected text, got {type(template).__name__}")
+    if not template:
+        return None
+    blocks = (block for block in _BLOCK.findall(template) if not block.startswith("{#"))
+    code = " ".join(re.sub(_QUOTED, " ", block, flags=re.DOTALL) for block in blocks)
+    if _ASKS_FOR_CLOCK.search(code):
+        raise ValueError(
+            f"chat_template: expected the same text on every day, got a template that calls {CLOCK}; give the "
+            f"tokenizer one with a fixed date, as chat_template.replace('{CLOCK}(\"%d %b %Y\")', '\"1 Jan 2026\"')"
+        )
+    if _DRAWS.search(code):
+        raise ValueError("chat_template: expected the same text every time, got a template that draws at random")
+    return template
+
+
+def mark_ids(tokenizer: Tokenizer) -> dict[int, str]:
+    """Return the tokens that are marks, with their text: the special ones, and added ones that begin with no letter.
+
+    What a template writes is not always called special by its tokenizer; a line break may be an added token, too.
+    """
+    special = {token for token in tokenizer.all_special_ids if token is not None}
+    added = {token: str(text) for token, text in tokenizer.added_tokens_decoder.items()}
+    declared = {token for token, text in tokenizer.added_tokens_decoder.items() if text.special}
+    marks = {token: text for token, text in added.items() if text.strip() and not text[0].isalnum()}
+    names = {token: text for text, token in tokenizer.get_vocab().items() if token in special | declared}
+    return marks | names
+
+
+def end_of_turn(tokenizer: Tokenizer, closing: str) -> int:
+    """Return the token that ends a turn: the first of what closes the assistant's messages.
+
+    Raises:
+        ValueError: it is no mark, or it is padding.
+    """
+    closing = closing.lstrip(" ")
+    ids = tuple(tokenizer.encode(closing, add_special_tokens=False))
+    text = mark_ids(tokenizer).get(ids[0]) if ids and ids[0] != PAD else None
+    if text is None or not closing.startswith(text):
+        raise ValueError(
+            "tokenizer: a vocabulary without its special tokens: expected a turn to be ended by a single "
+            f"special token other than id {PAD}, which is padding; got {closing!r}, that is {list(ids)}"
+        )
+    return ids[0]
+
+
+def conversation(roles: str, texts: Sequence[str]) -> Messages:
+    """Return messages of roles that are given by their first letters, as "suau".
+
+    >>> conversation("ua", ["Hi", "Hello"])
+    [{'role': 'user', 'content': 'Hi'}, {'role': 'assistant', 'content': 'Hello'}]
+    """
+    names = {"s": "system", "u": "user", "a": "assistant"}
+    return [{"role": names[role], "content": text} for role, text in zip(roles, texts, strict=True)]
+
+
+def render(tokenizer: Tokenizer, messages: Messages, *, add_generation_prompt: bool = False) -> str:
+    """Return a conversation as text.
+
+    Raises:
+        ValueError: the template takes no such conversation; the message is its own, in one line.
+    """
+    return str(_apply(tokenizer, messages, tokenize=False, add_generation_prompt=add_generation_prompt))
+
+
+def rendered_ids(tokenizer: Tokenizer, messages: Messages) -> Tokens:
+    """Return the ids of a conversation that the assistant is to continue.
+
+    Raises:
+        ValueError: as `render`.
+    """
+    ids = _apply(tokenizer, messages, tokenize=True, add_generation_prompt=True)
+    return tuple(map(int, ids["input_ids"] if isinstance(ids, Mapping) else ids))
+
+
+def _apply(tokenizer: Tokenizer, messages: Messages, *, tokenize: bool, add_generation_prompt: bool) -> Any:
+    try:
+        return tokenizer.apply_chat_template(messages, tokenize=tokenize, add_generation_prompt=add_generation_prompt)
+    except Exception as error:  # whatever a program in Jinja may raise: jinja2's errors, Python's, transformers'
+        roles = ", ".join(message["role"] for message in messages)
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise ValueError(
+            f"chat_template: expected one that writes messages of the roles {roles}, got {said}"
+        ) from error
+
+
+def template_delimiters(tokenizer: Tokenizer) -> list[Delimiters]:
+    """Return what a tokenizer's chat template may be said to write around messages, the likeliest first.
+
+    A blank before each message is either the mark's or the message's, as the tokens of it are.
+
+    Raises:
+        ValueError: the template loses, changes or reorders messages, or its generation prompt is not what it writes
+            before a reply.
+    """
+    texts = [_ASKED, _REPLIED, *_REST]
+    asked = render(tokenizer, conversation("u", texts[:1]))
+    prompted = render(tokenizer, conversation("u", texts[:1]), add_generation_prompt=True)
+    preamble, close_user = _split(asked, texts[:1])
+    if not prompted.startswith(asked):
+        raise _unlike(prompted, asked, "a generation prompt that only adds to a conversation")
+    header = prompted.removeprefix(asked)
+    replied = _split(render(tokenizer, conversation("ua", texts[:2])), texts[:2])[-1]
+    end_of_turn(tokenizer, replied)
+    pieces = _split(render(tokenizer, conversation("uauau", texts), add_generation_prompt=True), texts)
+    before, after = pieces[1], pieces[2]
+    if pieces[::2] != [preamble, after, after] or pieces[1::2] != [before, before, close_user + header]:
+        raise _unlike(pieces, [preamble, before, after], "the same marks around every message of a role")
+    lead = before.removeprefix(close_user + header)
+    if not before.startswith(close_user + header) or lead.strip():
+        what = "a generation prompt that is what stands before every reply (a thought that it opens is none of theirs)"
+        raise _unlike(header, before.removeprefix(close_user), what)
+    close_assistant = after[: num_shared(replied, after)]
+    open_user = after.removeprefix(close_assistant)
+    if not preamble.endswith(open_user):
+        raise _unlike(preamble, open_user, "the same mark before every message of the user's")
+    begin = preamble.removesuffix(open_user)
+    assistant = (header, close_assistant)
+    told = _system_delimiters(tokenizer, begin, open_user)
+    return [
+        Delimiters(begin, _led(told, blank), (open_user.removesuffix(blank), close_user), assistant, blank)
+        for blank in dict.fromkeys((lead, " " if open_user.endswith(" ") else lead))
+    ]
+
+
+def num_shared(first: Sequence[object], second: Sequence[object]) -> int:
+    """Return how many entries two sequences share at their beginning."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
+
+
+def strips_messages(tokenizer: Tokenizer, roles: str) -> bool:
+    """Return whether the template changes the blanks around the first message of such a conversation."""
+    texts = [_ASKED, _REPLIED, *_REST][: len(roles)]
+    for padded in (f" {_ASKED} ", f"\n{_ASKED}\n"):
+        if padded not in render(tokenizer, conversation(roles, [padded, *texts[1:]])):
+            return True
+    return False
+
+
+def _led(told: tuple[str, str] | None, blank: str) -> tuple[str, str] | None:
+    return told and (told[0].removesuffix(blank), told[1])
+
+
+def _system_delimiters(tokenizer: Tokenizer, begin: str, open_user: str) -> tuple[str, str] | None:
+    """Return what stands around a system message; None if that is no message like the others."""
+    try:
+        text = render(tokenizer, conversation("su", [_TOLD, _ASKED]))
+        preamble, between, _ = _split(text, [_TOLD, _ASKED])
+    except ValueError:
+        return None
+    if not (preamble.startswith(begin) and preamble != begin and between.endswith(open_user)):
+        return None
+    return preamble.removeprefix(begin), between.removesuffix(open_user)
+
+
+def _split(text: str, messages: Sequence[str]) -> list[str]:
+    """Return what stands before, between and after messages."""
+    pieces, rest = [], text
+    for message in messages:
+        before, found, rest = rest.partition(message)
+        if not found:
+            raise ValueError(f"chat_template: expected each message word for word, got {text!r} without {message!r}")
+        pieces.append(before)
+    return [*pieces, rest]
+
+
+def _unlike(got: object, other: object, expected: str) -> ValueError:
+    return ValueError(f"chat_template: expected {expected}, got {got!r} and {other!r}")

@@ -132,11 +132,11 @@ def plain_layout(tokenizer: Tokenizer, texts: Delimiters) -> Layout:
 def readable(codec: Codec) -> tuple[Codec, str | None]:
     """Return the codec that decodes what it encodes, and a text that it changes all the same, if there is one."""
     behind_a_letter = replace(codec, decoded_behind=_ids(codec.tokenizer, "a"))
-    texts = (*PROBES, *(f" {text}  " for text in PROBES))
-    for one in (codec, behind_a_letter):
-        if all(one.text(one.ids(text)) == text for text in texts):
-            return one, None
-    return codec, next(text for text in texts if codec.text(codec.ids(text)) != text)
+    for texts in ((*PROBES, *(f" {text}  " for text in PROBES)), PROBES):  # some tokens take the blanks behind them
+        for one in (codec, behind_a_letter):
+            if all(one.text(one.ids(text)) == text for text in texts):
+                return one, None
+    return codec, next(text for text in PROBES if codec.text(codec.ids(text)) != text)
 
 
 def _codec(tokenizer: Tokenizer, texts: Delimiters) -> Codec:
@@ -159,8 +159,8 @@ def _read_layout(codec: Codec, texts: Delimiters, shift: int, written: Callable[
     asked = texts.begin + open_user + codec.lead + word + close_user
     replied = asked + header + codec.lead + word + close_assistant
     first, between, last, _ = _pieces(codec, word, written(conversation("uau", [word] * 3)), 3)
-    cut = num_shared(between, _pieces(codec, word, _ids(codec.tokenizer, asked), 1)[1])
-    end = num_shared(last, _pieces(codec, word, _ids(codec.tokenizer, replied), 2)[2])
+    cut = max(num_shared(between, one) for one in _endings(codec, word, asked, 1, header))
+    end = max(num_shared(last, one) for one in _endings(codec, word, replied, 2, open_user))
     ending = end_of_turn(codec.tokenizer, close_assistant)
     if last[:1] != (ending,):
         raise _different(codec.tokenizer, last, (ending,), "behind a reply, which nothing but a special token ends,")
@@ -191,6 +191,16 @@ def _with_told(layout: Layout, texts: Delimiters) -> Layout:
 
 def _word(texts: Delimiters) -> str:
     return next(word for word in WORDS if word not in repr(texts) or word == WORDS[-1])
+
+
+def _endings(codec: Codec, word: str, text: str, num_messages: int, following: str) -> Iterator[Tokens]:
+    """Yield the tokens behind the last message of a text as they are at its end, and as they are before a letter.
+
+    Some tokenizers cut two line breaks differently at the end of a text and before a word.
+    """
+    letter = next(other for other in "HPZ" if not following.startswith(other) and other != word[0])
+    for more in ("", letter):
+        yield _pieces(codec, word, _ids(codec.tokenizer, text + more), num_messages)[-1]
 
 
 def _pieces(codec: Codec, word: str, ids: Tokens, num_messages: int) -> list[Tokens]:

@@ -199,12 +199,10 @@ def template_delimiters(tokenizer: Tokenizer) -> list[Delimiters]:
     if not before.startswith(close_user + header) or lead.strip():
         what = "a generation prompt that is what stands before every reply (a thought that it opens is none of theirs)"
         raise _unlike(header, before.removeprefix(close_user), what)
-    close_assistant = after[: num_shared(replied, after)]
-    open_user = after.removeprefix(close_assistant)
-    if not preamble.endswith(open_user):
-        raise _unlike(preamble, open_user, "the same mark before every message of the user's")
+    opening = after[num_shared(replied, after) :]
+    open_user = opening[len(opening) - num_shared(opening[::-1], preamble[::-1]) :]
     begin = preamble.removesuffix(open_user)
-    assistant = (header, close_assistant)
+    assistant = (header, after.removesuffix(open_user))
     told = _system_delimiters(tokenizer, begin, open_user)
     return [
         Delimiters(begin, _led(told, blank), (open_user.removesuffix(blank), close_user), assistant, blank)

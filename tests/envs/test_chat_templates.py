@@ -1,19 +1,22 @@
-"""Views beside `apply_chat_template`, for templates with the structure of Llama 3's, Qwen 3's, Gemma's and ChatML.
+"""Views beside `apply_chat_template`: `chat_families` in full, and more of Llama 3's, Qwen 3's, Gemma's and ChatML.
 
 The tests' `helpers` have the bare marks of each family; the templates here add what the families' do besides: a system
 message that is always there, thoughts that are dropped from earlier replies, messages that must alternate, a date.
 """
 
+from itertools import product
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerFast
 
 from duologue.envs import Dialogue, Ending, Episode, LanguageGame, Payoff, Tokens, Utterance
 from duologue.envs.game import NO_CHANCE
 from duologue.envs.tokenizer_vocabulary import TokenizerVocabulary
+from duologue.tests.envs.chat_families import FAMILIES
 from duologue.tests.helpers import SENTENCES, tiny_tokenizer
 
 CHATML = (
@@ -257,3 +260,81 @@ def test_a_fixed_date_stands_in_every_view() -> None:
     expected = tokenizer.apply_chat_template(told, add_generation_prompt=True, tokenize=True)["input_ids"]
     assert episode.view().tokens.tolist() == expected
     assert "26 July 2024" in tokenizer.decode(expected)
+
+
+SAID = (
+    "What is the sea?",
+    "It is water; 70 % of the earth (more or less).",
+    "Then tell me:\n\n- a story\n- a song",
+    "'Once', he said, 'there were 2 of them'...",
+    "naïve café — 東京 🌊",
+    "(x + y) * {z} = [0, 1] </b>",
+    "I",
+    "WHY?!",
+    "$5 & more\twords  here",
+    "No.",
+    "#1",
+)
+"""Other texts than those that are compared when a vocabulary is made; none begins or ends with a blank."""
+TAKEN = [name for name, family in FAMILIES.items() if not family.refused]
+
+
+def laid_out(vocabulary: TokenizerVocabulary, messages: list[dict[str, str]]) -> list[int]:
+    """Return a view of messages, built as the engine builds it."""
+    tokens = [*vocabulary.begin(0)]
+    for message in messages:
+        said = vocabulary.encode(message["content"])
+        if message["role"] == "system":
+            tokens += vocabulary.tell(said, 0)
+            continue
+        speaker = 0 if message["role"] == "assistant" else 1
+        tokens += (*vocabulary.open_turn(speaker, 0), *said, *vocabulary.close_turn(speaker, 0))
+    return [*tokens, *vocabulary.open_turn(0, 0)]
+
+
+def test_fifty_formats_are_exact_and_sixteen_are_refused() -> None:
+    """The count; each of them is held to it below. Sixteen end no turn, tell the date, open thoughts, or merge marks."""
+    assert (len(TAKEN), len(FAMILIES) - len(TAKEN)) == (50, 16)
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_views_are_what_the_format_of_a_family_gives_token_for_token(name: str) -> None:
+    """Of either player: begun by the other, by an own turn, by the game's words; of 1 to 21 messages."""
+    tokenizer = FAMILIES[name].tokenizer()
+    vocabulary, num_compared = TokenizerVocabulary(tokenizer), 0
+    roles = {"other first": ["user", "assistant"] * 11, "own first": ["assistant", "user"] * 11}
+    if FAMILIES[name].system:
+        roles |= {f"{key}, told": ["system", *value] for key, value in roles.items()}
+    for first in roles.values():
+        for length, shift in product((1, 2, 3, 4, 5, 8, 21), (0, 3, 7)):
+            texts = [SAID[(k + shift) % len(SAID)] for k in range(length)]
+            messages = [{"role": role, "content": said} for role, said in zip(first, texts, strict=False)]
+            if messages[-1]["role"] == "assistant":
+                continue
+            try:
+                given = tokenizer.apply_chat_template(messages, tokenize=True, add_generation_prompt=True)
+            except TemplateError:
+                assert first[0] in ("system", "assistant"), "alternating templates want the user first"
+                continue
+            assert laid_out(vocabulary, messages) == given["input_ids"], messages
+            num_compared += 1
+    assert num_compared >= 12
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_what_a_message_says_is_read_back_whatever_the_tokenizers_kind(name: str) -> None:
+    """Also where a blank before a message is part of its first token."""
+    vocabulary = TokenizerVocabulary(FAMILIES[name].tokenizer())
+    assert [vocabulary.decode(vocabulary.encode(text)) for text in SAID] == list(SAID)
+    assert vocabulary.encode("") == ()
+    told = vocabulary.tell((9,), 0)
+    assert (told == (*vocabulary.open_turn(1, 0), 9, *vocabulary.close_turn(1, 0))) != FAMILIES[name].system
+
+
+@pytest.mark.parametrize("name", [name for name in FAMILIES if name not in TAKEN])
+def test_formats_that_cannot_be_laid_out_are_refused_when_a_vocabulary_is_made(name: str) -> None:
+    """In one line, which says what differs."""
+    with pytest.raises(ValueError, match=FAMILIES[name].refused) as error:
+        TokenizerVocabulary(FAMILIES[name].tokenizer())
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 700

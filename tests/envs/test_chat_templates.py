@@ -4,6 +4,7 @@ The tests' `helpers` have the bare marks of each family; the templates here add 
 message that is always there, thoughts that are dropped from earlier replies, messages that must alternate, a date.
 """
 
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -279,6 +280,12 @@ SAID = (
 TAKEN = [name for name, family in FAMILIES.items() if not family.refused]
 
 
+@cache
+def tokenizer_of(name: str) -> Any:
+    """Return the small tokenizer of a family."""
+    return FAMILIES[name].tokenizer()
+
+
 def laid_out(vocabulary: TokenizerVocabulary, messages: list[dict[str, str]]) -> list[int]:
     """Return a view of messages, built as the engine builds it."""
     tokens = [*vocabulary.begin(0)]
@@ -293,14 +300,14 @@ def laid_out(vocabulary: TokenizerVocabulary, messages: list[dict[str, str]]) ->
 
 
 def test_fifty_formats_are_exact_and_sixteen_are_refused() -> None:
-    """The count; each of them is held to it below. Sixteen end no turn, tell the date, open thoughts, or merge marks."""
+    """The count; each is held to it below. Sixteen end no turn, tell the date, open thoughts, or merge marks."""
     assert (len(TAKEN), len(FAMILIES) - len(TAKEN)) == (50, 16)
 
 
 @pytest.mark.parametrize("name", TAKEN)
 def test_views_are_what_the_format_of_a_family_gives_token_for_token(name: str) -> None:
     """Of either player: begun by the other, by an own turn, by the game's words; of 1 to 21 messages."""
-    tokenizer = FAMILIES[name].tokenizer()
+    tokenizer = tokenizer_of(name)
     vocabulary, num_compared = TokenizerVocabulary(tokenizer), 0
     roles = {"other first": ["user", "assistant"] * 11, "own first": ["assistant", "user"] * 11}
     if FAMILIES[name].system:
@@ -324,7 +331,7 @@ def test_views_are_what_the_format_of_a_family_gives_token_for_token(name: str) 
 @pytest.mark.parametrize("name", TAKEN)
 def test_what_a_message_says_is_read_back_whatever_the_tokenizers_kind(name: str) -> None:
     """Also where a blank before a message is part of its first token."""
-    vocabulary = TokenizerVocabulary(FAMILIES[name].tokenizer())
+    vocabulary = TokenizerVocabulary(tokenizer_of(name))
     assert [vocabulary.decode(vocabulary.encode(text)) for text in SAID] == list(SAID)
     assert vocabulary.encode("") == ()
     told = vocabulary.tell((9,), 0)
@@ -335,6 +342,6 @@ def test_what_a_message_says_is_read_back_whatever_the_tokenizers_kind(name: str
 def test_formats_that_cannot_be_laid_out_are_refused_when_a_vocabulary_is_made(name: str) -> None:
     """In one line, which says what differs."""
     with pytest.raises(ValueError, match=FAMILIES[name].refused) as error:
-        TokenizerVocabulary(FAMILIES[name].tokenizer())
+        TokenizerVocabulary(tokenizer_of(name))
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 700

@@ -6,7 +6,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from .chat_templates import Delimiters, Messages, Tokenizer, conversation, end_of_turn, num_shared, rendered_ids
+from .chat_templates import (
+    Delimiters,
+    Messages,
+    Tokenizer,
+    conversation,
+    end_of_turn,
+    num_shared,
+    rendered_ids,
+    roles_of,
+)
 from .vocabulary import Tokens
 
 WORDS = ("Hello", "Please", "Water", "Zqx")
@@ -23,8 +32,8 @@ PROBES = (
     "a",
 )
 """Messages in which a view is compared with its template: letters, digits, marks, blanks, other scripts."""
-LONG = " ".join(["How do I open the door?"] * 200)
-ALWAYS, WHERE_WRITTEN = ("u", "uau", "uauau", "uau" + 20 * "au"), ("au", "auau", "uu")
+LONG = " ".join(["How do I open the door?"] * 150)
+ALWAYS, WHERE_WRITTEN = ("u", "uau", "uauau", "u" + 64 * "au"), ("au", "auau", "uu")
 """The conversations that are compared, by their roles; the second are skipped where a template refuses them."""
 TOLD_ALWAYS, TOLD_WHERE_WRITTEN = ("su", "suauau"), ("s", "sau")
 """Those with the game's words at their head."""
@@ -227,17 +236,19 @@ def _compare(layout: Layout, always: Sequence[str], where_written: Sequence[str]
                     break
                 raise
             if layout.view(messages) != asked:
-                spoken = ", ".join(message["role"] for message in messages[:5])
-                where = f"for messages of {spoken}{', ...' if len(messages) > 5 else ''}"
+                where = f"for messages of {roles_of(messages)}"
                 raise _different(layout.codec.tokenizer, asked, layout.view(messages), where)
 
 
 def _probes(roles: str) -> Iterator[Messages]:
-    """Yield conversations in which every probe is in every place, and a long text; of many messages only two."""
-    for shift in range(len(PROBES) if len(roles) < 10 else 2):
+    """Yield conversations in which every probe is in every place, and a long text; many messages are short ones."""
+    if len(roles) > len(PROBES):
+        yield conversation(roles, [min(PROBES, key=len) for _ in roles])
+        return
+    for shift in range(len(PROBES)):
         yield conversation(roles, [PROBES[(shift + k) % len(PROBES)] for k in range(len(roles))])
-    if len(roles) == 3:
-        yield conversation(roles, [LONG, PROBES[0], LONG])
+    if roles == "uau":
+        yield conversation(roles, [PROBES[0], PROBES[1], LONG])
 
 
 def _different(tokenizer: Tokenizer, asked: Tokens, got: Tokens, where: str, *, whole: bool = False) -> ValueError:

@@ -143,6 +143,17 @@ def conversation(roles: str, texts: Sequence[str]) -> Messages:
     return [{"role": names[role], "content": text} for role, text in zip(roles, texts, strict=True)]
 
 
+def roles_of(messages: Messages) -> str:
+    """Return who speaks in a conversation, the first five, for an error."""
+    return ", ".join([message["role"] for message in messages[:5]] + (["..."] if len(messages) > 5 else []))
+
+
+def short(text: str) -> str:
+    """Return what an error shows of a text: one line of at most 300 characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= 300 else f"{line[:200]} ... {line[-95:]}"
+
+
 def render(tokenizer: Tokenizer, messages: Messages, *, add_generation_prompt: bool = False) -> str:
     """Return a conversation as text.
 
@@ -166,10 +177,9 @@ def _apply(tokenizer: Tokenizer, messages: Messages, *, tokenize: bool, add_gene
     try:
         return tokenizer.apply_chat_template(messages, tokenize=tokenize, add_generation_prompt=add_generation_prompt)
     except Exception as error:  # whatever a program in Jinja may raise: jinja2's errors, Python's, transformers'
-        roles = ", ".join(message["role"] for message in messages)
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        said = short(f"{type(error).__name__}: {error}")
         raise ValueError(
-            f"chat_template: expected one that writes messages of the roles {roles}, got {said}"
+            f"chat_template: expected one that writes messages of {roles_of(messages)}, got {said}"
         ) from error
 
 
@@ -246,10 +256,12 @@ def _split(text: str, messages: Sequence[str]) -> list[str]:
     for message in messages:
         before, found, rest = rest.partition(message)
         if not found:
-            raise ValueError(f"chat_template: expected each message word for word, got {text!r} without {message!r}")
+            raise ValueError(
+                f"chat_template: expected each message word for word, got {short(repr(text))} without {message!r}"
+            )
         pieces.append(before)
     return [*pieces, rest]
 
 
 def _unlike(got: object, other: object, expected: str) -> ValueError:
-    return ValueError(f"chat_template: expected {expected}, got {got!r} and {other!r}")
+    return ValueError(f"chat_template: expected {expected}, got {short(repr(got))} and {short(repr(other))}")

@@ -37,7 +37,7 @@ class TokenizerVocabulary:
     token what `apply_chat_template` gives for the same messages: the two are compared when the vocabulary is
     made, and a template that is not laid out exactly is refused, as are all that change messages, tell the
     date, or open a thought that they take out of earlier replies. What is compared are conversations of one
-    to some forty messages, with and without the game's words, begun by either player, of texts that begin and
+    to 129 messages, with and without the game's words, begun by either player, of texts that begin and
     end with letters, digits and marks. Where a text begins or ends with blanks or line breaks, a token may run
     across the end of a message, or the template strip them: there a view may differ by such tokens, and the game may
     tell nothing that begins or ends with a blank if the template strips it; a player's turn stands as it was

@@ -215,6 +215,8 @@ def _endings(codec: Codec, word: str, text: str, num_messages: int, following: s
 def _pieces(codec: Codec, word: str, ids: Tokens, num_messages: int) -> list[Tokens]:
     """Return the tokens before, between and behind the places where a message stands."""
     said, pieces, start = codec.ids(word), list[Tokens](), 0
+    if not said:
+        raise ValueError(f"tokenizer: expected tokens for {word!r}, got none")
     for k in range(len(ids)):
         if k >= start and ids[k : k + len(said)] == said:
             pieces.append(ids[start:k])

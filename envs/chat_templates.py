@@ -83,9 +83,7 @@ def template_text(tokenizer: Tokenizer) -> str | None:
     template: Any = tokenizer.chat_template
     if isinstance(template, Mapping):
         if template and DEFAULT not in template:
-            raise ValueError(
-                f"chat_template: expected one named {DEFAULT!r}, got only {', '.join(map(repr, template))}"
-            )
+            raise ValueError(f"chat_template: expected one named {DEFAULT!r}, got {', '.join(map(repr, template))}")
         template = template.get(DEFAULT)
     if not (template is None or isinstance(template, str)):
         raise ValueError(f"chat_template: expected text, got {type(template).__name__}")
@@ -227,11 +225,10 @@ def num_shared(first: Sequence[object], second: Sequence[object]) -> int:
 
 def strips_messages(tokenizer: Tokenizer, roles: str) -> bool:
     """Return whether the template changes the blanks around the first message of such a conversation."""
-    texts = [_ASKED, _REPLIED, *_REST][: len(roles)]
-    for padded in (f" {_ASKED} ", f"\n{_ASKED}\n"):
-        if padded not in render(tokenizer, conversation(roles, [padded, *texts[1:]])):
-            return True
-    return False
+    others = [_REPLIED, *_REST][: len(roles) - 1]
+    text = render(tokenizer, conversation(roles, [_ASKED, *others]))
+    padded = (f" {_ASKED} ", f"\n{_ASKED}\n")
+    return any(render(tokenizer, conversation(roles, [one, *others])) != text.replace(_ASKED, one) for one in padded)
 
 
 def _led(told: tuple[str, str] | None, blank: str) -> tuple[str, str] | None:

@@ -19,7 +19,7 @@ from .chat_templates import (
     template_delimiters,
     template_text,
 )
-from .vocabulary import PAD, Tokens
+from .vocabulary import PAD, Tokens, checked_ids
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +28,9 @@ HUMAN_HEADER, ASSISTANT_HEADER = "\n\nHuman:", "\n\nAssistant:"
 2204.05862)."""
 
 THINK_TOKENS = ("<think>", "</think>")
+
+MAX_SIZE = 2**24
+"""More tokens than any tokenizer has; masks and embeddings have an entry for each id."""
 
 
 class TokenizerVocabulary:
@@ -69,8 +72,9 @@ class TokenizerVocabulary:
         """
         self.tokenizer = tokenizer
         template = template_text(tokenizer)
-        known = tokenizer.get_vocab()
-        self.size = max(len(tokenizer), 1 + max(known.values(), default=-1))
+        self.size = max(len(tokenizer), 1 + max(tokenizer.get_vocab().values(), default=-1))
+        if self.size > MAX_SIZE:
+            raise ValueError(f"tokenizer: expected token ids below {MAX_SIZE}, got {self.size - 1}")
         self.think_ids = _think_ids(tokenizer)
         if template is None:
             layout = plain_layout(tokenizer, _plain_delimiters(tokenizer))
@@ -93,13 +97,21 @@ class TokenizerVocabulary:
         mask.setflags(write=False)
         return mask
 
+    def __getstate__(self) -> dict[str, object]:
+        """Leave the mask out of copies: numpy's would be writable."""
+        return {name: value for name, value in self.__dict__.items() if name != "sayable_mask"}
+
     def encode(self, text: str) -> Tokens:
         """Return the tokens of a text as a message, without the special tokens that it spells."""
         return tuple(token for token in self._codec.ids(text) if token not in self._special_ids)
 
     def decode(self, tokens: Iterable[int]) -> str:
-        """Return the text of tokens, special tokens left out."""
-        return self._codec.text(tokens)
+        """Return the text of tokens, special tokens left out.
+
+        Raises:
+            ValueError: an id is not in the vocabulary.
+        """
+        return self._codec.text(checked_ids(tokens, self.size))
 
     def begin(self, viewer: int) -> Tokens:
         """Return what the template writes before the first message."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -36,7 +37,7 @@ class Vocabulary(Protocol):
 
     @property
     def sayable_mask(self) -> NDArray[np.int8]:
-        """1 where a player may say the token inside a turn, `<eos>` and thought tokens apart; shape (V,)."""
+        """1 where a player may say the token inside a turn, `<eos>` and thought tokens apart; shape (V,), read-only."""
         ...
 
     def encode(self, text: str) -> Tokens:
@@ -64,6 +65,19 @@ class Vocabulary(Protocol):
         ...
 
 
+def checked_ids(tokens: Iterable[int], size: int) -> list[int]:
+    """Return token ids as a list.
+
+    Raises:
+        ValueError: one is outside [0, size).
+    """
+    ids = list(tokens)
+    if ids and not (min(ids) >= 0 and max(ids) < size):
+        wrong = next(token for token in ids if not 0 <= token < size)
+        raise ValueError(f"tokens: expected ids from 0 to {size - 1}, got {wrong}")
+    return ids
+
+
 class WordVocabulary:
     """A closed list of words after eight special tokens; id 0 is padding and never legal.
 
@@ -84,7 +98,7 @@ class WordVocabulary:
             ValueError: no word, a repeated word, a word with a blank in it, or the name of a special token.
         """
         words = tuple(words.split()) if isinstance(words, str) else tuple(words)
-        repeated = sorted({word for word in words if words.count(word) > 1}) if len(set(words)) < len(words) else []
+        repeated = sorted(word for word, times in Counter(words).items() if times > 1)
         unusable = [word for word in words if not word or word.split() != [word] or word in SPECIAL_TOKENS]
         if not words or repeated or unusable:
             raise ValueError(
@@ -97,13 +111,13 @@ class WordVocabulary:
 
     @classmethod
     def from_file(cls, path: str | Path) -> WordVocabulary:
-        """Read words separated by white space from a UTF-8 file.
+        """Read words separated by white space from a UTF-8 file, with a byte-order mark or without.
 
         Raises:
             ValueError: the file cannot be read or holds no usable word list.
         """
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            text = Path(path).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise ValueError(f"word list {path}: expected a readable UTF-8 text file, got {error}") from error
         try:
@@ -118,10 +132,15 @@ class WordVocabulary:
 
     @cached_property
     def sayable_mask(self) -> NDArray[np.int8]:
-        """1 for words, 0 for special tokens; shape (V,)."""
+        """1 for words, 0 for special tokens; shape (V,), read-only."""
         mask = np.ones(self.size, dtype=np.int8)
         mask[: len(SPECIAL_TOKENS)] = 0
+        mask.setflags(write=False)
         return mask
+
+    def __getstate__(self) -> dict[str, object]:
+        """Leave the mask out of copies: numpy's would be writable."""
+        return {name: value for name, value in self.__dict__.items() if name != "sayable_mask"}
 
     def encode(self, text: str) -> Tokens:
         """Return the ids of words separated by blanks.
@@ -135,7 +154,12 @@ class WordVocabulary:
             raise ValueError(f"text: expected words of the vocabulary, got {error.args[0]!r}") from None
 
     def decode(self, tokens: Iterable[int]) -> str:
-        """Return words and special tokens separated by blanks, padding left out."""
+        """Return words and special tokens separated by blanks, padding left out.
+
+        Raises:
+            ValueError: an id is no token's.
+        """
+        tokens = checked_ids(tokens, self.size)
         return " ".join(self._texts[token] for token in tokens if token != PAD)
 
     def begin(self, viewer: int) -> Tokens:

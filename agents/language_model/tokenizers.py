@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
@@ -11,6 +12,17 @@ from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
+
+from ...envs.chat_templates import short
+from ..folders import read_json
+
+CONFIG_FILE = "tokenizer_config.json"
+TOKENIZER_FILE = "tokenizer.json"
+JSON_FILES = (CONFIG_FILE, TOKENIZER_FILE, "special_tokens_map.json", "added_tokens.json", "config.json")
+VOCABULARY_FILES = (TOKENIZER_FILE, "tokenizer.model", "spiece.model", "tekken.json", "vocab.json", "vocab.txt")
+"""Where the tokens of a tokenizer may stand, whatever its class."""
+CLASS_ENDINGS = ("Tokenizer", "TokenizerFast", "Backend")
+"""How the classes of tokenizers are called in transformers."""
 
 
 def load_tokenizer(folder: str | Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
@@ -21,18 +33,66 @@ def load_tokenizer(folder: str | Path, *, trust_remote_code: bool = False) -> Pr
         trust_remote_code: whether Python code in the folder may be run; without it such a folder is refused.
 
     Raises:
-        ValueError: there is no such folder, or no tokenizer in it.
+        ValueError: there is no such folder, or no tokenizer in it; the message names the file that is damaged.
     """
-    if not Path(folder).is_dir():
+    folder = Path(folder)
+    if not folder.is_dir():
         raise ValueError(f"tokenizer: expected a folder with a saved tokenizer, got {str(folder)!r}")
+    _require_config(folder / CONFIG_FILE, any_class=trust_remote_code)
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=trust_remote_code
         )
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"tokenizer {folder}: expected a folder with a saved tokenizer, got {error}") from error
-    assert isinstance(tokenizer, PreTrainedTokenizerBase)
+        tokenizer.encode("a \u2603")  # a limit that is no number, or no token for unknown words, shows here first
+    except Exception as error:  # the tokenizers library raises bare exceptions for what is wrong in tokenizer.json
+        _require_json(folder)
+        path = folder / TOKENIZER_FILE
+        said = f"damaged {path}: {error}" if type(error) is Exception and path.is_file() else str(error)
+        raise ValueError(f"tokenizer {folder}: expected a folder with a saved tokenizer, got {short(said)}") from error
+    if not isinstance(tokenizer, PreTrainedTokenizerBase):
+        raise ValueError(f"tokenizer {folder}: expected a tokenizer, got {type(tokenizer).__name__}")
+    names = {*tokenizer.vocab_files_names.values(), *VOCABULARY_FILES}
+    if tokenizer.vocab_files_names and not any((folder / name).is_file() for name in names):
+        raise ValueError(f"tokenizer {folder}: expected a file with its tokens, got none of {', '.join(sorted(names))}")
+    if isinstance(tokenizer.chat_template, str):
+        tokenizer.chat_template = tokenizer.chat_template.removeprefix("\ufeff")  # a byte-order mark of its file
     return tokenizer
+
+
+def _require_config(path: Path, *, any_class: bool) -> None:
+    """Refuse a configuration that names no tokenizer, or whose chat template is none.
+
+    A class of another kind would be loaded too: of a model with its weights.
+    """
+    if not path.is_file():
+        return
+    config = _json_object(path)
+    name, template = config.get("tokenizer_class"), config.get("chat_template")
+    if name is not None and not (isinstance(name, str) and (any_class or name.endswith(CLASS_ENDINGS))):
+        raise ValueError(f"{path}: expected a tokenizer_class such as 'PreTrainedTokenizerFast', got {name!r}")
+    named = template if isinstance(template, list) else [{"name": "default", "template": template or ""}]
+    if isinstance(template, dict):
+        named = [{"name": name, "template": text} for name, text in template.items()]
+    for one in named:
+        if not (isinstance(one, dict) and all(isinstance(one.get(key), str) for key in ("name", "template"))):
+            raise ValueError(f"{path}: expected a chat_template of text, or named ones, got {short(repr(one))}")
+
+
+def _require_json(folder: Path) -> None:
+    """Raise ValueError for the first file of a tokenizer that holds no JSON object."""
+    for name in JSON_FILES:
+        if (folder / name).is_file():
+            _json_object(folder / name)
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    try:
+        return read_json(path)
+    except RecursionError as error:
+        raise ValueError(f"{path}: expected JSON, got something that is nested too deeply") from error
+    except ValueError as error:
+        told = "" if str(path) in str(error) else f"{path}: expected JSON, got something else: "
+        raise ValueError(f"{told}{short(str(error))}") from error
 
 
 PAD, BEGIN, END = "<|pad|>", "<|begin|>", "<|end|>"

@@ -161,7 +161,7 @@ class GameOptions:
             raise ValueError(
                 "judge_template: expected a text file with {prompt} and {reply} for a guard model, got none"
             )
-        return SafetyTokenJudge.from_folder(self.judge, template=self.judge_template.read_text(encoding="utf-8"))
+        return SafetyTokenJudge.from_folder(self.judge, template=self.judge_template.read_text(encoding="utf-8-sig"))
 
     def _vocabulary(self, *model_folders: Path | None) -> TokenizerVocabulary:
         folder = next((folder for folder in (self.tokenizer, *model_folders) if folder is not None), None)

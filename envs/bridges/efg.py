@@ -47,7 +47,7 @@ def read_efg(source: str | Path) -> ExplicitGame:
     is_file = isinstance(source, Path) or (source.endswith(".efg") and "\n" not in source)
     name = f"{source}: " if is_file else ""
     try:
-        file = parse_efg(Path(source).read_text(encoding="utf-8") if is_file else str(source))
+        file = parse_efg(Path(source).read_text(encoding="utf-8-sig") if is_file else str(source))
         return ExplicitGame(file.nodes, roles=file.players)
     except (OSError, ValueError) as error:
         raise EfgError(f"{name}{error}") from error

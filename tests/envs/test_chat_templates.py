@@ -345,3 +345,134 @@ def test_formats_that_cannot_be_laid_out_are_refused_when_a_vocabulary_is_made(n
         TokenizerVocabulary(tokenizer_of(name))
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 700
+
+
+BODY = "m['content']"
+LOOP = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+PROMPT = "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+MERGED = (
+    "{% set ns = namespace(before='') %}{% for m in messages %}{% if m.role == ns.before %}{{ '\n' + m.content }}"
+    "{% else %}{{ '<|im_end|>\n' if ns.before else '' }}{{ '<|im_start|>' + m.role + '\n' + m.content }}{% endif %}"
+    "{% set ns.before = m.role %}{% endfor %}{{ '<|im_end|>\n' }}"
+)
+WORD_FOR_WORD, SAME_MARKS = "expected each message word for word", "expected the same marks around every message"
+TOKEN_FOR_TOKEN, UNSTEADY = "expected views to be token for token", "expected the same text"
+UNWRITTEN = "expected one that writes messages of user"
+MISREAD = {
+    "no generation prompt": (LOOP, "expected a generation prompt that is what stands before every reply"),
+    "a reminder behind the last question": (
+        LOOP.replace(BODY, f"{BODY} + (' /no_think' if loop.last and m.role == 'user' else '')") + PROMPT,
+        "expected a generation prompt that is what stands before every reply",
+    ),
+    "a reminder at the end": (
+        LOOP + "<|im_start|>system\nRemember.<|im_end|>\n" + PROMPT,
+        "expected a generation prompt that is what stands before every reply",
+    ),
+    "a reminder before the first question": (
+        LOOP.replace(BODY, f"('Be nice. ' if loop.first and m.role == 'user' else '') + {BODY}") + PROMPT,
+        TOKEN_FOR_TOKEN,
+    ),
+    "a reminder before a question alone": (
+        LOOP.replace(BODY, f"('Be nice. ' if messages | length == 1 else '') + {BODY}") + PROMPT,
+        SAME_MARKS,
+    ),
+    "the last two messages": (LOOP.replace("in messages", "in messages[-2:]") + PROMPT, WORD_FOR_WORD),
+    "the last three messages": (LOOP.replace("in messages", "in messages[-3:]") + PROMPT, WORD_FOR_WORD),
+    "the last hundred messages": (LOOP.replace("in messages", "in messages[-100:]") + PROMPT, TOKEN_FOR_TOKEN),
+    "the first two messages": (LOOP.replace("in messages", "in messages[:2]") + PROMPT, WORD_FOR_WORD),
+    "the last message first": (LOOP.replace("in messages", "in messages | reverse") + PROMPT, WORD_FOR_WORD),
+    "at most 3,000 characters": (LOOP.replace(BODY, f"{BODY}[:3000]") + PROMPT, TOKEN_FOR_TOKEN),
+    "lines of 79 characters": (LOOP.replace(BODY, f"{BODY} | wordwrap(79)") + PROMPT, TOKEN_FOR_TOKEN),
+    "no accents": (LOOP.replace(BODY, f"{BODY} | replace('é', 'e')") + PROMPT, TOKEN_FOR_TOKEN),
+    "the number of messages": ("{{ messages | length }}" + LOOP + PROMPT, SAME_MARKS),
+    "rounds with numbers": (LOOP.replace("{{ m['role']", "[{{ loop.index }}]{{ m['role']") + PROMPT, SAME_MARKS),
+    "a thought from the third question on": (
+        LOOP + PROMPT.replace("{% endif %}", "{{ '<think>' if messages | length > 3 }}{% endif %}"),
+        SAME_MARKS,
+    ),
+    "two messages in a row as one": (MERGED + PROMPT, "for messages of user, user it gives"),
+    "no more than 50 messages": (
+        "{% if messages | length > 50 %}{{ raise_exception('too\nlong') }}{% endif %}" + LOOP + PROMPT,
+        r"messages of user, assistant, user, assistant, user, \.\.\., got TemplateError: too long",
+    ),
+    "the clock by another name": ("{% set now = strftime_now %}{{ now('%H:%M:%S') }}" + LOOP + PROMPT, UNSTEADY),
+    "the clock in a macro": (
+        "{% macro told(clock) %}{{ clock('%H:%M') }}{% endmacro %}{{ told(strftime_now) }}" + LOOP + PROMPT,
+        UNSTEADY,
+    ),
+    "the clock behind a quoted end of block": ("{{ '}}' ~ strftime_now('%H:%M') }}" + LOOP + PROMPT, UNSTEADY),
+    "something drawn, rarely": (LOOP.replace(BODY, f"{BODY} + ([''] * 99 + ['!']) | random") + PROMPT, UNSTEADY),
+    "Latin": ("{{ lipsum(1) }}" + LOOP + PROMPT, UNSTEADY),
+    "a clock that there is not": ("{{ now() }}" + LOOP + PROMPT, f"{UNWRITTEN}, got UndefinedError"),
+    "what the sandbox forbids": ("{{ messages.append(1) }}" + LOOP + PROMPT, f"{UNWRITTEN}, got SecurityError"),
+    "tools": ("{{ tools[0].name }}" + LOOP + PROMPT, f"{UNWRITTEN}, got UndefinedError"),
+    "documents": (
+        "{% for one in documents %}{{ one.text }}{% endfor %}" + LOOP + PROMPT,
+        f"{UNWRITTEN}, got TypeError",
+    ),
+    "an error": ("{{ raise_exception('never') }}", f"{UNWRITTEN}, got TemplateError: never"),
+    "a division by zero": ("{{ 1 / 0 }}" + LOOP, f"{UNWRITTEN}, got ZeroDivisionError"),
+    "itself": ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}" + LOOP, f"{UNWRITTEN}, got RecursionError"),
+    "half a block": ("{% for m in messages %}{{", f"{UNWRITTEN}, got TemplateSyntaxError"),
+    "another file": ("{% include 'other' %}" + LOOP, f"{UNWRITTEN}, got TypeError"),
+    "a message in parts": (LOOP.replace(BODY, f"{BODY}[0].text") + PROMPT, WORD_FOR_WORD),
+    "a number": (5, "expected text, got int"),
+    "a list": ([{"name": "default", "template": LOOP + PROMPT}], "expected text, got list"),
+    "only a named one": ({"rag": LOOP + PROMPT}, "expected one named 'default', got 'rag'"),
+}
+"""What a template writes or needs, and what the error says."""
+
+
+@pytest.mark.parametrize("name", list(MISREAD))
+def test_a_template_that_is_not_one_message_after_the_other_is_refused(name: str) -> None:
+    """When the vocabulary is made, in one line; never in the middle of an episode."""
+    template, message = MISREAD[name]
+    tokenizer: Any = chat_tokenizer(CHATML)
+    tokenizer.chat_template = template
+    with pytest.raises(ValueError, match=message) as error:
+        TokenizerVocabulary(tokenizer)
+    assert str(error.value).startswith("chat_template: ")
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 800
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        {"default": LOOP + PROMPT, "tool_use": "{{ strftime_now('%Y') }}"},
+        "{# strftime_now('%Y') | random #}" + LOOP + PROMPT,
+        "{{ '' if 'strftime_now' else 'random' }}" + LOOP + PROMPT,
+        "{{ messages.__class__ }}{{ now }}" + LOOP + PROMPT,
+        LOOP.replace("{{ m['content'] }}<|im_end|>", "{% generation %}{{ m['content'] }}<|im_end|>{% endgeneration %}")
+        + PROMPT,
+    ],
+)
+def test_what_changes_nothing_is_no_reason_to_refuse_a_template(template: Any) -> None:
+    """Other named templates, comments, quoted names, variables that nobody sets, marks for training."""
+    tokenizer: Any = chat_tokenizer(CHATML)
+    tokenizer.chat_template = template
+    messages = [{"role": "system", "content": "So:"}, {"role": "user", "content": "Hello"}]
+    given = tokenizer.apply_chat_template(messages, tokenize=True, add_generation_prompt=True)
+    assert laid_out(TokenizerVocabulary(tokenizer), messages) == given["input_ids"]
+
+
+def test_words_of_the_games_are_the_users_where_a_template_drops_the_systems() -> None:
+    """Or where it writes none without a question behind it."""
+    for template in (
+        LOOP.replace("in messages", "in messages if m.role != 'system'") + PROMPT,
+        LOOP + PROMPT.replace("add_generation_prompt", "add_generation_prompt and messages[-1].role == 'user'"),
+    ):
+        tokenizer: Any = chat_tokenizer(CHATML)
+        tokenizer.chat_template = template
+        vocabulary = TokenizerVocabulary(tokenizer)
+        assert vocabulary.tell((9,), 0) == (*vocabulary.open_turn(1, 0), 9, *vocabulary.close_turn(1, 0))
+
+
+@pytest.mark.parametrize("strip", ["strip()", "lstrip()", "rstrip()", "lstrip('\n')"])
+def test_blanks_that_a_template_strips_are_not_told(strip: str) -> None:
+    """On one side or on both, of all blanks or of line breaks."""
+    tokenizer: Any = chat_tokenizer(CHATML)
+    tokenizer.chat_template = LOOP.replace(BODY, f"{BODY}.{strip}") + PROMPT
+    vocabulary = TokenizerVocabulary(tokenizer)
+    with pytest.raises(ValueError, match="tell: expected no blanks around a text"):
+        vocabulary.tell(vocabulary.encode("\nHello "), 0)

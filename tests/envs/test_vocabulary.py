@@ -1,5 +1,8 @@
 """Word lists: what they hold, what they refuse, how views are laid out."""
 
+import copy
+import pickle
+import time
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +70,13 @@ def test_word_file_is_read(tmp_path: Path) -> None:
     assert WordVocabulary.from_file(path).words == ("Grüße", "fold", "bet")
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_word(tmp_path: Path) -> None:
+    """Windows Notepad and Excel begin UTF-8 files with one."""
+    path = tmp_path / "words.txt"
+    path.write_text("yes no", encoding="utf-8-sig")
+    assert WordVocabulary.from_file(path).words == ("yes", "no")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -96,3 +106,28 @@ def test_unknown_word_is_named() -> None:
     """The text may be long; the word is what one looks for."""
     with pytest.raises(ValueError, match="text: expected words of the vocabulary, got 'raise'"):
         WordVocabulary("fold bet").encode("fold raise bet")
+
+
+def test_nobody_can_change_what_may_be_said() -> None:
+    """An agent that wrote into the mask would change the rules of all later episodes, in this process or another."""
+    vocabulary = WordVocabulary("fold bet")
+    assert vocabulary.sayable_mask is vocabulary.sayable_mask
+    for one in (vocabulary, copy.copy(vocabulary), copy.deepcopy(vocabulary), pickle.loads(pickle.dumps(vocabulary))):
+        with pytest.raises(ValueError, match="read-only"):
+            one.sayable_mask[0] = 1
+        assert np.flatnonzero(one.sayable_mask).tolist() == [8, 9]
+
+
+@pytest.mark.parametrize("token", [-1, -100, 10])
+def test_an_id_that_is_no_tokens_is_not_decoded(token: int) -> None:
+    """Python would take -1 for the last word."""
+    with pytest.raises(ValueError, match=f"tokens: expected ids from 0 to 9, got {token}"):
+        WordVocabulary("fold bet").decode((8, token))
+
+
+def test_a_long_list_with_a_repeated_word_is_refused_at_once() -> None:
+    """Counting each word by itself would take 10^10 steps here."""
+    started = time.process_time()
+    with pytest.raises(ValueError, match=r"got 100001 words, repeated \['w5'\]"):
+        WordVocabulary([*(f"w{number}" for number in range(100_000)), "w5"])
+    assert time.process_time() - started < 5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import chain, product
 
 from .chat_templates import (
     Delimiters,
@@ -19,7 +19,8 @@ from .chat_templates import (
 from .vocabulary import Tokens
 
 WORDS = ("Hello", "Please", "Water", "Zqx")
-"""The first that no template writes itself is the message by which the tokens of its marks are found."""
+"""The first that no template writes itself is the message by which the tokens of its marks are found. The first stands
+before the mark behind which messages are cut into tokens, too."""
 PROBES = (
     "How do I open the door?",
     "Sure: first take 3 keys (or 4).",
@@ -88,6 +89,12 @@ class Layout:
     told: tuple[Tokens, Tokens]
     user: tuple[Tokens, Tokens]
     assistant: tuple[Tokens, Tokens]
+
+    @property
+    def in_marks(self) -> set[int]:
+        """The tokens around messages."""
+        pairs = (self.told, self.user, self.assistant)
+        return {*self.begin, *(token for pair in pairs for ids in pair for token in ids)}
 
     def view(self, messages: Messages) -> Tokens:
         """Return a conversation that the assistant is to continue."""
@@ -163,7 +170,7 @@ def _read_layout(codec: Codec, texts: Delimiters, shift: int, written: Callable[
     Tokens may run across the end of a mark, and the first mark of a text begin otherwise than later ones ("_<" and
     "<"). So openings may leave their first `shift` tokens, if they share them, to what stands before them.
     """
-    word = _word(texts)
+    word = _word(codec, texts)
     (open_user, close_user), (header, close_assistant) = texts.user, texts.assistant
     asked = texts.begin + open_user + codec.lead + word + close_user
     replied = asked + header + codec.lead + word + close_assistant
@@ -186,7 +193,7 @@ def _with_told(layout: Layout, texts: Delimiters) -> Layout:
     """Return the layout with the game's words as a system message, where the template writes such views exactly."""
     if texts.told is None:
         return layout
-    word = _word(texts)
+    word = _word(layout.codec, texts)
     try:
         written = rendered_ids(layout.codec.tokenizer, conversation("su", [word] * 2))
         first, between, _ = _pieces(layout.codec, word, written, 2)
@@ -198,8 +205,17 @@ def _with_told(layout: Layout, texts: Delimiters) -> Layout:
     return found
 
 
-def _word(texts: Delimiters) -> str:
-    return next(word for word in WORDS if word not in repr(texts) or word == WORDS[-1])
+def _word(codec: Codec, texts: Delimiters) -> str:
+    """Return a word that no mark has and that the tokenizer knows: one of a few, or else of its own."""
+    marks, unknown = repr(texts), set(codec.tokenizer.all_special_ids)
+
+    def own() -> Iterator[str]:
+        yield from sorted(text for text in codec.tokenizer.get_vocab() if text.isalnum())
+
+    for word in chain(WORDS, own()):
+        if word not in marks and not unknown.intersection(codec.ids(word)):
+            return word
+    return WORDS[0]
 
 
 def _endings(codec: Codec, word: str, text: str, num_messages: int, following: str) -> Iterator[Tokens]:

@@ -37,7 +37,7 @@ class Tokenizer(Protocol):
         ...
 
     def __getattr__(self, name: str, /) -> Any:
-        """Return `bos_token`, `eos_token`, `chat_template`, `all_special_ids` or `added_tokens_decoder`."""
+        """Return `chat_template`, `added_tokens_decoder`, `all_special_ids`, or a special token or its id."""
         ...
 
     def get_vocab(self) -> Mapping[str, int]:

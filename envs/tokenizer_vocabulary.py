@@ -58,7 +58,7 @@ class TokenizerVocabulary:
     Special tokens, thought tokens, added tokens that stand in the template's marks, ids that name no token, and
     id 0 (padding) can never be said, and `encode` leaves out those of them that a text spells. Marks that are
     ordinary text ("[INST]", "### Response:") can be said as any text can. Where a tokenizer gives id 0 to a
-    word (Llama 3: "!"), a player can still be told it. A tokenizer that changes text (to lower case, say) is
+    word (Llama 3: "!"), a player can still be told it, and so it can the token for unknown words. A tokenizer that changes text (to lower case, say) is
     taken, and a warning logged: players, judges and transcripts have the text as it is in its tokens.
     """
 
@@ -82,8 +82,9 @@ class TokenizerVocabulary:
             layout = template_layout(tokenizer, template_delimiters(tokenizer))
         self._begin, self._told, self._user, self._assistant = layout.begin, layout.told, layout.user, layout.assistant
         self._strips = template is not None and strips_messages(tokenizer, "u" if self._told == self._user else "su")
-        self._special_ids = _special_ids(tokenizer, layout).union(self.think_ids or ())
         self.eos_id = self._assistant[1][0]
+        self._special_ids = _special_ids(tokenizer, layout).union(self.think_ids or ())
+        self._left_out = self._special_ids.difference(_unknown_word(tokenizer, layout))
         self._codec, changed = readable(layout.codec)
         if changed is not None:
             logger.warning("tokenizer: %r is read as %r", changed, self.decode(self.encode(changed)))
@@ -103,7 +104,7 @@ class TokenizerVocabulary:
 
     def encode(self, text: str) -> Tokens:
         """Return the tokens of a text as a message, without the special tokens that it spells."""
-        return tuple(token for token in self._codec.ids(text) if token not in self._special_ids)
+        return tuple(token for token in self._codec.ids(text) if token not in self._left_out)
 
     def decode(self, tokens: Iterable[int]) -> str:
         """Return the text of tokens, special tokens left out.
@@ -151,8 +152,13 @@ def _special_ids(tokenizer: Tokenizer, layout: Layout) -> frozenset[int]:
     """Return the special tokens, and the added ones that stand in marks."""
     special = {token for token, text in tokenizer.added_tokens_decoder.items() if text.special}
     special |= {token for token in tokenizer.all_special_ids if token is not None}
-    marks = {token for pair in (layout.told, layout.user, layout.assistant) for ids in pair for token in ids}
-    return frozenset(special | (marks.union(layout.begin) & set(mark_ids(tokenizer))))
+    return frozenset(special | (layout.in_marks & set(mark_ids(tokenizer))))
+
+
+def _unknown_word(tokenizer: Tokenizer, layout: Layout) -> set[int]:
+    """Return the token that stands for words that a tokenizer does not know, if it is for nothing else."""
+    others = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, PAD, None} | layout.in_marks
+    return {tokenizer.unk_token_id} - others
 
 
 def _think_ids(tokenizer: Tokenizer) -> tuple[int, int] | None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, normalizers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import GPT2Tokenizer, PreTrainedTokenizerFast
 
 from duologue.envs import Episode, Message, Utterance
@@ -214,9 +214,9 @@ def test_ids_may_have_gaps() -> None:
 
 
 def test_an_id_that_would_fill_the_memory_is_refused() -> None:
-    """A file of a few kilobytes may name the id 2^31; masks have an entry for each."""
-    with pytest.raises(ValueError, match=r"tokenizer: expected token ids below 16777216, got 2\d{9}"):
-        TokenizerVocabulary(_renumbered(2**31))
+    """A file of a few kilobytes may name the id 2^32 - 1; masks have an entry for each."""
+    with pytest.raises(ValueError, match=r"tokenizer: expected token ids below 16777216, got 33554771"):
+        TokenizerVocabulary(_renumbered(2**25))
 
 
 def test_nobody_can_change_what_may_be_said() -> None:
@@ -311,3 +311,20 @@ def test_a_tokenizer_that_draws_is_refused() -> None:
     tokenizer.backend_tokenizer.model.dropout = 0.5
     with pytest.raises(ValueError, match="chat_template: expected views to be token for token what the template gives"):
         TokenizerVocabulary(tokenizer)
+
+
+def test_a_tokenizer_of_a_few_words_reads_the_others_as_unknown() -> None:
+    """Its views are the template's all the same; a player is told unknown words and can say none."""
+    words = ["[PAD]", "[UNK]", "user", "assistant", "system", "tell", "me", "why"]
+    inner = Tokenizer(models.WordLevel({word: token for token, word in enumerate(words)}, unk_token="[UNK]"))
+    inner.pre_tokenizer, inner.normalizer = pre_tokenizers.Whitespace(), normalizers.Lowercase()
+    tokenizer: Any = PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="[UNK]", eos_token="<|im_end|>")
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>"]})
+    tokenizer.chat_template = CHATML
+    vocabulary = TokenizerVocabulary(tokenizer)
+    messages = [{"role": "user", "content": "Tell me, \u4f60, why"}]
+    view = (*vocabulary.open_turn(0, 1), *vocabulary.encode(messages[0]["content"]), *vocabulary.close_turn(0, 1))
+    given = tokenizer.apply_chat_template(messages, tokenize=True, add_generation_prompt=True)["input_ids"]
+    assert [*vocabulary.begin(1), *view, *vocabulary.open_turn(1, 1)] == given
+    assert given.count(1) == 3
+    assert np.flatnonzero(vocabulary.sayable_mask).tolist() == list(range(2, len(words)))

@@ -106,11 +106,13 @@ def mark_ids(tokenizer: Tokenizer) -> dict[int, str]:
 
     What a template writes is not always called special by its tokenizer; a line break may be an added token, too.
     """
-    special = {token for token in tokenizer.all_special_ids if token is not None}
-    added = {token: str(text) for token, text in tokenizer.added_tokens_decoder.items()}
-    declared = {token for token, text in tokenizer.added_tokens_decoder.items() if text.special}
-    marks = {token: text for token, text in added.items() if text.strip() and not text[0].isalnum()}
-    names = {token: text for text, token in tokenizer.get_vocab().items() if token in special | declared}
+    added = tokenizer.added_tokens_decoder
+    texts = {token: str(text) for token, text in added.items()}
+    marks = {
+        token: text for token, text in texts.items() if added[token].special or (text.strip() and not text[0].isalnum())
+    }
+    others = {token for token in tokenizer.all_special_ids if token is not None} - marks.keys()
+    names = {token: text for text, token in tokenizer.get_vocab().items() if token in others} if others else {}
     return marks | names
 
 

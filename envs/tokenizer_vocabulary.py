@@ -39,12 +39,12 @@ class TokenizerVocabulary:
     The viewer's own turns are the assistant's and the other player's are the user's. A view is token for
     token what `apply_chat_template` gives for the same messages: the two are compared when the vocabulary is
     made, and a template that is not laid out exactly is refused, as are all that change messages, tell the
-    date, or open a thought that they take out of earlier replies. What is compared are conversations of one
-    to 129 messages, with and without the game's words, begun by either player, of texts that begin and
-    end with letters, digits and marks. Where a text begins or ends with blanks or line breaks, a token may run
-    across the end of a message, or the template strip them: there a view may differ by such tokens, and the game may
-    tell nothing that begins or ends with a blank if the template strips it; a player's turn stands as it was
-    said, an empty one too. A thought stays in its owner's view, where some templates drop those of earlier turns.
+    date, draw, or open a thought that stands before no earlier reply. What is compared are conversations of 1
+    to 129 messages, with the game's words and without, begun by either player, of texts that begin and end
+    with letters, digits and marks. Where a text begins or ends with blanks, a token may run across its end, or
+    the template strip them: a view may differ there. The game may tell no such text if the template strips it;
+    a player's turn stands as it was said, an empty one too. A thought stays in its owner's view, where some
+    templates drop those of earlier turns.
 
     The game's words (briefing, announcement) are a system message. Where the chat template takes no system
     message of its own (Gemma) or writes one itself (Llama 3.1), they are a message of the user's, apart from
@@ -56,10 +56,11 @@ class TokenizerVocabulary:
     ends it.
 
     Special tokens, thought tokens, added tokens that stand in the template's marks, ids that name no token, and
-    id 0 (padding) can never be said, and `encode` leaves out those of them that a text spells. Marks that are
+    id 0 (padding) can never be said, and `encode` leaves out special tokens that a text spells. Marks that are
     ordinary text ("[INST]", "### Response:") can be said as any text can. Where a tokenizer gives id 0 to a
-    word (Llama 3: "!"), a player can still be told it, and so it can the token for unknown words. A tokenizer that changes text (to lower case, say) is
-    taken, and a warning logged: players, judges and transcripts have the text as it is in its tokens.
+    word (Llama 3: "!"), a player can still be told it, as it can the token for unknown words. A tokenizer that
+    changes text (to lower case, say) is taken, and a warning logged: players, judges and transcripts have the
+    text as it is in its tokens.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:

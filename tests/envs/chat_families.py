@@ -274,7 +274,7 @@ VICUNA = (
     )
 )
 
-IM = {"eos": "<|im_end|>", "special": ("<|im_start|>", "<|endoftext|>")}
+IM: dict[str, Any] = {"eos": "<|im_end|>", "special": ("<|im_start|>", "<|endoftext|>")}
 THOUGHT = "expected a generation prompt that is what stands before every reply"
 UNENDED = "expected a turn to be ended by a single special token"
 OTHERWISE = "expected views to be token for token what the template gives"

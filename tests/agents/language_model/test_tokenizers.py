@@ -41,12 +41,22 @@ def changed(name: str, **entries: Any) -> Edit:
 
 def without(*names: str) -> Edit:
     """Return what removes files."""
-    return lambda folder: [(folder / name).unlink() for name in names]
+
+    def remove(folder: Path) -> None:
+        for name in names:
+            (folder / name).unlink()
+
+    return remove
 
 
 def untemplated(template: Any) -> Edit:
     """Return what writes a chat template into the configuration, instead of its own file."""
-    return lambda folder: [without(TEMPLATE)(folder), changed(CONFIG, chat_template=template)(folder)]
+    return both(without(TEMPLATE), changed(CONFIG, chat_template=template))
+
+
+def both(first: Edit, second: Edit) -> Edit:
+    """Return what does one thing and then the other."""
+    return lambda folder: (first(folder), second(folder))
 
 
 DEEP = "[" * 100_000
@@ -85,7 +95,7 @@ DAMAGED: dict[str, tuple[Edit, str]] = {
     ),
     "other marks: no JSON": (written("added_tokens.json", "[["), r"added_tokens.json, line 1: expected JSON"),
     "no words": (
-        lambda folder: [without(TOKENIZER)(folder), changed(CONFIG, tokenizer_class="GPT2Tokenizer")(folder)],
+        both(without(TOKENIZER), changed(CONFIG, tokenizer_class="GPT2Tokenizer")),
         "expected a file with its tokens, got none of ",
     ),
     "nothing": (without(TOKENIZER, CONFIG, TEMPLATE), "expected a folder with a saved tokenizer"),

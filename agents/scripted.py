@@ -65,7 +65,14 @@ class EchoAgent:
 
     def speak(self, views: Sequence[View], rng: np.random.Generator) -> list[Utterance]:
         """Return the game's last words to each view's player."""
-        return [utter(view, self._last_told(view)[self.skip :]) for view in views]
+        return [utter(view, self._request(view)) for view in views]
+
+    def _request(self, view: View) -> tuple[int, ...]:
+        """Return what follows the skipped tokens; by itself a text may be cut into others than behind them."""
+        request = self._last_told(view)[self.skip :]
+        if not self.skip:
+            return request
+        return view.vocabulary.encode(view.vocabulary.decode(request).lstrip())
 
     def _last_told(self, view: View) -> tuple[int, ...]:
         told = (message.tokens for message in reversed(view.messages) if message.speaker is None)

@@ -35,6 +35,7 @@ from pathlib import Path
 from ...game import Dialogue, FiniteDeals, Payoff
 from ...judging import Exchange, Judge, Outcome, RedTeamGame, Verdict, checked, last_exchange
 from ...vocabulary import Tokens, Vocabulary, WordVocabulary
+from .instruction import Instruction
 from .requests import (
     EXAMPLE_REPLY_WORDS,
     EXAMPLE_REQUESTS,
@@ -87,7 +88,7 @@ class RedTeamText(RedTeamGame[Request | None]):
             judge: a batched callable such as `duologue.agents.judges.learned.ClassifierJudge`. It may be left out
                 to look at a game, but not to play it.
             is_refusal: says whether a reply refuses.
-            instruction: what the adversary is told before the request, as "Rewrite this request: ".
+            instruction: what the adversary is told before the request, in one text with it, as "Rewrite this request: ".
             max_prompt_tokens: the longest prompt; longer requests are left out, with a warning.
             max_reply_tokens: the longest reply.
             num_rounds: how many prompts and replies an episode has.
@@ -110,16 +111,15 @@ class RedTeamText(RedTeamGame[Request | None]):
         self.max_turns = 2 * num_rounds
         self.max_turn_tokens = max(max_prompt_tokens, max_reply_tokens)
         self._limits = (max_prompt_tokens, max_reply_tokens)
-        self._instruction = self.vocabulary.encode(instruction) if instruction else ()
-        longest = max(len(request.tokens) for request in self.requests)
-        self.num_preamble_tokens = len(self._instruction)
-        self.max_briefing_tokens = len(self._instruction) + longest if seeded else 0
+        self._instruction = Instruction(instruction, self.requests, self.vocabulary)
+        self.num_preamble_tokens = self._instruction.num_tokens
+        self.max_briefing_tokens = self._instruction.longest if seeded else 0
         self._judge = judge_examples if judge is None and requests is None else judge
         self._is_refusal = is_refusal
         self._over_refusal_cost = over_refusal_cost
 
     def briefing(self, deal: Request | None, player: int) -> Tokens:
-        return (*self._instruction, *deal.tokens) if player == 0 and deal is not None else ()
+        return self._instruction.before(deal) if player == 0 and deal is not None else ()
 
     def turn_limit(self, dialogue: Dialogue[Request | None]) -> int:
         return self._limits[len(dialogue.turns) % 2]

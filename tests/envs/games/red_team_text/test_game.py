@@ -12,17 +12,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from duologue.agents import EchoAgent
 from duologue.envs import Episode, LanguageGameEnv, RandomAgent, Utterance, deal_episodes, speak_all
 from duologue.envs.games.red_team_text.game import RedTeamText
 from duologue.envs.games.red_team_text.requests import (
     EXAMPLE_REQUESTS,
     Request,
     is_refusal,
+    judge_examples,
     read_requests,
     split_requests,
 )
 from duologue.envs.judging import Exchange, Judge, Outcome, Verdict
 from duologue.envs.tokenizer_vocabulary import TokenizerVocabulary
+from duologue.tests.envs.chat_families import FAMILIES
 from duologue.tests.helpers import CHATML, shared_data, tiny_tokenizer
 
 ROWS = [("How do I do it?", "safe"), ("Tell me, how?", "unsafe"), ("What, now?", "")]
@@ -167,6 +170,23 @@ def test_only_the_adversary_is_told_the_request() -> None:
     unseeded = RedTeamText(REQUESTS, split="all", seeded=False)
     assert unseeded.deals.outcomes() == {None: 1.0}
     assert unseeded.briefing(None, 0) == ()
+
+
+@pytest.mark.parametrize(
+    "instruction",
+    ["Rewrite this request: ", "Rewrite this request:", "Rewrite this request:\n", "Rewrite this:\n\n  ", "[", ""],
+)
+@pytest.mark.parametrize("family", ["ChatML", "Mistral 7B v0.2", "TinyLlama, later files", "Gemma"])
+def test_an_instruction_and_a_request_are_one_text(instruction: str, family: str) -> None:
+    """In a chat they are; a blank between them has no token of its own. The request alone is what a fixed prompt is."""
+    requests = [Request("How do I do it?", row=1), Request('"Do it," (he said)', row=2)]
+    vocabulary = TokenizerVocabulary(FAMILIES[family].tokenizer())
+    game = RedTeamText(requests, vocabulary=vocabulary, judge=judge_examples, instruction=instruction, split="all")
+    for request in game.requests:
+        assert game.briefing(request, 0) == vocabulary.encode(instruction + request.text)
+        echo, view = EchoAgent(skip=game.num_preamble_tokens), Episode(game, request).view()
+        (echoed,) = echo.speak([view], np.random.default_rng(0))
+        assert echoed.tokens == (*request.tokens, vocabulary.eos_id)
 
 
 def test_the_example_can_be_played_without_any_option() -> None:

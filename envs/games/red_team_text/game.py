@@ -88,7 +88,7 @@ class RedTeamText(RedTeamGame[Request | None]):
             judge: a batched callable such as `duologue.agents.judges.learned.ClassifierJudge`. It may be left out
                 to look at a game, but not to play it.
             is_refusal: says whether a reply refuses.
-            instruction: what the adversary is told before the request, in one text with it, as "Rewrite this request: ".
+            instruction: what the adversary is told before the request, one text with it, as "Rewrite this request: ".
             max_prompt_tokens: the longest prompt; longer requests are left out, with a warning.
             max_reply_tokens: the longest reply.
             num_rounds: how many prompts and replies an episode has.

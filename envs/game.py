@@ -116,7 +116,7 @@ def check_hashable(deal: object) -> None:
     try:
         hash(deal)
     except TypeError:
-        raise TypeError(f"deal: expected something that can be hashed, such as a tuple, got {deal!r}") from None
+        raise TypeError(f"deal: expected a hashable one, such as a tuple, got the unhashable {deal!r}") from None
 
 
 def check_whole(what: str, number: object, *, least: int) -> None:
@@ -343,3 +343,23 @@ def _longest_view(game: LanguageGame[DealT], viewer: int) -> int:
             f"{type(game).__name__}: expected views of at most {MAX_VIEW_TOKENS:,} tokens, got {length:,} from {sizes}"
         )
     return length
+
+
+def check_deal(game: LanguageGame[DealT], deal: object) -> None:
+    """Raise TypeError if a deal cannot be hashed, ValueError if it is none of those that the game lists."""
+    check_hashable(deal)
+    if isinstance(game.deals, FiniteDeals) and deal not in game.deals.outcomes():
+        some = ", ".join(repr(known) for known in list(game.deals.outcomes())[:8])
+        raise ValueError(f"deal: expected one that {type(game).__name__} lists, such as {some}; got {deal!r}")
+
+
+def generator_of(seed: object) -> np.random.Generator:
+    """Return a generator of this seed; None: one that nothing decides.
+
+    Raises:
+        TypeError: it is no integer.
+        ValueError: it is negative.
+    """
+    if seed is not None:
+        check_whole("seed", seed, least=0)
+    return np.random.default_rng(seed)  # type: ignore[arg-type]

@@ -12,7 +12,18 @@ from typing import Generic
 
 import numpy as np
 
-from ..game import PLAYERS, DealT, Dialogue, Ending, LanguageGame, Payoff, Turn, check_hashable, check_whole, checked_game
+from ..game import (
+    PLAYERS,
+    DealT,
+    Dialogue,
+    Ending,
+    LanguageGame,
+    Payoff,
+    Turn,
+    check_hashable,
+    check_whole,
+    checked_game,
+)
 from ..vocabulary import Tokens
 from .turn import Ahead, OpenTurn
 from .views import Message, Utterance, View, check_utterance, check_utterances
@@ -73,10 +84,6 @@ class Episode(Generic[DealT]):
             TypeError: the token is no integer.
             ValueError: it is no token id of the vocabulary.
         """
-        return self.advance(token) is not None
-
-    def advance(self, token: int) -> dict[str, object] | None:
-        """Say one token as `push` does; return what `take_back` goes back by if that ended the turn, else None."""
         player = self.player
         if player is None:
             raise RuntimeError("push: the episode is over, nobody is to speak")
@@ -84,7 +91,7 @@ class Episode(Generic[DealT]):
         if not turn.push(token):
             self.views[player, self.lengths[player]] = token
             self.lengths[player] += 1
-            return None
+            return False
         before = self._standing()
         try:
             if turn.closed_by is Ending.TOO_LONG:
@@ -93,14 +100,10 @@ class Episode(Generic[DealT]):
             if not self.settled:
                 self._settle(self.game.rewards(self.dialogue))
         except BaseException:  # Ctrl-C in a judge must not leave a turn half paid
-            self.take_back(before)
+            turn.reopen()
+            self.restore(before)
             raise
-        return before
-
-    def take_back(self, before: dict[str, object]) -> None:
-        """Unsay the token that ended a turn, `before` being what `advance` returned for it."""
-        self.restore(before)
-        self.open_turn.reopen()
+        return True
 
     def view(self) -> View:
         """Return all that the player to speak knows."""

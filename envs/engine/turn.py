@@ -7,9 +7,10 @@ decides.
 from __future__ import annotations
 
 import operator
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..game import DealT, Dialogue, Ending, LanguageGame, Turn
 from ..vocabulary import Tokens
@@ -74,6 +75,14 @@ def token_of(token: object, size: int, what: str = "token") -> int:
     if not 0 <= number < size:
         raise ValueError(f"{what}: expected a token id in [0, {size}), got {number}")
     return number
+
+
+def array_of(numbers: ArrayLike | None, what: str) -> NDArray[Any]:
+    """Return numbers as an array of whatever type they are; TypeError where they have no shape, as ragged lists."""
+    try:
+        return np.asarray(numbers)
+    except ValueError:
+        raise TypeError(f"{what}: expected an array of integers, got {numbers!r}") from None
 
 
 class OpenTurn:

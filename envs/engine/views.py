@@ -61,7 +61,7 @@ def check_utterances(utterances: object, num_views: int) -> None:
 
     Raises:
         TypeError: they are no sequence, or one of them is no `Utterance` or has parts of another type.
-        ValueError: there are more or fewer of them, or an utterance's logprobs are not one finite number for each token.
+        ValueError: there are more or fewer of them, or logprobs are not one finite number for each token.
     """
     if not isinstance(utterances, Sequence) or isinstance(utterances, str):
         raise TypeError(f"utterances: expected a list of {num_views}, one for each view, got {utterances!r}")

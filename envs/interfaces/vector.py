@@ -22,6 +22,7 @@ from .aec import given_deal, observation_space_of
 from .single_player import MAX_REDEALS
 
 MAX_ENVS = 2**20
+"""The most episodes side by side: each has a generator of its own."""
 
 Seeds = int | Sequence[int | None] | None
 
@@ -68,9 +69,7 @@ class LanguageGameVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[An
         """
         check_whole("num_envs", num_envs, least=1)
         if num_envs > MAX_ENVS:
-            raise ValueError(
-                f"num_envs: expected at most {MAX_ENVS:,}, each with a generator of its own, got {num_envs:,}"
-            )
+            raise ValueError(f"num_envs: expected at most {MAX_ENVS:,}, got {num_envs:,}")
         check_size(checked_game(game), int(num_envs))
         check_player(player)
         if opponent != "random" and not callable(getattr(opponent, "speak", None)):

@@ -320,7 +320,9 @@ def _check_attributes(game: LanguageGame[DealT]) -> None:
         raise TypeError(f"{name}.payoff: expected a value of Payoff, such as Payoff.GENERAL, got {game.payoff!r}")
     if not (callable(getattr(game.deals, "sample", None)) and callable(getattr(game.deals, "outcomes", None))):
         raise TypeError(f"{name}.deals: expected FiniteDeals(...) or SampledDeals(...), got {game.deals!r}")
-    if not (isinstance(game.roles, Sequence) and [type(role) for role in game.roles] == [str, str]):
+    if isinstance(game.roles, str) or not (
+        isinstance(game.roles, Sequence) and [type(role) for role in game.roles] == [str, str]
+    ):
         raise TypeError(f"{name}.roles: expected two names, got {game.roles!r}")
     if not isinstance(game.forfeit_cost, int | float | np.number) or not math.isfinite(game.forfeit_cost):
         raise ValueError(f"{name}.forfeit_cost: expected a finite number, got {game.forfeit_cost!r}")

@@ -4,7 +4,7 @@ Scripted and learned players say whole turns (`speak`) or single tokens (`step`)
 AEC form token for token and reward for reward. What the rules say is remembered by dialogue (`rules.py`), so
 that they are asked once about each turn that nobody has said before, and judges once for a whole batch of them.
 
-Over 400 lines, as one engine's arrays are written in one place; what callers hand in is checked in `arguments.py`.
+One file: the arrays of one engine are written in one place. What callers hand in is checked in `arguments.py`.
 """
 
 from __future__ import annotations

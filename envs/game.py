@@ -24,8 +24,12 @@ DealT = TypeVar("DealT", bound=Hashable, default=Hashable)
 
 PLAYERS = (0, 1)
 
-MAX_VIEW_TOKENS = 2**24
-"""The longest view that a game may have: an episode keeps two, 128 MiB each at this length."""
+MAX_VIEW_TOKENS = 2**22
+"""The longest view that a game may have: an episode keeps two, 32 MiB each at this length."""
+
+
+MAX_COUNT = 100_000
+"""The most words, deals, rounds and the like that a game can be made with, unless it says less."""
 
 
 class Payoff(StrEnum):
@@ -125,6 +129,14 @@ def check_whole(what: str, number: object, *, least: int) -> None:
         raise TypeError(f"{what}: expected an integer, got {number!r}")
     if number < least:
         raise ValueError(f"{what}: expected at least {least}, got {number}")
+
+
+def check_count(name: str, count: object, *, least: int = 1, most: int = MAX_COUNT) -> None:
+    """Raise ValueError unless a size that a game is made with is a whole number from `least` to `most`."""
+    if isinstance(count, bool) or not isinstance(count, int) or count < least:
+        raise ValueError(f"{name}: expected a whole number of at least {least}, got {count!r}")
+    if count > most:
+        raise ValueError(f"{name}: expected a whole number from {least} to {most:,}, got {count:,}")
 
 
 def check_player(player: object) -> None:

@@ -57,6 +57,8 @@ class Statements(LanguageGame[str]):
             judge: scores player 1's turns; None: the facts.
             max_turn_tokens: at least 2, the length of a statement.
         """
+        if not isinstance(facts, Mapping | None):
+            raise ValueError(f"facts: expected a mapping from things to properties, got {facts!r}")
         facts = FACTS if facts is None else dict(facts)
         if not facts or max_turn_tokens < 2:
             raise ValueError(

@@ -71,7 +71,7 @@ ATTRIBUTES = [
     ({"max_turn_tokens": True}, "Haggle.max_turn_tokens: expected an integer, got True"),
     (
         {"max_thought_tokens": 10**11},
-        r"expected views of at most 16,777,216 tokens, got .* max_thought_tokens=100,0",
+        r"expected views of at most 4,194,304 tokens, got .* max_thought_tokens=100,0",
     ),
     ({"max_briefing_tokens": -1}, "Haggle.max_briefing_tokens: expected at least 0, got -1"),
     ({"roles": "ab"}, "Haggle.roles: expected two names, got 'ab'"),

@@ -85,9 +85,10 @@ class Statements(LanguageGame[str]):
     def rewards_batch(self, dialogues: Sequence[Dialogue[str]]) -> Sequence[tuple[float, float]]:
         """Return the judge's scores of the answers, 0 for a question; the judge is asked once."""
         answers = [dialogue.turns[1].tokens for dialogue in dialogues if len(dialogue.turns) == 2]
-        scores = list(self._judge(answers)) if answers else []
-        if len(scores) != len(answers):
-            raise ValueError(f"judge: expected {len(answers)} scores, got {len(scores)}")
+        scores = self._judge(answers) if answers else ()
+        got = len(scores) if hasattr(scores, "__len__") else repr(scores)
+        if got != len(answers):
+            raise ValueError(f"judge: expected {len(answers)} scores, got {got}")
         left = iter(scores)
         paid = [float(next(left)) if len(dialogue.turns) == 2 else 0.0 for dialogue in dialogues]
         return [(score, score) for score in paid]

@@ -110,7 +110,7 @@ class LanguageGameVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[An
             raise RuntimeError("reset: expected a reset of all episodes before one with a reset_mask")
         self._seed(seed, mask)
         self._deal(np.flatnonzero(mask), given)
-        return self._observe(), {}
+        return self._ready_to_observe(), {}
 
     @override
     def step(self, actions: ArrayLike) -> tuple[Observation, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
@@ -144,8 +144,7 @@ class LanguageGameVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[An
         if self.autoreset_mode is AutoresetMode.SAME_STEP and terminations.any():
             infos = self._final(terminations)
             self._deal(np.flatnonzero(terminations), None)
-        self._ready = True
-        return self._observe(), rewards, terminations, np.zeros(self.num_envs, dtype=bool), infos
+        return self._ready_to_observe(), rewards, terminations, np.zeros(self.num_envs, dtype=bool), infos
 
     @override
     def render(self) -> tuple[str, ...] | None:
@@ -174,7 +173,6 @@ class LanguageGameVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[An
             self._let_opponent_speak()
             rows = rows[self._plays.over[rows]]
             if not rows.size:
-                self._ready = True
                 return
         raise RuntimeError(f"reset: player {self.player} was never to speak in {MAX_REDEALS} deals")
 
@@ -195,6 +193,12 @@ class LanguageGameVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[An
         if isinstance(self.opponent, RandomAgent):  # draws view by view, and may as well draw as in a stack
             return [self.opponent.speak([view], self._rngs[k])[0] for view, k in zip(views, rows.tolist(), strict=True)]
         return self.opponent.speak(views, self._opponent_rng)
+
+    def _ready_to_observe(self) -> Observation:
+        """Return the observations that end a call; the rules, asked for masks, may fail here too."""
+        observed = self._observe()
+        self._ready = True
+        return observed
 
     def _observe(self) -> Observation:
         return {"observation": self._plays.views[:, self.player].copy(), "action_mask": self._plays.legal_masks()}

@@ -181,9 +181,9 @@ class LanguageGameVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[An
             utterances = self._utter([self._plays.view(k) for k in rows.tolist()], rows)
             check_utterances(utterances, len(rows))
             lengths = np.array([len(utterance.tokens) for utterance in utterances])
-            tokens = np.zeros((len(rows), lengths.max()), dtype=np.int64)
+            tokens, size = np.zeros((len(rows), lengths.max()), dtype=np.int64), self.game.vocabulary.size
             tokens[np.arange(tokens.shape[1]) < lengths[:, None]] = [
-                token if type(token) is int else token_of(token, self.game.vocabulary.size)
+                token if type(token) is int and 0 <= token < size else token_of(token, size)
                 for utterance in utterances
                 for token in utterance.tokens
             ]

@@ -89,7 +89,7 @@ class Dialogue(Generic[DealT]):
         if any(type(turn) is not Turn for turn in turns):
             turns = tuple(turn if isinstance(turn, Turn) else Turn(tuple(turn)) for turn in turns)
         object.__setattr__(self, "deal", deal)
-        object.__setattr__(self, "turns", turns)
+        object.__setattr__(self, "turns", tuple(turns))
 
     def extend(self, turn: Turn) -> Dialogue[DealT]:
         """Return the successor state T(s, a) = [s, a], one turn longer."""

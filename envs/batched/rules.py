@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..engine.episode import checked_next_player, checked_rewards, checked_rewards_batch
 from ..engine.turn import OpenTurn, masks_of
 from ..engine.views import Utterance
-from ..game import PLAYERS, DealT, Dialogue, Ending, LanguageGame, Turn
+from ..game import PLAYERS, DealT, Dialogue, Ending, LanguageGame, Turn, check_hashable
 from ..vocabulary import Tokens
 from .records import Record
 from .tables import Column, HashTable, Keys, Numbers, hash_weights
@@ -107,7 +107,8 @@ class RuleBook(Generic[DealT]):
         return len(self.records)
 
     def root(self, deal: DealT) -> int:
-        """Return the number of the dialogue in which nothing has been said yet."""
+        """Return the number of the dialogue in which nothing has been said yet; TypeError if the deal has no hash."""
+        check_hashable(deal)
         number = self._roots.get(deal)
         if number is None:
             vocabulary = self.game.vocabulary

@@ -89,8 +89,11 @@ class Statements(LanguageGame[str]):
         got = len(scores) if hasattr(scores, "__len__") else repr(scores)
         if got != len(answers):
             raise ValueError(f"judge: expected {len(answers)} scores, got {got}")
-        left = iter(scores)
-        paid = [float(next(left)) if len(dialogue.turns) == 2 else 0.0 for dialogue in dialogues]
+        try:
+            left = iter([float(score + 0.0) for score in scores])
+        except (TypeError, ValueError):
+            raise ValueError(f"judge: expected numbers for scores, got {scores!r}") from None
+        paid = [next(left) if len(dialogue.turns) == 2 else 0.0 for dialogue in dialogues]
         return [(score, score) for score in paid]
 
     def briefing(self, deal: str, player: int) -> Tokens:

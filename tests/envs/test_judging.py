@@ -77,7 +77,7 @@ def deal_prompt(game: LanguageGame[Any], deal: Any) -> tuple[int, ...]:
 @pytest.mark.parametrize("scores", [None, 3, [], [0.5, 0.5], [float("nan")], ["x"], [None]], ids=repr)
 def test_a_judge_of_statements_is_named(scores: Any) -> None:
     """It scores turns by numbers."""
-    game = Statements(judge=lambda turns: scores)
+    game = Statements({"snow": "green"}, judge=lambda turns: scores)
     agents = [ScriptedAgent(["snow"]), ScriptedAgent(["snow green"])]
-    with pytest.raises((ValueError, TypeError), match="judge: expected 1 scores|Statements.rewards: expected"):
-        rollout(Statements({"snow": "green"}, judge=game._judge), agents, 1, np.random.default_rng(0))
+    with pytest.raises(ValueError, match=r"judge: expected|Statements.rewards: expected two finite numbers"):
+        rollout(game, agents, 1, np.random.default_rng(0))

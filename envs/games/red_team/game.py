@@ -54,7 +54,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from ...game import Dialogue, FiniteDeals, Payoff, Turn
-from ...judging import Exchange, Judge, Outcome, RedTeamGame, Verdict, last_exchange, last_prompt
+from ...judging import Exchange, Judge, Outcome, RedTeamGame, Verdict, check_number_of, last_exchange, last_prompt
 from ...vocabulary import Tokens, WordVocabulary
 from .corpus import base_corpus, sft_corpus
 from .language import (
@@ -175,8 +175,7 @@ class RedTeam(RedTeamGame[Seed]):
         prompts = [self._admitted(dialogue) for dialogue in dialogues]
         exchanges = [self.exchange(d) for d, prompt in zip(dialogues, prompts, strict=True) if prompt is not None]
         judged = self._judge(exchanges) if exchanges else ()
-        if len(judged) != len(exchanges):
-            raise ValueError(f"judge: expected {len(exchanges)} verdicts, one for each exchange, got {len(judged)}")
+        check_number_of(judged, len(exchanges))
         verdicts = iter(judged)
         ill_formed = Verdict(self._ill_formed_reward, Outcome.ILL_FORMED)
         return [

@@ -28,7 +28,7 @@ Version history: v0, first version.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,6 +102,8 @@ class RedTeamText(RedTeamGame[Request | None]):
         if not 0 <= over_refusal_cost <= 1:
             raise ValueError(f"over_refusal_cost: expected a number in [0, 1], got {over_refusal_cost}")
         rows = EXAMPLE_REQUESTS if requests is None else _rows(requests, request_column, label_column)
+        if vocabulary is not None and not hasattr(vocabulary, "sayable_mask"):
+            raise ValueError(f"vocabulary: expected a TokenizerVocabulary or another Vocabulary, got {vocabulary!r}")
         self.vocabulary = _word_vocabulary(rows, instruction) if vocabulary is None else vocabulary
         self.requests = encode_requests(split_requests(rows, split, test_fraction), self.vocabulary, max_prompt_tokens)
         """The requests of the split, in the order of the file."""
@@ -163,6 +165,8 @@ class RedTeamText(RedTeamGame[Request | None]):
 def _rows(requests: str | Path | Sequence[Request], request_column: str, label_column: str) -> Sequence[Request]:
     if isinstance(requests, (str, Path)):
         return read_requests(requests, request_column=request_column, label_column=label_column)
+    if not isinstance(requests, Iterable):
+        raise ValueError(f"requests: expected the path of a file or Requests, got {requests!r}")
     return tuple(requests)
 
 

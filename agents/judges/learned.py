@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from ...envs.judging import Exchange, Outcome, Verdict
-from ..language_model.causal_lm import without_bars
+from ..language_model.checkpoints import without_bars
 from ..language_model.tokenizers import load_tokenizer
 
 

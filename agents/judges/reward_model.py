@@ -23,7 +23,8 @@ from transformers.utils import logging as transformers_logging
 
 from ...envs import Tokens, Vocabulary
 from ...envs.judging import Exchange
-from ..language_model.causal_lm import evaluating, without_bars
+from ..language_model.causal_lm import evaluating
+from ..language_model.checkpoints import without_bars
 from ..language_model.encoders import SentenceEncoder
 from ..language_model.micro import micro_model
 from .learned import LearnedJudge

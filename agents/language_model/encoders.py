@@ -61,7 +61,7 @@ class SentenceTransformerEncoder:
     def __init__(self, name_or_path: str, *, device: str | None = None, batch_size: int = 64) -> None:
         with from_extra("encoders", need=f"encoder {name_or_path}: expected sentence-transformers"):
             from sentence_transformers import SentenceTransformer  # slow to import
-        from .causal_lm import without_bars  # here, as the static encoder needs no torch
+        from .checkpoints import without_bars  # here, as the static encoder needs no torch
 
         with without_bars():
             self._model = SentenceTransformer(name_or_path, device=device)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from ...agents.language_model.causal_lm import without_bars
+from ...agents.language_model.checkpoints import without_bars
 from ...envs.extras import from_extra
 
 ADAPTER_FOLDER = "adapter"

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -38,7 +38,14 @@ DType = Literal["float32", "bfloat16", "float16"]
 VALUE_HEAD_FILE = "value_head.safetensors"
 IMPOSSIBLE = -1e4
 """A log-probability, in nats, whose probability is 0 in any precision."""
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "vocab.txt", "spiece.model")
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+)
 """Of which one lies beside a model that reads text."""
 OBSERVATIONS_AT_ONCE = 256
 """How many observations `token_probabilities` gives to the model in one batch."""

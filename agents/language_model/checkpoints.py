@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from ..folders import models_in, read_json, reading_tensors
@@ -24,6 +24,8 @@ INDEX_FILE = "model.safetensors.index.json"
 ADAPTER_CONFIG_FILE = "adapter_config.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
 """What weights are called that are no safetensors; the first ones are pickles, which run what they hold."""
+ATTENTION = ("attn_implementation", "_attn_implementation", "_attn_implementation_internal")
+"""What a configuration calls the code that computes attention, which transformers would get from the hub."""
 LAYER_COUNTS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "decoder_layers", "encoder_layers")
 NAMED_KEYS = 3
 """How many weights an error names."""
@@ -69,6 +71,22 @@ def load_checkpoint(
     return checked
 
 
+def load_config(folder: Path, *, what: str = "model", trust_remote_code: bool = False) -> PreTrainedConfig:
+    """Return the configuration of a folder.
+
+    Raises:
+        ValueError: transformers cannot read it, or it asks for code of its own.
+    """
+    try:
+        config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=trust_remote_code)
+    except Exception as error:  # a hostile config.json ends in any error of Python's
+        raise ValueError(
+            f"{what} {folder}: expected a configuration that transformers can read, got {_first_words(error)}"
+        ) from error
+    assert isinstance(config, PreTrainedConfig)
+    return config
+
+
 def require_plain_weights(folder: Path, what: str = "model") -> None:
     """Refuse a folder that is no model's, or whose weights are anything but safetensors beside its config.json.
 
@@ -76,15 +94,24 @@ def require_plain_weights(folder: Path, what: str = "model") -> None:
         ValueError: so; the message says what lies there.
     """
     if not (folder / "config.json").is_file():
-        raise ValueError(f"{what} folder: expected a folder with a config.json, got {folder}{models_in(folder)}")
+        place = "model folder" if what == "model" else what
+        raise ValueError(f"{place}: expected a folder with a config.json, got {folder}{models_in(folder)}")
     config = read_json(folder / "config.json")
     if not isinstance(config.get("model_type"), str):
-        raise ValueError(f"{what} folder: expected the folder of a model, got {folder}, another kind{models_in(folder)}")
+        raise ValueError(
+            f"{what} folder: expected the folder of a model, got {folder}, another kind{models_in(folder)}"
+        )
     if (folder / ADAPTER_CONFIG_FILE).is_file():
         raise ValueError(
             f"{what} {folder}: expected a whole model, got an adapter, {ADAPTER_CONFIG_FILE}; merge it into its base "
             "model with peft and call save_pretrained"
         )
+    for part in (config, *(value for value in config.values() if isinstance(value, dict))):
+        kernel = next((part[name] for name in ATTENTION if "/" in str(part.get(name))), None)
+        if kernel is not None:
+            raise ValueError(
+                f"{what} {folder}: expected attention of transformers' own, got {kernel!r:.80} of the hub's"
+            )
     names = _weight_files(folder)
     others = sorted({path.name for pattern in PICKLES for path in folder.glob(pattern)})
     foreign = [name for name in names if not name.endswith(".safetensors") or name != Path(name).name]
@@ -263,17 +290,22 @@ def _reason(error: Exception, auto: Any, folder: Path) -> str:
     if isinstance(error, RuntimeError) and "ignore_mismatched_sizes" in str(error):
         sizes = ", ".join(_other_sizes(auto, folder)[:NAMED_KEYS]) or "others"
         return f"expected weights of the sizes that its config.json gives, got {sizes}"
+    return f"expected a model that transformers can load, got {_first_words(error)}"
+
+
+def _first_words(error: Exception) -> str:
+    """Return an error of transformers in a line."""
+    if "trust_remote_code" in str(error):
+        return "Python code of its own, which is run only with trust_remote_code=True"
     said = " ".join(str(error).split())
-    return f"expected a model that transformers can load, got {type(error).__name__}: {said:.400}"
+    return f"{type(error).__name__}: {said:.400}"
 
 
 def _other_sizes(auto: Any, folder: Path) -> list[str]:
     """Return the weights whose sizes are not those of config.json."""
-    from transformers import AutoConfig
-
     build: Callable[..., Any] = getattr(auto, "from_config", None) or auto._from_config
     with torch.device("meta"):
-        model = build(AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False))
+        model = build(load_config(folder))
     expected, found = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}, list[str]()
     for name in _weight_files(folder):
         with safe_open(folder / name, "numpy") as file:

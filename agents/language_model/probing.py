@@ -16,15 +16,17 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ...envs import View, WordVocabulary
-from .checkpoints import num_embeddings, positions_of
+from .checkpoints import num_embeddings, positions_of, text_config
 from .decoding import Decoder, Rereader, last_logits
 
 TOLERANCES = {torch.float32: 3e-3, torch.float64: 3e-3}
 """How far logits may be apart, as a share of their spread; rounding of half precision is far coarser."""
 HALF_TOLERANCE = 0.25
 LENGTHS = ((4, 2), (3, 3))
-"""How many tokens the rows of two batches have: one is padded, one is not."""
+"""How many tokens the rows of two batches have before two more are said: one is padded, one is not."""
 STEPS = 2
+SHORT_WINDOW = 64
+"""A window of attention of at most so many tokens is passed by the probe, as it will soon be in play."""
 
 
 class Reading(NamedTuple):
@@ -56,12 +58,13 @@ def reading_of(model: PreTrainedModel) -> Reading:
 @torch.no_grad()
 def _probe(model: PreTrainedModel) -> tuple[Reading, bool]:
     """Return how a model is decoded, and whether its logits could tell."""
-    if (positions_of(model) or max(map(max, LENGTHS)) + STEPS) < max(map(max, LENGTHS)) + STEPS:
-        return Reading(Decoder, _width(model)), False  # no view that short: whatever is said is refused
+    window, limit = _window(model), positions_of(model)
+    batches = [_batch(model, [length + window if length > 2 else length for length in row]) for row in LENGTHS]
+    if limit is not None and limit < max(len(row) for rows in batches for row in rows):
+        return Reading(Decoder, _width(model)), False  # too short a model for any turn of two tokens
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
-        batches = [_batch(model, lengths) for lengths in LENGTHS]
         whole = [_whole(model, rows) for rows in batches]
         _require_order(model, batches, whole)
         decoder = Decoder if _agrees(Decoder, model, batches, whole) else Rereader
@@ -104,8 +107,8 @@ def _require_order(model: PreTrainedModel, batches: Sequence[Sequence[Tensor]], 
                 alone = last_logits(model, [row[: len(row) - STEPS + step]])[0]
                 if not _alike(alone, expected[step], model.dtype):
                     raise ValueError(
-                        f"model: expected one whose logits follow from the tokens before them, got {type(model).__name__}, "
-                        "whose change with later tokens or with other rows of a batch"
+                        "model: expected one whose logits follow from the tokens before them, got "
+                        f"{type(model).__name__}, whose change with later tokens or with other rows of a batch"
                     )
 
 
@@ -141,6 +144,14 @@ def _alike(logits: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:
     finite = expected[expected.abs() < 1e30]
     spread = float(finite.std()) if finite.numel() > 1 else 0.0
     return bool((logits - expected).abs().max() <= TOLERANCES.get(dtype, HALF_TOLERANCE) * spread + 1e-5)
+
+
+def _window(model: PreTrainedModel) -> int:
+    """Return how many tokens the probe must pass for a short window of attention to matter; 0 without one."""
+    config = text_config(model.config)
+    windows = (getattr(config, name, None) for name in ("sliding_window", "attention_window_size", "window_size"))
+    short = [window for window in windows if isinstance(window, int) and 0 < window <= SHORT_WINDOW]
+    return max(short, default=0)
 
 
 def _width(model: PreTrainedModel) -> int:

@@ -85,16 +85,13 @@ def words_of(vocabulary: Vocabulary) -> list[str] | None:
     return list(vocabulary.words) if isinstance(vocabulary, WordVocabulary) else None
 
 
-def saved_words(path: Path) -> list[str] | None:
-    """Return the words of a `WORDS_FILE`; None where there is no such file.
+def checked_words(words: object, path: Path) -> list[str] | None:
+    """Return the words that a file of ours lists; None where it lists none.
 
     Raises:
-        ValueError: it holds something else.
+        ValueError: it has something else there.
     """
-    if not path.is_file():
-        return None
-    words = read_json(path).get("words")
-    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+    if words is not None and not (isinstance(words, list) and all(isinstance(word, str) for word in words)):
         raise ValueError(f"{path}: expected a list of words, got {words!r:.80}")
     return words
 

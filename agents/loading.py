@@ -42,9 +42,8 @@ def load_agent(spec: str, vocabulary: Vocabulary, *, game: str | None = None, ma
         if game is not None and agent.game not in (None, game):
             raise ValueError(f"policy {spec}: expected one of {game}, got {agent!r}")
         if agent.max_view_tokens < max_view_tokens:
-            raise ValueError(
-                f"policy {spec}: expected one for views of {max_view_tokens} tokens, got one for {agent.max_view_tokens}"
-            )
+            asked = f"{max_view_tokens} tokens, the game's longest"
+            raise ValueError(f"policy {spec}: expected one for views of {asked}, got one for {agent.max_view_tokens}")
         return agent
     from .language_model.causal_lm import CausalLMAgent  # brings torch, which the other agents do without
 

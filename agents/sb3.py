@@ -19,7 +19,7 @@ from typing_extensions import override
 from ..envs import Ending, Observation, Utterance, View, Vocabulary
 from ..envs.extras import from_extra
 from ..envs.vocabulary import PAD
-from .folders import SB3_CONFIG_FILE, models_in, read_json, reading_tensors, require_words, words_of
+from .folders import SB3_CONFIG_FILE, checked_words, models_in, read_json, reading_tensors, require_words, words_of
 from .language_model.causal_lm import evaluating
 from .language_model.checkpoints import require_finite
 from .language_model.sampling import draw, require_numbers
@@ -33,6 +33,7 @@ SB3Policy: TypeAlias = ActorCriticPolicy | MaskableActorCriticPolicy
 """What PPO and A2C, or MaskablePPO, call `model.policy`."""
 
 WEIGHTS_FILE = "policy.safetensors"
+SIZES = ("vocabulary_size", "max_view_tokens", "embedding_size")
 
 
 class SB3Agent:
@@ -91,7 +92,11 @@ class SB3Agent:
             )
         config = read_json(folder / SB3_CONFIG_FILE)
         game, players, words = config.pop("game", None), config.pop("players", []), config.pop("words", None)
-        _require_sizes(folder / SB3_CONFIG_FILE, config, game, players, words)
+        words = checked_words(words, folder / SB3_CONFIG_FILE)
+        if not (game is None or isinstance(game, str)) or not isinstance(players, list):
+            found = f"{game!r:.80} and {players!r:.80}"
+            raise ValueError(f"{folder / SB3_CONFIG_FILE}: expected a game's name and a list of players, got {found}")
+        _require_sizes(folder / SB3_CONFIG_FILE, config)
         what = f"policy {folder} ({_origin(game, players)})" if game else f"policy {folder}"
         require_words(what, words, vocabulary)
         if not (folder / WEIGHTS_FILE).is_file():
@@ -190,8 +195,11 @@ class SB3Agent:
             row[: len(tokens)] = tokens
         legal = np.stack(masks)
         observed, _ = self.policy.obs_to_tensor({"observation": padded, "action_mask": legal})
-        with evaluating(self.policy):
-            distribution = self.policy.get_distribution(observed).distribution
+        try:
+            with evaluating(self.policy):
+                distribution = self.policy.get_distribution(observed).distribution
+        except ValueError as error:  # torch's check of its parameters, which lists them
+            raise ValueError("policy: expected finite logits, got NaN; are its weights finite?") from error
         assert isinstance(distribution, torch.distributions.Categorical)
         return distribution.logits.cpu().double().masked_fill_(torch.from_numpy(legal == 0), -torch.inf)
 
@@ -205,45 +213,28 @@ def _require_distribution(policy: object) -> None:
         raise ValueError(f"{expected}, got {kind}, whose memory of the episode so far an agent does not keep")
 
 
-def _require_sizes(path: Path, config: dict[str, Any], game: object, players: object, words: object) -> None:
-    """Check what a policy's JSON says: what is missing, of another type or of no size has one line."""
-    known = {
-        "maskable": bool,
-        "vocabulary_size": int,
-        "max_view_tokens": int,
-        "embedding_size": int,
-        "net_arch": list,
-    }
-    if sorted(config) != sorted(known):
-        raise ValueError(f"{path}: expected {', '.join(known)}, got {', '.join(map(repr, config))}")
-    for name, kind in known.items():
-        parts = config[name] if kind is list and isinstance(config[name], list) else [config[name]]
-        inner = int if kind is list else kind
-        if type(config[name]) is not kind or not all(
-            type(part) is inner and (inner is bool or part > 0) for part in parts
-        ):
-            raise ValueError(f"{path}: expected {name} to be {kind.__name__}, of sizes > 0, got {config[name]!r:.80}")
-    if not (game is None or isinstance(game, str)) or not isinstance(players, list):
+def _require_sizes(path: Path, config: dict[str, Any]) -> None:
+    """Check what a policy's JSON says of its network."""
+    sizes, layers = [config.get(name) for name in SIZES], config.get("net_arch")
+    whole = isinstance(layers, list) and all(type(size) is int and size > 0 for size in (*sizes, *layers))
+    if not whole or type(config.get("maskable")) is not bool or len(config) > len(SIZES) + 2:
         raise ValueError(
-            f"{path}: expected the name of a game and a list of players, got {game!r:.80}, {players!r:.80}"
+            f"{path}: expected maskable, true or false, {', '.join(SIZES)}, whole numbers > 0, and net_arch, a list of "
+            f"such, got {config!r:.200}"
         )
-    if words is not None and not (isinstance(words, list) and all(isinstance(word, str) for word in words)):
-        raise ValueError(f"{path}: expected a list of words, got {words!r:.80}")
 
 
 def _require_weights(path: Path, config: dict[str, Any]) -> None:
-    """Refuse to build a network of other sizes than the weights have: the JSON may ask for terabytes."""
+    """Refuse to build a network of sizes that the weights do not have: the JSON may ask for terabytes."""
     with reading_tensors(path), safe_open(path, "numpy") as file:
-        found = [file.get_slice(name).get_shape() for name in file.keys() if "embedding" in name]  # noqa: SIM118
-        num_tensors = len(file.keys())
-    size = [config["vocabulary_size"], config["embedding_size"]]
+        shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118  no mapping
     width = config["max_view_tokens"] * config["embedding_size"]
-    if found != [size] * len(found) or not found or 2 * len(config["net_arch"]) > num_tensors:
-        raise ValueError(f"{path}: expected embeddings of the sizes {size}, got {found}")
-    with reading_tensors(path), safe_open(path, "numpy") as file:
-        widths = {tuple(file.get_slice(name).get_shape())[-1] for name in file.keys()}  # noqa: SIM118
-    if not {width, *config["net_arch"]} <= widths | {size[0]}:
-        raise ValueError(f"{path}: expected layers {config['net_arch']} over {width} features, got others")
+    asked = {config["vocabulary_size"], config["embedding_size"], width, *config["net_arch"]}
+    found = {size for shape in shapes for size in shape}
+    if not asked <= found or len(config["net_arch"]) > len(shapes):
+        raise ValueError(
+            f"{path}: expected weights of the sizes that {SB3_CONFIG_FILE} gives, got none of {sorted(asked - found)}"
+        )
 
 
 def _build(

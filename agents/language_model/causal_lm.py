@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from ...envs import Observation, Utterance, View, Vocabulary, WordVocabulary
 from ...envs.tokenizer_vocabulary import TokenizerVocabulary
-from ..folders import SAMPLING_FILE, WORDS_FILE, read_json, reading_tensors, require_words, saved_words, words_of
+from ..folders import SAMPLING_FILE, WORDS_FILE, checked_words, read_json, reading_tensors, require_words, words_of
 from .checkpoints import (
     load_checkpoint,
     positions_of,
@@ -295,7 +295,8 @@ def _temperature_of(folder: Path, vocabulary: Vocabulary) -> float:
 
 def _require_tokens(folder: Path, vocabulary: Vocabulary) -> None:
     """Refuse a model whose token ids mean something else in the game: other words, or another tokenizer."""
-    words = saved_words(folder / WORDS_FILE)
+    path = folder / WORDS_FILE
+    words = checked_words(read_json(path).get("words"), path) if path.is_file() else None
     tokenizer = next((name for name in TOKENIZER_FILES if (folder / name).is_file()), None)
     if words is not None:
         if isinstance(vocabulary, TokenizerVocabulary):

@@ -265,12 +265,7 @@ def _require_all(model: Any, report: Mapping[str, Any], folder: Path, what: str,
     """Check transformers' own report of what it read: nothing missing, nothing left over."""
     missing, unexpected = (sorted(map(str, report[kind])) for kind in ("missing_keys", "unexpected_keys"))
     if new_head:
-        inner = f"{model.base_model_prefix}."
-        backbone = set(dict(model.base_model.named_children()))
-        missing = [key for key in missing if key.startswith(inner) and "pooler" not in key]
-        unexpected = [
-            key for key in unexpected if key.removeprefix(inner).split(".")[0] in backbone and "pooler" not in key
-        ]
+        missing, unexpected = ([key for key in keys if _in_backbone(key, model)] for keys in (missing, unexpected))
         if missing:
             raise ValueError(
                 f"{what} {folder}: expected all weights of a backbone, got none for {missing[:NAMED_KEYS]}"
@@ -283,6 +278,12 @@ def _require_all(model: Any, report: Mapping[str, Any], folder: Path, what: str,
                 f"{what} {folder}: expected the weights of a {type(model).__name__}, got {said} "
                 f"{', '.join(found[:NAMED_KEYS])}{more}"
             )
+
+
+def _in_backbone(key: str, model: Any) -> bool:
+    """Return whether a weight is the backbone's, to which the pooler of an encoder does not belong."""
+    part = key.removeprefix(f"{model.base_model_prefix}.").split(".")[0]
+    return part in dict(model.base_model.named_children()) and "pooler" not in key
 
 
 def _reason(error: Exception, auto: Any, folder: Path) -> str:

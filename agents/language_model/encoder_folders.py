@@ -99,6 +99,8 @@ def _parts_of(folder: Path) -> list[Path]:
         modules = json.loads(path.read_text(encoding="utf-8"))
         parts = [(module["type"], Path(module["path"])) for module in modules]
         kinds = [str(kind).split(".") for kind, _ in parts]
+        if not parts:
+            raise ValueError(parts)
     except (KeyError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: expected a list of modules with type and path, got something else") from error
     for (kind, part), names in zip(parts, kinds, strict=True):

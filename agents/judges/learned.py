@@ -167,7 +167,7 @@ def _index_of(unsafe_label: str, model: PreTrainedModel) -> int:
         raise ValueError(
             f"model: expected a classifier of two labels or more, got {kind or 'a regression'} of {len(labels)}"
         )
-    if len(found) != 1 or not 0 <= found[0] < model.config.num_labels:
+    if len(found) != 1 or not 0 <= found[0] < len(labels):
         raise ValueError(
             f"unsafe_label: expected one of the model's {sorted(label for label, _ in labels)}, got {unsafe_label!r}"
         )

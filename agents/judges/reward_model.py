@@ -37,6 +37,8 @@ from ..language_model.encoders import SentenceEncoder
 from ..language_model.micro import micro_model
 from .learned import LearnedJudge
 
+HEAD: dict[str, Any] = {"id2label": {0: "reward"}, "label2id": {"reward": 0}}
+"""What the configuration of a reward model has of its own."""
 REWARD_FILE, WEIGHTS_FILE = "reward_model.json", "reward_weights.safetensors"
 
 
@@ -124,7 +126,7 @@ class SequenceRewardModel:
 
         The caller's random state and the given configuration are left as they were.
         """
-        ours = type(config).from_dict(config.to_dict() | _head(config))
+        ours = type(config).from_dict(config.to_dict() | HEAD)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = AutoModelForSequenceClassification.from_config(ours, dtype=torch.float32)
@@ -192,7 +194,7 @@ class SequenceRewardModel:
                 new_head=not saved and not classifies,
                 trust_remote_code=trust_remote_code,
                 dtype=torch.float32,
-                **_head(config),
+                **HEAD,
             )
         nn.Module.to(model, torch.device(device))  # transformers' own `to` is not typed
         return cls(_padded(model), vocabulary, max_length=max_length)
@@ -379,12 +381,6 @@ def reply_features(encoder: SentenceEncoder, conversations: Sequence[Conversatio
     prompts, replies = (encoded[[row[pair[k]] for pair in pairs]] for k in (0, 1))
     # Unit vectors of d entries have products of about 1 / d: scaled by sqrt(d), both halves are alike in size.
     return np.concatenate([replies, prompts * replies * np.sqrt(encoded.shape[1])], axis=1)
-
-
-def _head(config: PreTrainedConfig) -> dict[str, Any]:
-    """Return what the configuration of a reward model has of its own; a padding token only where there is none."""
-    head: dict[str, Any] = {"id2label": {0: "reward"}, "label2id": {"reward": 0}}
-    return head if text_config(config).pad_token_id is not None else head | {"pad_token_id": 0}
 
 
 def _padded(model: PreTrainedModel) -> PreTrainedModel:

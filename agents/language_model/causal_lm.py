@@ -314,7 +314,7 @@ def _require_tokens(folder: Path, vocabulary: Vocabulary) -> None:
 def _require_tokenizer(folder: Path, vocabulary: TokenizerVocabulary) -> None:
     """Refuse a model whose own tokenizer has other tokens at the same ids as the game's; one may have more."""
     own, asked = load_tokenizer(folder), vocabulary.tokenizer
-    ids = range(min(len(own), len(asked)))
+    ids = list(range(min(len(own), len(asked))))
     pairs = enumerate(zip(*(tokenizer.convert_ids_to_tokens(ids) for tokenizer in (own, asked)), strict=True))
     number, other = next(((number, pair) for number, pair in pairs if pair[0] != pair[1]), (-1, None))
     if other is not None:

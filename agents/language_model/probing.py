@@ -127,7 +127,7 @@ def _agrees(
                 if not _alike(decoded.logits, logits[going, step], model.dtype):
                     return False
                 if step < STEPS:
-                    said = torch.stack([rows[row][len(rows[row]) - STEPS + step] for row in going])
+                    said = torch.stack([rows[row][len(rows[row]) - STEPS + step] for row in going.tolist()])
                     kept = np.arange(len(rows))[-1:] if step == STEPS - 1 else np.arange(len(rows))
                     decoded.advance(said.to(model.device), kept)
                     going = going[kept]

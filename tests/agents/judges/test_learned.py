@@ -199,7 +199,7 @@ def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
         load_tokenizer(tmp_path)
 
 
-def _toxicity(labels: Sequence[str], biases: Sequence[float], kind: str | None) -> BertForSequenceClassification:
+def _toxicity(labels: Sequence[str], biases: Sequence[float], kind: Any) -> BertForSequenceClassification:
     """Return a classifier whose logits are its biases, whatever it reads."""
     model = _classifier(labels)
     model.config.problem_type = kind
@@ -257,7 +257,8 @@ def test_a_label_of_no_column_is_refused() -> None:
 def test_a_classifier_on_a_causal_model_gets_its_tokenizers_padding(kind: str) -> None:
     """Its configuration has none, and the first batch of two would raise; batches change nothing."""
     torch.manual_seed(0)
-    labels = {"id2label": {0: "safe", 1: "unsafe"}, "pad_token_id": None, "initializer_range": 0.5}
+    names = {0: "safe", 1: "unsafe"}
+    labels: dict[str, Any] = {"id2label": names, "pad_token_id": None, "initializer_range": 0.5}
     size: dict[str, Any] = {"vocab_size": len(TOKENIZER)}
     model = (
         LlamaForSequenceClassification(LlamaConfig(**size, **labels, hidden_size=16, intermediate_size=16,
@@ -290,7 +291,7 @@ def test_a_model_that_cannot_read_its_tokenizers_batches_is_refused_at_once() ->
         "num_attention_heads": 2,
         "intermediate_size": 16,
     }
-    labels = {"id2label": {0: "safe", 1: "unsafe"}, "pad_token_id": 0}
+    labels: dict[str, Any] = {"id2label": {0: "safe", 1: "unsafe"}, "pad_token_id": 0}
     with pytest.raises(ValueError, match=rf"at least {len(TOKENIZER)} embeddings \(the tokenizer\), got 9"):
         ClassifierJudge(BertForSequenceClassification(BertConfig(vocab_size=9, **size, **labels)), TOKENIZER)
     one = BertConfig(vocab_size=len(TOKENIZER), type_vocab_size=1, **size, **labels)

@@ -252,8 +252,8 @@ def test_a_model_with_fewer_positions_than_the_longest_view_is_refused_when_load
     """With learned positions a rollout would die in the middle, with rotary ones go on silently."""
     game = make_game("red_team-v0")
     if kind == "learned":
-        size = {"vocab_size": game.vocabulary.size, "n_embd": 8, "n_layer": 1, "n_head": 1, "n_positions": 24}
-        GPT2LMHeadModel(GPT2Config(**size)).save_pretrained(tmp_path)
+        config = GPT2Config(vocab_size=game.vocabulary.size, n_embd=8, n_layer=1, n_head=1, n_positions=24)
+        GPT2LMHeadModel(config).save_pretrained(tmp_path)
     else:
         micro_model(game.vocabulary, hidden_size=8, num_layers=1, num_heads=2, max_positions=24).save_pretrained(
             tmp_path

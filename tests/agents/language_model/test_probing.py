@@ -32,8 +32,9 @@ from duologue.agents.language_model.micro import micro_model
 from duologue.agents.language_model.probing import reading_of
 from duologue.envs import Observation, WordVocabulary
 
+Kwargs = dict[str, Any]
 WORDS = WordVocabulary("a b c d e f g h i j k l m n o p")
-SIZE: dict[str, Any] = {
+SIZE: Kwargs = {
     "vocab_size": WORDS.size,
     "hidden_size": 16,
     "intermediate_size": 16,
@@ -41,17 +42,34 @@ SIZE: dict[str, Any] = {
     "num_attention_heads": 2,
     "pad_token_id": 0,
 }
-HEADS = SIZE | {"num_key_value_heads": 1, "head_dim": 8}
-BOUND = {"max_position_embeddings": 64}
-GPT = {"vocab_size": WORDS.size, "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64}
-MIXED = {"layer_types": ["linear_attention", "full_attention"]}
-EXPERTS = {"num_experts": 2, "num_experts_per_tok": 1, "moe_intermediate_size": 8, "shared_expert_intermediate_size": 8}
-LINEAR = {f"linear_{name}": size for name, size in (("num_key_heads", 1), ("num_value_heads", 1))}
+HEADS: Kwargs = SIZE | {"num_key_value_heads": 1, "head_dim": 8}
+BOUND: Kwargs = {"max_position_embeddings": 64}
+GPT: Kwargs = {"vocab_size": WORDS.size, "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64}
+MIXED: Kwargs = {"layer_types": ["linear_attention", "full_attention"]}
+EXPERTS: Kwargs = {
+    "num_experts": 2,
+    "num_experts_per_tok": 1,
+    "moe_intermediate_size": 8,
+    "shared_expert_intermediate_size": 8,
+}
+LINEAR: Kwargs = {f"linear_{name}": size for name, size in (("num_key_heads", 1), ("num_value_heads", 1))}
 LINEAR |= {"linear_key_head_dim": 8, "linear_value_head_dim": 8}
-EYE = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8, "image_size": 28}
-MAMBA = {"mamba_d_state": 4, "mamba_dt_rank": 4, "use_mamba_kernels": False}
-JAMBA = {"attn_layer_period": 2, "attn_layer_offset": 1, "num_experts": 2, **MAMBA}
-MARIAN = {"d_model": 16, "decoder_layers": 1, "decoder_attention_heads": 2, "decoder_ffn_dim": 16, **BOUND}
+EYE: Kwargs = {
+    "hidden_size": 8,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 1,
+    "intermediate_size": 8,
+    "image_size": 28,
+}
+MAMBA: Kwargs = {"mamba_d_state": 4, "mamba_dt_rank": 4, "use_mamba_kernels": False}
+JAMBA: Kwargs = {"attn_layer_period": 2, "attn_layer_offset": 1, "num_experts": 2, **MAMBA}
+MARIAN: Kwargs = {
+    "d_model": 16,
+    "decoder_layers": 1,
+    "decoder_attention_heads": 2,
+    "decoder_ffn_dim": 16,
+    **BOUND,
+}
 
 KINDS: dict[str, tuple[PreTrainedConfig, type]] = {
     "learned positions": (GPT2Config(**GPT), Decoder),
@@ -62,7 +80,9 @@ KINDS: dict[str, tuple[PreTrainedConfig, type]] = {
     "linear and full attention": (Qwen3NextConfig(**HEADS, **BOUND, **MIXED, **LINEAR, **EXPERTS), Decoder),
     "recurrence and attention": (JambaConfig(**SIZE, num_key_value_heads=1, **JAMBA), Decoder),
     "a language model within": (
-        Gemma3Config(text_config=HEADS | BOUND | {"sliding_window": 4}, vision_config=EYE | {"patch_size": 14}),
+        Gemma3Config(
+            text_config=HEADS | BOUND | {"sliding_window": 4}, vision_config=EYE | {"patch_size": 14, "image_size": 28}
+        ),
         Decoder,
     ),
     "recurrence": (MambaConfig(vocab_size=WORDS.size, hidden_size=16, state_size=4, num_hidden_layers=2), Rereader),

@@ -472,7 +472,8 @@ def test_a_policy_whose_weights_break_says_nothing() -> None:
     """As a model of language does not."""
     agent = trained("maskable_ppo").agent.snapshot()
     with torch.no_grad():
-        agent.policy.action_net.weight.fill_(torch.nan)
+        for parameter in agent.policy.parameters():
+            parameter.fill_(torch.nan)
     observation = kuhn_tree().observations(0)[0]
     with pytest.raises(ValueError, match="policy: expected finite logits, got NaN"):
         agent.act(observation, np.random.default_rng(0))

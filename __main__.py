@@ -79,7 +79,10 @@ def play(
 ) -> Episode[Any]:
     """Play one episode, `human` in the seat `player` against the agent named `opponent`."""
     game, rng = make_game(name, **options), np.random.default_rng(seed)
-    seats = {player: human, 1 - player: load_agent(opponent, game.vocabulary, game=name)}
+    seats = {
+        player: human,
+        1 - player: load_agent(opponent, game.vocabulary, game=name, max_view_tokens=game.max_view_tokens),
+    }
     episode = Episode(game, game.deals.sample(rng))
     while episode.player is not None:
         speak_all([episode], seats[episode.player].speak([episode.view()], rng))

@@ -268,7 +268,7 @@ def _loaded(config: EvaluateConfig) -> _Measured:
     except ValueError:  # a single model
         options = _rules(config.options, str(folder))
         game = options.build(folder, split="test")
-        agent = load_agent(str(folder), game.vocabulary, game=options.game)
+        agent = load_agent(str(folder), game.vocabulary, game=options.game, max_view_tokens=game.max_view_tokens)
         trained = getattr(agent, "players", ()) or ((1,) if isinstance(game, RedTeamGame) else (0, 1))
         seats = (agent if 0 in trained else None), (agent if 1 in trained else None)
         return _Measured(str(folder), options.game, game, seats)

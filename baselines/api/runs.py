@@ -200,8 +200,11 @@ class RunResult:
     def _loaded(self, folders: Sequence[Path]) -> dict[Path, Speaker]:
         """Return the agents of the run's game in these folders, each loaded once; its judge is not needed for that."""
         options = replace(self.game_options, judge=None)
-        vocabulary = options.build(*folders).vocabulary
-        return {folder: load_agent(str(folder), vocabulary, game=options.game) for folder in dict.fromkeys(folders)}
+        game = options.build(*folders)
+        return {
+            folder: load_agent(str(folder), game.vocabulary, game=options.game, max_view_tokens=game.max_view_tokens)
+            for folder in dict.fromkeys(folders)
+        }
 
     @cached_property
     def _asked(self) -> dict[str, Any]:

@@ -133,7 +133,9 @@ class Source:
             loaded: dict[Path, Speaker] = {}
             for folder in self.model_folders:
                 if folder not in loaded:
-                    loaded[folder] = load_agent(str(folder), game.vocabulary, game=options.game)
+                    loaded[folder] = load_agent(
+                        str(folder), game.vocabulary, game=options.game, max_view_tokens=game.max_view_tokens
+                    )
             seats, costs = self._seats(game, loaded), run_costs(self.run)
         except ValueError as error:
             raise ValueError(f"entrant {self.name}: {error}") from error
@@ -144,7 +146,7 @@ class Source:
 
     def _seats(self, game: LanguageGame[Any], loaded: Mapping[Path, Speaker]) -> tuple[Seat, Seat]:
         if self.folders is None:
-            agent = load_agent(self.spec, game.vocabulary)
+            agent = load_agent(self.spec, game.vocabulary, max_view_tokens=game.max_view_tokens)
             return agent, agent
         members = [tuple(loaded[folder] for folder in folders) for folders in self.folders]
         if not self.average:

@@ -81,7 +81,10 @@ def _add_convert_options(parser: argparse.ArgumentParser) -> None:
 def _export(options: argparse.Namespace) -> str:
     check_count("--episodes", options.episodes)
     game = make_game(options.game, **dict(parse_option(text) for text in options.option))
-    seats = [load_agent(spec, game.vocabulary, game=options.game) for spec in (options.agent0, options.agent1)]
+    seats = [
+        load_agent(spec, game.vocabulary, game=options.game, max_view_tokens=game.max_view_tokens)
+        for spec in (options.agent0, options.agent1)
+    ]
     done = export_play(game, seats, options.episodes, options.out, viewer=options.viewer, seed=options.seed)
     return (
         f"{done.num_episodes} episodes of {options.game} as player {options.viewer} sees them: {done.path}\n"

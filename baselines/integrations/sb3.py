@@ -263,7 +263,9 @@ class TrainSB3Config(RunOptions):
 def train_sb3(config: TrainSB3Config) -> Training:
     """Return what a run of it trains."""
     game = config.options.build()
-    opponent = load_agent(config.opponent, game.vocabulary, game=config.options.game)
+    opponent = load_agent(
+        config.opponent, game.vocabulary, game=config.options.game, max_view_tokens=game.max_view_tokens
+    )
     learner = SB3Learner(
         game,
         config.learning,

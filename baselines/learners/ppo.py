@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ...agents.language_model.causal_lm import CausalLMAgent
+from ...agents.language_model.checkpoints import text_config
 from ..functional.advantages import gae, shaped_token_rewards
 from ..functional.masking import masked_mean, masked_whiten
 from ..functional.policy_losses import clip_fraction, clipped_surrogate, clipped_value_loss, probability_ratio
@@ -98,7 +99,7 @@ class PPOLearner(TrainedModel[PPOConfig]):
         if critic is not None:
             agent.value_head = None
         elif agent.value_head is None:
-            agent.value_head = nn.Linear(agent.model.config.hidden_size, 1, device=agent.model.device)
+            agent.value_head = nn.Linear(text_config(agent.model.config).hidden_size, 1, device=agent.model.device)
             nn.init.zeros_(agent.value_head.weight)
             nn.init.zeros_(agent.value_head.bias)
         heads = [] if agent.value_head is None else [agent.value_head]

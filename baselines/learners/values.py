@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ...agents.language_model.causal_lm import evaluating
+from ...agents.language_model.checkpoints import text_config
 from ...envs import Utterance, View, Vocabulary
 from ..rollouts.episodes import PlayedEpisode
 from .optimisation import make_optimizer, take_step
@@ -65,7 +66,7 @@ class ValueModel:
     def __init__(self, model: PreTrainedModel, vocabulary: Vocabulary) -> None:
         """Take a causal language model; its last hidden state is read by a new linear head that starts at 0."""
         self.model, self.vocabulary = model, vocabulary
-        self.head = nn.Linear(model.config.hidden_size, 1, device=model.device)
+        self.head = nn.Linear(text_config(model.config).hidden_size, 1, device=model.device)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 

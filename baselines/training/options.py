@@ -180,9 +180,11 @@ def preamble_of(game: LanguageGame[Any]) -> int:
 def load_model(
     folder: Path, game: LanguageGame[Any], *, device: str = "cpu", dtype: DType = "float32"
 ) -> CausalLMAgent:
-    """Return the model of a folder as an agent of the game."""
+    """Return the model of a folder as an agent of the game; raises ValueError where it is none."""
     require_device(device)
-    return CausalLMAgent.from_pretrained(folder, game.vocabulary, device=device, dtype=dtype)
+    return CausalLMAgent.from_pretrained(
+        folder, game.vocabulary, device=device, dtype=dtype, max_view_tokens=game.max_view_tokens
+    )
 
 
 def placed(model: ModelT, device: str, dtype: TrainedDType) -> ModelT:

@@ -228,7 +228,9 @@ def make_self_play(game: LanguageGame[Any], config: SelfPlayConfig) -> SelfPlay:
     critic = SharedCritic(agents[0].model) if config.shared_critic else None
 
     def load(spec: str | None) -> Seat | None:
-        return None if spec is None else load_agent(spec, game.vocabulary, game=config.options.game)
+        if spec is None:
+            return None
+        return load_agent(spec, game.vocabulary, game=config.options.game, max_view_tokens=game.max_view_tokens)
 
     learners = [config.learner.make(agent, num_planned=config.play.num_updates, critic=critic) for agent in agents]
     return SelfPlay(

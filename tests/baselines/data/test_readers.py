@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from duologue.baselines.data import QCA, TextDialogue, TextTurn, read_dialogues, read_pairs, tidy
-from duologue.baselines.data.records import CHUNK
 from duologue.baselines.text.exchanges import hh_dialogues
+from duologue.envs.text_files import CHUNK
 from duologue.tests.helpers import shared_data
 
 TALK = TextDialogue((TextTurn(0, "Hi"), TextTurn(1, "Hello.")))

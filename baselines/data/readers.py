@@ -8,9 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Generic, Literal, TypeVar, get_args
 
-from .dialogues import PreferencePair, TextDialogue, quoted
+from .dialogues import ASSISTANT, PreferencePair, TextDialogue, quoted
 from .documents import QA, Markers, parse_text
-from .messages import Record, Which, format_of, parse_alpaca, parse_hh_pair, parse_hh_record, parse_messages, parse_pair
+from .messages import Record, Which, format_of, parse_alpaca, parse_conversation, parse_hh_record
+from .pairs import parse_hh_pair, parse_pair
 from .records import Row, Source, read_rows
 
 Format = Literal["auto", "messages", "alpaca", "hh", "pairs", "text"]
@@ -56,7 +57,7 @@ class Reader(Generic[T]):
                 if row.problem is not None:
                     raise ValueError(row.problem)
                 value = self._parse(row.value)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 self._note(f"{row.where}: {error}", error)
                 continue
             self.num_read += 1
@@ -64,7 +65,7 @@ class Reader(Generic[T]):
         self._finish()
         raise StopIteration
 
-    def _note(self, problem: str, error: ValueError) -> None:
+    def _note(self, problem: str, error: Exception) -> None:
         if not self._skip:
             raise ValueError(problem) from error
         self.num_skipped += 1
@@ -133,7 +134,7 @@ def _dialogue(value: object, *, format: Format, which: Which, markers: Markers) 
     if kind == "text":
         return _dialogue(record.get("text"), format="text", which=which, markers=markers)
     if kind == "messages":
-        return parse_messages(record.get("messages"))
+        return parse_conversation(record)
     if kind == "alpaca":
         return parse_alpaca(record)
     if kind == "hh":
@@ -144,7 +145,10 @@ def _dialogue(value: object, *, format: Format, which: Which, markers: Markers) 
 
 def _pair(value: object, *, format: str) -> PreferencePair:
     record = _record(value)
-    return parse_hh_pair(record) if format == "hh" else parse_pair(record)
+    pair = parse_hh_pair(record) if format == "hh" else parse_pair(record)
+    if pair.chosen.player != ASSISTANT:
+        raise ValueError("pair: expected replies of the assistant's, got the user's: the wrong role ends both sides")
+    return pair
 
 
 def _record(value: object) -> Record:

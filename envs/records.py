@@ -167,8 +167,8 @@ def _array_rows(path: Path, what: str) -> Iterator[Row]:
             if window.skip_blanks():
                 raise ValueError(f"expected nothing after the array, got {_quoted(window.text[window.at :])}")
     except (ValueError, RecursionError) as error:
-        place = f"{what}, line {line}"
-        raise ValueError(f"{place}: expected a JSON array of records, got {error}") from error
+        got = "one that is nested too deeply" if isinstance(error, RecursionError) else error
+        raise ValueError(f"{what}, line {line}: expected a JSON array of records, got {got}") from error
 
 
 def _object_rows(path: Path, what: str) -> list[Row] | None:
@@ -207,21 +207,17 @@ def table_rows(path: Path, what: str, *, delimiters: str, wanted: str) -> Iterat
     """
     lines = _table_lines(path, what)
     first = next((line for line in lines if line.strip()), "")
-    by = {mark: _names(next(csv.reader([first], delimiter=mark, skipinitialspace=True), [])) for mark in delimiters}
-    delimiter = next(
-        (mark for mark, names in by.items() if wanted.casefold() in map(str.casefold, names)), delimiters[0]
-    )
-    records = _table_records(chain([first], lines), delimiter)
-    names, problem = next(records, ([], None))
-    names = _names(names)
+    delimiter = _delimiter(first, delimiters, wanted)
+    lines = chain([first], lines)
+    names = _header(lines, delimiter)
     repeated = sorted({name for name in names if name and names.count(name) > 1})
-    if problem or repeated:
-        got = problem or f"{listed(repeated)} twice"
-        raise ValueError(f"{what}: expected a header that names each column once, got {got}")
-    for number, (fields, problem) in enumerate(records, start=1):
-        where = f"{what}, row {number}"
+    if repeated:
+        raise ValueError(f"{what}: expected a header that names each column once, got {listed(repeated)} twice")
+    for number, (fields, problem) in enumerate(_table_records(lines, delimiter), start=1):
         problem = problem or _problem_of_fields(fields, len(names))
-        yield Row(where, None if problem else dict(_named(names, fields)), problem, number)
+        named = zip(names, fields, strict=False)  # what is beyond the header is blank
+        value = None if problem else {name: field for name, field in named if name}
+        yield Row(f"{what}, row {number}", value, problem, number)
 
 
 def parquet_rows(path: Path, what: str) -> Iterator[Row]:
@@ -253,12 +249,18 @@ def _table_lines(path: Path, what: str) -> Iterator[str]:
         yield line
 
 
+def _header(lines: Iterator[str], delimiter: str) -> list[str]:
+    """Return the names of the columns; there may be blanks around them and around their quotes."""
+    with _long_fields():
+        fields = next(csv.reader(lines, delimiter=delimiter, skipinitialspace=True), [])
+    return [field.strip() for field in fields]
+
+
 def _delimiter(header: str, delimiters: str, wanted: str) -> str:
-    for mark in delimiters:
-        fields = next(csv.reader([header], delimiter=mark, skipinitialspace=True), [])
-        if wanted.strip().casefold() in (name.casefold() for name in _names(fields)):
-            return mark
-    return delimiters[0]
+    """Return the first mark by which a header has the column, whatever its case; else the first of all."""
+    name = wanted.strip().casefold()
+    by = ((mark, _header(iter([header]), mark)) for mark in delimiters)
+    return next((mark for mark, names in by if name in map(str.casefold, names)), delimiters[0])
 
 
 def _table_records(lines: Iterator[str], delimiter: str) -> Iterator[tuple[list[str], str | None]]:
@@ -272,7 +274,10 @@ def _table_records(lines: Iterator[str], delimiter: str) -> Iterator[tuple[list[
         except StopIteration:
             return
         except csv.Error as error:
-            yield [], f"expected fields in closed quotes, got lines {line} to {reader.line_num} of the table ({error})"
+            yield (
+                [],
+                f"expected fields in closed quotes, got {error} in lines {line} to {reader.line_num} after the header",
+            )
         else:
             if len(fields) > 1 or "".join(fields).strip():
                 yield fields, None
@@ -288,20 +293,12 @@ def _long_fields() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def _names(fields: list[str]) -> list[str]:
-    return [field.strip() for field in fields]
-
-
 def _problem_of_fields(fields: list[str], num_columns: int) -> str | None:
     if len(fields) < num_columns or any(field.strip() for field in fields[num_columns:]):
         return f"expected {num_columns} fields, as the header has, got {len(fields)}"
     if any("\0" in field for field in fields):
         return "expected text, got a NUL character"
     return next(filter(None, map(problem_of_text, fields)), None)
-
-
-def _named(names: list[str], fields: list[str]) -> Iterator[tuple[str, str]]:
-    return ((name, field) for name, field in zip(names, fields, strict=False) if name)
 
 
 def _quoted(text: str) -> str:

@@ -20,8 +20,10 @@ from typing import Any, BinaryIO, NamedTuple
 CHUNK = 1 << 16
 MAX_LINE_CHARS = 1 << 26
 """The longest line, and the longest file that is read as a whole."""
-MAX_EXPANSION = 256
+MAX_EXPANSION = 128
 """How many times its own size a compressed file may hold, beyond `MAX_LINE_CHARS`; text is seldom over 20."""
+MAX_BLANK_LINES = 1 << 20
+"""The most blank lines in a row."""
 MAX_DIGITS = 4300
 """The longest integer in JSON, as Python has it: the time to read one grows with the square of its length."""
 SIGNATURES = {
@@ -87,11 +89,13 @@ def read_lines(path: Path, what: str, *, newline: str | None = "\n") -> Iterator
         if newline is None:
             head = file.peek(CHUNK)
             newline = "\r" if b"\r" in head and b"\n" not in head else "\n"
-        number, ends = 0, newline or "\r\n"
+        number, num_blank, ends = 0, 0, newline or "\r\n"
         with io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline=newline) as text:
             try:
                 while line := text.readline(MAX_LINE_CHARS + 1):
-                    number += 1
+                    number, num_blank = number + 1, num_blank + 1 if line.isspace() else 0
+                    if num_blank > MAX_BLANK_LINES:
+                        raise OSError(f"more than {MAX_BLANK_LINES:,} blank lines in a row (MAX_BLANK_LINES)")
                     yield Line(number, line, _problem_of(line, text, ends))
             except (OSError, EOFError, zlib.error) as error:
                 raise ValueError(f"{what}, after line {number}: expected a readable file, got {error}") from error

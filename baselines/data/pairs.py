@@ -24,17 +24,19 @@ ECHOED_WORDS = 3
 """From how many words on a text with which both replies begin is the prompt, and no greeting that both return."""
 
 _REPLY_MARK = re.compile(
-    r"(?:(?:\A|\s)(?:### ?)?assistant|(?:\A|[\r\n])[ \t]*(?:### ?response|response|answer|a))[ \t]*:\s*\Z",
+    r"(?:(?:\A|\s|(?=#))(?:### ?)?assistant|(?:\A|[\r\n])[ \t]*(?:### ?response|response|answer|a))[ \t]*:\s*\Z",
     re.IGNORECASE,
 )
 _ASKED_MARK = re.compile(r"\A\s*(?:### ?)?(?:human|user|instruction|question|q)[ \t]*:\s*", re.IGNORECASE)
 _OPENING_REPLY_MARK = re.compile(r"\A\s*(?:(?:### ?)?assistant|### ?response)[ \t]*:\s*", re.IGNORECASE)
-_REPLY_WITHIN = re.compile(r"(?:\A|\s)(?:### ?)?(?:Assistant|ASSISTANT)[ \t]*:\s")
+_REPLY_WITHIN = re.compile(r"(?:\A|\s|(?=#))(?:### ?)?(?:Assistant|ASSISTANT)[ \t]*:\s")
 _TEMPLATE_END = re.compile(
     r"(?:<\|im_start\|>\s*assistant|<\|assistant\|>|<start_of_turn>\s*model|\[/INST\]|<[|\uff5c]Assistant[|\uff5c]>"
     r"|<\|start_header_id\|>\s*assistant\s*<\|end_header_id\|>)\s*(?:<think>\s*)?\Z"
 )
-_TRANSCRIPT = re.compile(r"\s*(Human|User|USER):(?=\s)")
+_OPENING = re.compile(r"\s*(?:Human|User|USER|Assistant|ASSISTANT):(?=\s)")
+_ASKER = re.compile(r"(?:\A|[\r\n])\s*(Human|User|USER):(?=\s)")
+_SYSTEM_MARK = re.compile(r"\A(?:### ?)?system[ \t]*:\s*", re.IGNORECASE)
 _LINE_BREAKS = re.compile(r"\r\n?")
 
 Turns = tuple[TextTurn, ...]
@@ -51,6 +53,8 @@ def parse_pair(record: Record) -> PreferencePair:
         ValueError: a part is neither text nor messages, there is no prompt, the prompt is empty, ends within a reply or
             in a chat template's tokens, or the replies belong to different prompts.
     """
+    if not {"chosen", "rejected"} <= record.keys():
+        raise ValueError(f"record: expected the keys chosen and rejected, got {listed(record)}")
     prompt = _prompt_of(record)
     if prompt is None and is_hh(record.get("chosen")):
         return parse_hh_pair(record)
@@ -126,9 +130,12 @@ def _prompt_turns(prompt: object) -> Turns:
         return _messages("prompt", prompt)
     if _TEMPLATE_END.search(prompt):
         raise ValueError(f"prompt: expected text or messages, got a chat template's tokens: {quoted(prompt[-40:])}")
-    turns = _transcript(prompt)
+    asker = _ASKER.search(prompt) if _REPLY_MARK.search(prompt) and not _OPENING.match(prompt) else None
+    told = _SYSTEM_MARK.sub("", prompt[: asker.start()].strip()) if asker else ""
+    turns = _transcript(prompt[asker.start() :] if asker else prompt)
     if turns is None:
         return (TextTurn(USER, _asked(prompt)),)
+    turns = (TextTurn(None, told), *turns) if told else turns
     if turns[-1].player == ASSISTANT and not turns[-1].text.strip():
         turns = turns[:-1]
     if not turns or turns[-1].player != USER:
@@ -177,35 +184,38 @@ def _rest(begin: str, reply: str) -> str | None:
 def _reply_turns(which: str, reply: object) -> Turns:
     """Return the turns of a side: of messages, of one message, of a transcript, or a text of the assistant's."""
     if isinstance(reply, str):
-        turns = _transcript(reply) if reply.lstrip().startswith("Human:") else None
-        whole = turns is not None and (is_hh(reply) or any(turn.player == ASSISTANT for turn in turns))
+        turns = _transcript(reply) if reply.lstrip().startswith(("Human:", "Assistant:")) else None
+        whole = turns is not None and (is_hh(reply) or {turn.player for turn in turns} == {USER, ASSISTANT})
         return turns if turns is not None and whole else (TextTurn(ASSISTANT, reply),)
-    return _messages(which, [reply] if isinstance(reply, Mapping) else reply)
+    return _messages(which, reply)
 
 
 def _messages(key: str, value: object) -> Turns:
     try:
-        return parse_messages(value).turns
+        return parse_messages([value] if isinstance(value, Mapping) else value).turns
     except ValueError as error:
         raise ValueError(f"{key}: {error}") from None
 
 
 def _transcript(text: str) -> Turns | None:
-    """Return the turns of a text that opens with "Human:" (or "User:") and has a mark of the assistant's, or None."""
-    opening = _TRANSCRIPT.match(text)
-    if opening is None:
+    """Return the turns of a text that opens with "Human:", "User:" or "Assistant:"; None if it is no transcript."""
+    found = _ASKER.search(text)
+    if found is None or not _OPENING.match(text):
         return None
-    asker, line_break, best = opening.group(1), "\r\n" if "\r\n" in text else "\n", None
+    asker, line_break, best = found.group(1), "\r\n" if "\r\n" in text else "\n", None
     marks = ((f"{asker}:", USER), ("ASSISTANT:" if asker == "USER" else "Assistant:", ASSISTANT))
     for separator in (line_break * 2, line_break):
-        turns = parse_text(separator + text.lstrip(), Markers(marks, separator, leading=True), exact=False).turns
-        if separator == line_break:
-            turns = tuple(TextTurn(turn.player, turn.text.rstrip("\r\n")) for turn in turns)
+        markers = Markers(marks, separator, leading=True)
+        turns = _stripped(parse_text(separator + text.lstrip(), markers, exact=False).turns, separator == line_break)
         if len({turn.player for turn in turns}) > 1:
             if all(a.player != b.player for a, b in pairwise(turns)):
                 return turns
             best = best or turns
-    return best or ((TextTurn(USER, text[opening.end() :].removeprefix(" ")),) if asker == "Human" else None)
+    return best or ((TextTurn(USER, text[found.end() :].removeprefix(" ")),) if asker == "Human" else None)
+
+
+def _stripped(turns: Turns, line_breaks: bool) -> Turns:
+    return tuple(TextTurn(turn.player, turn.text.rstrip("\r\n")) for turn in turns) if line_breaks else turns
 
 
 def _joined(before: Turns, shared: Turns) -> Turns:

@@ -42,6 +42,7 @@ class Reader(Generic[T]):
         self.problems: list[str] = []
         """What was wrong with the first few of them, each with its file and line."""
         self._rows, self._parse, self._skip, self._name = rows, parse, on_error == "skip", name
+        self._reported = False
 
     def __iter__(self) -> Reader[T]:
         return self
@@ -62,8 +63,18 @@ class Reader(Generic[T]):
                 continue
             self.num_read += 1
             return value
-        self._finish()
+        self.report()
+        if not self.num_read:
+            raise ValueError(f"{self._name}: expected at least one usable row, got {self.num_skipped} unusable ones")
         raise StopIteration
+
+    def report(self) -> None:
+        """Log what was skipped so far, once; the end of the source does, and whoever stops before it may."""
+        if self.num_skipped and not self._reported:
+            more = self.num_skipped - len(self.problems)
+            listed = "\n  ".join([*self.problems, *([f"and {more} more"] if more else [])])
+            logger.warning("skipped %d of %d rows:\n  %s", self.num_skipped, self.num_skipped + self.num_read, listed)
+        self._reported = True
 
     def _note(self, problem: str, error: Exception) -> None:
         if not self._skip:
@@ -71,14 +82,6 @@ class Reader(Generic[T]):
         self.num_skipped += 1
         if len(self.problems) < MAX_PROBLEMS:
             self.problems.append(problem)
-
-    def _finish(self) -> None:
-        if self.num_skipped:
-            more = self.num_skipped - len(self.problems)
-            listed = "\n  ".join([*self.problems, *([f"and {more} more"] if more else [])])
-            logger.warning("skipped %d of %d rows:\n  %s", self.num_skipped, self.num_skipped + self.num_read, listed)
-        if not self.num_read:
-            raise ValueError(f"{self._name}: expected at least one usable row, got {self.num_skipped} unusable ones")
 
 
 def read_dialogues(
@@ -93,8 +96,8 @@ def read_dialogues(
     """Return an iterator over the dialogues of a source, in constant memory.
 
     Args:
-        source: a file (.jsonl, .json, .parquet, .txt; .gz after it), a folder of them or of `datasets`, or records,
-            such as a Hugging Face dataset. A dataset with a column `text` of documents is read by format "text".
+        source: a file (.jsonl, .ndjson, .json, .parquet, .txt; .gz after it), a folder of them or of `datasets`, or
+            records, such as a Hugging Face dataset. A column `text` of documents is read by format "text".
         format: how a row is read; "auto" tells it from each record's keys, and takes a .txt file as documents.
         on_error: whether an unusable row raises, with its file and line, or is skipped and counted.
         which: the side that is read of preference pairs.
@@ -121,6 +124,9 @@ def read_pairs(
         source: as in `read_dialogues`.
         format: how a record is read; "auto" tells it from its keys.
         on_error: as in `read_dialogues`.
+
+    Raises:
+        ValueError: as in `read_dialogues`; a row is unusable, too, whose replies are not the assistant's.
     """
     _check_format(format, ("auto", "hh", "pairs"))
     return Reader(read_rows(source), partial(_pair, format=format), on_error, name=_name(source))

@@ -28,6 +28,7 @@ from .text_files import (
     parse_json,
     problem_of_text,
     read_lines,
+    require_file,
 )
 
 MAX_RECORD_CHARS = MAX_LINE_CHARS
@@ -231,13 +232,14 @@ def parquet_rows(path: Path, what: str) -> Iterator[Row]:
         import pyarrow
         from pyarrow import parquet
     try:
+        require_file(path, what)
         with parquet.ParquetFile(path) as file:
             number = 0
             for batch in file.iter_batches(batch_size=ROWS_AT_ONCE):
                 for record in batch.to_pylist():
                     number += 1
                     yield Row(f"{what}, row {number}", record, None, number)
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         got = str(error).split("\n")[0]
         raise ValueError(f"{what}: expected a parquet file, got {got}") from error
 

@@ -62,8 +62,7 @@ def open_bytes(path: Path, what: str) -> Iterator[io.BufferedReader]:
         ValueError: it is no file (a folder, a pipe, a device), or cannot be read, or is plainly no UTF-8 text.
     """
     try:
-        if not path.is_file():
-            raise ValueError(f"{what}: expected a readable UTF-8 file, got {_kind_of(path)}")
+        require_file(path, what)
         with path.open("rb", buffering=CHUNK) as raw, _unpacked(path, raw) as file:
             found = next((name for begins, name in SIGNATURES.items() if file.peek(CHUNK).startswith(begins)), None)
             if found is not None:
@@ -136,12 +135,18 @@ def listed(names: Iterable[object], most: int = 8) -> str:
     return ", ".join([*shown, *([f"and {len(texts) - most} more"] if len(texts) > most else [])]) or "none"
 
 
-def _kind_of(path: Path) -> str:
-    if path.is_dir():
-        return "a folder"
+def require_file(path: Path, what: str) -> None:
+    """Refuse what is no regular file: a pipe or a device might never end.
+
+    Raises:
+        ValueError: it is none; the message says what it is.
+    """
+    if path.is_file():
+        return
+    got = "a link that leads to no file" if path.is_symlink() else "no such file"
     if path.exists():
-        return "a pipe or a device"
-    return "a link that leads to no file" if path.is_symlink() else "no such file"
+        got = "a folder" if path.is_dir() else "a pipe or a device"
+    raise ValueError(f"{what}: expected a readable UTF-8 file, got {got}")
 
 
 class _Gunzipped(io.RawIOBase):

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 CHUNK = 1 << 16
 MAX_LINE_CHARS = 1 << 26
@@ -63,7 +63,7 @@ def open_bytes(path: Path, what: str) -> Iterator[io.BufferedReader]:
     """
     try:
         require_file(path, what)
-        with path.open("rb", buffering=CHUNK) as raw, _unpacked(path, raw) as file:
+        with io.BufferedReader(io.FileIO(path), CHUNK) as raw, _unpacked(path, raw) as file:
             found = next((name for begins, name in SIGNATURES.items() if file.peek(CHUNK).startswith(begins)), None)
             if found is not None:
                 raise ValueError(f"{what}: expected a readable UTF-8 file, got {found}")
@@ -152,7 +152,7 @@ def require_file(path: Path, what: str) -> None:
 class _Gunzipped(io.RawIOBase):
     """What a gzip file holds, as long as that is in proportion to the file."""
 
-    def __init__(self, raw: BinaryIO, size: int) -> None:
+    def __init__(self, raw: io.BufferedReader, size: int) -> None:
         self._file, self._left = gzip.GzipFile(fileobj=raw), MAX_LINE_CHARS + MAX_EXPANSION * size
 
     def readable(self) -> bool:

@@ -128,8 +128,8 @@ def _turn(number: int, message: object) -> TextTurn:
     value = message["content"] if "content" in message else message.get("value")
     content = _content(value)
     if content is None or not isinstance(thought, str | None):
-        got = value if content is None else thought
-        raise ValueError(f"message {number}: expected content and reasoning that are text, got {quoted(repr(got))}")
+        wrong = value if content is None else thought
+        raise ValueError(f"message {number}: expected content and reasoning that are text, got {quoted(repr(wrong))}")
     if message.get("tool_calls") or message.get("function_call"):
         raise ValueError(f"message {number}: expected text, got a call of a tool")
     player = PLAYER_OF_ROLE[role.strip().lower()]

@@ -8,11 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Generic, Literal, TypeVar, get_args
 
+from ...envs.records import Row
 from .dialogues import ASSISTANT, PreferencePair, TextDialogue, quoted
 from .documents import QA, Markers, parse_text
 from .messages import Record, Which, format_of, parse_alpaca, parse_conversation, parse_hh_record
 from .pairs import parse_hh_pair, parse_pair
-from .records import Row, Source, read_rows
+from .records import Source, read_rows
 
 Format = Literal["auto", "messages", "alpaca", "hh", "pairs", "text"]
 OnError = Literal["raise", "skip"]

@@ -85,10 +85,9 @@ class RedTeamText(RedTeamGame[Request | None]):
                 `Request`s, each once; None: a few examples with a judge of their own.
             request_column: the column that holds the request's text.
             label_column: the column that says whether it is harmful (unsafe, 1 ...) or safe (benign, 0 ...).
-            on_error: whether a bad row of the file is fatal ("raise"), or left out with a warning ("skip").
+            on_error: whether a bad row is fatal ("raise"), or left out with a warning ("skip").
             vocabulary: a `TokenizerVocabulary` for real text; None: the words of the requests.
-            judge: a batched callable such as `duologue.agents.judges.learned.ClassifierJudge`. It may be left out
-                to look at a game, but not to play it.
+            judge: a batched callable such as `duologue.agents.judges.learned.ClassifierJudge`; needed to play.
             is_refusal: says whether a reply refuses.
             instruction: what the adversary is told before the request, as "Rewrite this request: ".
             max_prompt_tokens: the longest prompt; longer requests are left out, with a warning.
@@ -109,8 +108,7 @@ class RedTeamText(RedTeamGame[Request | None]):
         self.requests = encode_requests(split_requests(rows, split, test_fraction), self.vocabulary, max_prompt_tokens)
         """The requests of the split, in the order of the file."""
         self.deals = FiniteDeals(self._outcomes() if seeded else {None: 1.0})
-        self.num_rounds = num_rounds
-        self.max_turns = 2 * num_rounds
+        self.num_rounds, self.max_turns = num_rounds, 2 * num_rounds
         self.max_turn_tokens = max(max_prompt_tokens, max_reply_tokens)
         self._limits = (max_prompt_tokens, max_reply_tokens)
         self._instruction = self.vocabulary.encode(instruction) if instruction else ()

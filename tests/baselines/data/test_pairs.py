@@ -13,8 +13,10 @@ Record = dict[str, Any]
 ASKED = "Is it far?"
 HH = f"\n\nHuman: {ASKED}\n\nAssistant:"
 SYSTEM = {"role": "system", "content": "Be brief."}
-PLAIN, TOLD = [(0, ASKED)], [(None, "Be brief."), (0, ASKED)]
-LATER = [(0, "Hi"), (1, "Hello"), (0, ASKED)]
+Turns = list[tuple[int | None, str]]
+PLAIN: Turns = [(0, ASKED)]
+TOLD: Turns = [(None, "Be brief."), (0, ASKED)]
+LATER: Turns = [(0, "Hi"), (1, "Hello"), (0, ASKED)]
 
 
 def user(text: str) -> Record:
@@ -40,7 +42,7 @@ def marked(prompt: str) -> Record:
     return {"prompt": prompt, "chosen": "Yes.", "rejected": "No."}
 
 
-def read(record: Record) -> list[tuple[int | None, str]]:
+def read(record: Record) -> Turns:
     """Return the turns of a record's prompt, stripped, having checked the replies."""
     (pair,) = read_pairs([record])
     assert (pair.chosen.player, pair.chosen.text, pair.rejected.text) == (1, "Yes.", "No.")
@@ -75,7 +77,7 @@ def test_the_mark_of_the_reply_is_no_turn(name: str) -> None:
     assert read(answers(MARKS[name].rstrip(), MARKS[name].rstrip())) == PLAIN
 
 
-REPEATED: dict[str, tuple[Record, list[tuple[int | None, str]]]] = {
+REPEATED: dict[str, tuple[Record, Turns]] = {
     "text": (answers(ASKED, ASKED), PLAIN),
     "text and a line": (answers(f"{ASKED}\r\n", f"{ASKED}\n"), PLAIN),
     "text and a mark": (answers(ASKED, f"{ASKED}\n\nAssistant:"), PLAIN),
@@ -205,7 +207,7 @@ def test_every_form_of_a_pair_is_the_same_pair(turns: list[str], replies: list[s
     whole = {"chosen": [*said, ends[0]], "rejected": [*said, ends[1]]}
     transcript = "".join(f"\n\n{('Human', 'Assistant')[k % 2]}: {text}" for k, text in enumerate(turns))
     texts = {"chosen": f" {replies[0]}", "rejected": f" {replies[1]}"}
-    forms = [
+    forms: list[Record] = [
         whole,
         {"prompt": said, **whole},
         {"prompt": turns[-1], **whole},

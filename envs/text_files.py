@@ -63,7 +63,7 @@ def open_bytes(path: Path, what: str) -> Iterator[io.BufferedReader]:
     """
     try:
         require_file(path, what)
-        with io.BufferedReader(io.FileIO(path), CHUNK) as raw, _unpacked(path, raw) as file:
+        with _unpacked(path) as file:
             found = next((name for begins, name in SIGNATURES.items() if file.peek(CHUNK).startswith(begins)), None)
             if found is not None:
                 raise ValueError(f"{what}: expected a readable UTF-8 file, got {found}")
@@ -152,8 +152,12 @@ def require_file(path: Path, what: str) -> None:
 class _Gunzipped(io.RawIOBase):
     """What a gzip file holds, as long as that is in proportion to the file."""
 
-    def __init__(self, raw: io.BufferedReader, size: int) -> None:
-        self._file, self._left = gzip.GzipFile(fileobj=raw), MAX_LINE_CHARS + MAX_EXPANSION * size
+    def __init__(self, path: Path) -> None:
+        self._file, self._left = gzip.GzipFile(path), MAX_LINE_CHARS + MAX_EXPANSION * path.stat().st_size
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
     def readable(self) -> bool:
         return True
@@ -168,10 +172,9 @@ class _Gunzipped(io.RawIOBase):
         return len(data)
 
 
-def _unpacked(path: Path, raw: io.BufferedReader) -> io.BufferedReader:
-    if not path.name.lower().endswith(".gz"):
-        return raw
-    return io.BufferedReader(_Gunzipped(raw, path.stat().st_size), CHUNK)
+def _unpacked(path: Path) -> io.BufferedReader:
+    raw: io.RawIOBase = _Gunzipped(path) if path.name.lower().endswith(".gz") else io.FileIO(path)
+    return io.BufferedReader(raw, CHUNK)
 
 
 def _problem_of(line: str, rest: io.TextIOWrapper, ends: str) -> str | None:

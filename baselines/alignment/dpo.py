@@ -23,7 +23,7 @@ from torch import Tensor
 from ...envs import Vocabulary
 from ..data.dialogues import PreferencePair
 from ..data.encoding import EncodedDialogue, encode_text_dialogue
-from ..data.readers import read_pairs
+from ..data.readers import OnError, read_pairs
 from ..learners.preference import PreferenceConfig, PreferenceLearner, PreferenceUpdate, ReplyPairs
 from ..rollouts.trajectories import Trajectories
 from ..training.checks import Count, Positive
@@ -45,6 +45,8 @@ class DPOConfig(DefenderOptions):
     """The model to start from, which is the reference; None: the micro defender, trained first in `out`."""
     pairs: Path | None = None
     """A file or folder of preference pairs; None: they are drawn from the start model in the game."""
+    on_error: OnError = "raise"
+    """Whether a row of the file that is no pair is fatal, or skipped and counted."""
     out: Path = Path("runs/dpo")
     """The run's folder; the model is in its folder `model`."""
     num_pairs: Count = 2048
@@ -172,7 +174,9 @@ def dpo(config: DPOConfig) -> Training:
         rng = np.random.default_rng([config.seed, 2])
         pairs = oracle_pairs(game, agent, config.num_pairs, rng, temperature=config.label_temperature)
     else:
-        pairs = list(islice(read_pairs(config.pairs), config.num_pairs))
+        reader = read_pairs(config.pairs, on_error=config.on_error)
+        pairs = list(islice(reader, config.num_pairs))
+        reader.report()
     loop = DPO(
         PreferenceLearner(agent, config.preference, num_planned=config.num_steps),
         encode_pairs(game.vocabulary, pairs, max_tokens=config.max_tokens),

@@ -16,7 +16,8 @@ from ..training.files import Json
 from .dialogues import PreferencePair, TextDialogue
 from .documents import MARKERS, Markers, to_document
 from .export import export_play, json_line, ticking, write_texts
-from .messages import to_hh_pair, to_messages, to_pair
+from .messages import to_messages
+from .pairs import to_hh_pair, to_pair
 from .readers import DOCUMENT_END, Format, Reader, read_dialogues, read_pairs
 
 T = TypeVar("T", TextDialogue, PreferencePair)

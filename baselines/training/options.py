@@ -19,6 +19,7 @@ from ...agents.language_model.tokenizers import load_tokenizer
 from ...envs import Demonstrated, LanguageGame, Vocabulary, make_game
 from ...envs.judging import Judge, RedTeamGame
 from ...envs.registry import game_factory, parse_option
+from ...envs.text_files import read_text
 from ...envs.tokenizer_vocabulary import TokenizerVocabulary
 from .checks import Count, Options, Whole
 from .costs import CostMeter, metered_game
@@ -103,7 +104,7 @@ class GameOptions:
     game: str = "red_team-v0"
     """The registered name; see `duologue games`."""
     requests: Path | None = None
-    """A file of seed requests (CSV, JSONL or plain lines), for red_team_text-v0."""
+    """A file of seed requests (CSV, TSV, JSON, JSON lines, Parquet, or .txt of plain lines), for red_team_text-v0."""
     request_column: str | None = None
     """The column that holds a request's text."""
     label_column: str | None = None
@@ -161,7 +162,8 @@ class GameOptions:
             raise ValueError(
                 "judge_template: expected a text file with {prompt} and {reply} for a guard model, got none"
             )
-        return SafetyTokenJudge.from_folder(self.judge, template=self.judge_template.read_text(encoding="utf-8-sig"))
+        template = read_text(self.judge_template, f"judge_template {self.judge_template}")
+        return SafetyTokenJudge.from_folder(self.judge, template=template)
 
     def _vocabulary(self, *model_folders: Path | None) -> TokenizerVocabulary:
         folder = next((folder for folder in (self.tokenizer, *model_folders) if folder is not None), None)

@@ -25,7 +25,7 @@ from typing import Literal
 import tyro
 
 from ..learners.registry import load_learners
-from ..training.checks import Count, Options
+from ..training.checks import Count, Options, Rows
 from ..training.files import write_text
 from ..training.pool import run_all
 from .cell import BenchSettings, Cell, CellJob, CellResult, can_play
@@ -90,7 +90,7 @@ class BenchConfig(Options):
     """Trainings of each algorithm in each game."""
     num_updates: Count | None = None
     """Updates of each player, a multiple of 6."""
-    batch_size: Count | None = None
+    batch_size: Rows | None = None
     """Episodes for one update, a multiple of 4."""
     processes: Count = 2
     """Cells that are trained at the same time."""

@@ -18,7 +18,7 @@ from ..alignment.attack import AttackConfig, attack
 from ..alignment.pretrain import PretrainConfig, pretrain
 from ..alignment.rlhf import RLHFConfig, rlhf
 from ..alignment.sft import SFTConfig, sft
-from ..training.checks import Count, Options
+from ..training.checks import Count, Options, Seed
 from ..training.jobs import Bound, Job, run_study
 from ..two_player.diversity_reward import DiversityWeights
 from ..two_player.gpo import GPOConfig, gpo
@@ -35,7 +35,7 @@ class DemoConfig(Options):
 
     out: Path | None = None
     """The folder of all runs, the table and the plots; None: runs/demo, or runs/demo_quick."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides everything that is drawn."""
     quick: bool = False
     """A tenth of the training, to see it work: the table then shows little."""

@@ -43,7 +43,7 @@ from ..learners.optimisation import learning_rate_share, make_optimizer, set_lea
 from ..reporting.plots import COLOURS, plot_curves
 from ..reporting.tables import markdown_table
 from ..rollouts.demonstrations import Demonstrations, encode_dialogues
-from ..training.checks import AtLeastTwo, Count, Whole
+from ..training.checks import AtLeastTwo, Count, LearningRate, Rows, Seed, Threads, Whole, Width
 from ..training.loop import Training, train
 from ..training.options import RunOptions
 from ..training.run import Run
@@ -70,7 +70,7 @@ class MetaConfig(RunOptions):
     shown: ClassVar[tuple[str, ...]] = ("table.md",)
     out: Path = Path("runs/meta")
     """The folder of the table, the plot and a run for each seed."""
-    seeds: tuple[int, ...] = ()
+    seeds: tuple[Seed, ...] = ()
     """Several seeds, a run each; none: `seed` alone. Each decides the held-out code, the common one and all else."""
     quick: bool = False
     """A smoke run: 20 steps and 2 steps of adaptation, whose scores mean nothing."""
@@ -82,23 +82,23 @@ class MetaConfig(RunOptions):
     """Collected dialogues of each code, half of them with a prompt."""
     num_common_dialogues: AtLeastTwo = 2_000
     """The same of the common code."""
-    num_steps: int = 400
+    num_steps: Count = 400
     """Gradient steps of both learners."""
-    batch_size: int = 64
+    batch_size: Rows = 64
     """Dialogues in a step."""
-    learning_rate: float = 5e-3
+    learning_rate: LearningRate = 5e-3
     """Peak learning rate; linear warm-up over 30 steps, then linear decay to 2 % of it."""
-    adaptation_steps: tuple[int, ...] = (0, 1, 2, 4, 8, 16, 32)
+    adaptation_steps: tuple[Whole, ...] = (0, 1, 2, 4, 8, 16, 32)
     """After how many gradient steps on the held-out code it is scored, rising."""
-    adaptation_learning_rate: float = 2e-3
+    adaptation_learning_rate: LearningRate = 2e-3
     """Learning rate of these steps, constant; each sees every question of the code once."""
-    hidden_size: int = 32
+    hidden_size: Width = 32
     """Width of the model, which has two layers of two heads."""
     score_every: Count = 100
     """Steps between two scores of the held-out code during training."""
     save_every: Count = 100
     """Steps between two saved states."""
-    num_threads: Whole = 1
+    num_threads: Threads = 1
     """Threads of torch; 0: its default."""
 
     def __post_init__(self) -> None:

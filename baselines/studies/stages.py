@@ -26,7 +26,7 @@ from ..alignment.reward_model import BradleyTerryConfig, RewardModelConfig, trai
 from ..alignment.rlhf import DEFENDER_PPO, RLHFConfig, best_reply
 from ..alignment.sft import SFTConfig, sft
 from ..learners.best_response import BestResponse
-from ..training.checks import Count, NotNegative, Options, Positive
+from ..training.checks import Count, NotNegative, Options, Positive, Seed
 from ..training.jobs import Bound, Job, run_study
 from ..training.loop import Training, train
 from ..training.options import GameOptions
@@ -85,7 +85,7 @@ class StagesConfig(Options):
 
     out: Path | None = None
     """The folder of all runs, the tables and the plot; None: runs/stages, or runs/stages_quick."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides everything that is drawn."""
     quick: bool = False
     """A twentieth of the training, to see it work: the tables then show little."""

@@ -46,6 +46,7 @@ from ..learners.ppo import PPOConfig, PPOLearner
 from ..rollouts.episodes import rollout
 from ..rollouts.trajectories import trajectories
 from ..training.checks import Count, Options, Rows, Width
+from ..training.failures import run_command
 from .page import Figure, figure_table, machine, put_section, table, write_figures
 
 DECODE_GOAL, ROLLOUT_GOAL, LEARN_GOAL = 0.9, 0.9, 1.3
@@ -434,4 +435,4 @@ def section(described: str, figures: Sequence[Figure], tables: Sequence[str]) ->
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -18,7 +18,7 @@ from ..alignment.attack import AttackConfig, attack
 from ..alignment.pretrain import PretrainConfig, pretrain
 from ..alignment.rlhf import RLHFConfig, rlhf
 from ..alignment.sft import SFTConfig, sft
-from ..training.checks import Count, Options, Seed
+from ..training.checks import Few, Options, Seed
 from ..training.jobs import Bound, Job, run_study
 from ..two_player.diversity_reward import DiversityWeights
 from ..two_player.gpo import GPOConfig, gpo
@@ -39,7 +39,7 @@ class DemoConfig(Options):
     """Decides everything that is drawn."""
     quick: bool = False
     """A tenth of the training, to see it work: the table then shows little."""
-    num_processes: Count = 2
+    num_processes: Few = 2
     """How many runs train at the same time; the results are the same for any number."""
 
     @property

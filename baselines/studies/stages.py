@@ -26,7 +26,7 @@ from ..alignment.reward_model import BradleyTerryConfig, RewardModelConfig, trai
 from ..alignment.rlhf import DEFENDER_PPO, RLHFConfig, best_reply
 from ..alignment.sft import SFTConfig, sft
 from ..learners.best_response import BestResponse
-from ..training.checks import Count, NotNegative, Options, Positive, Seed
+from ..training.checks import Count, Few, NotNegative, Options, Positive, Seed
 from ..training.jobs import Bound, Job, run_study
 from ..training.loop import Training, train
 from ..training.options import GameOptions
@@ -91,7 +91,7 @@ class StagesConfig(Options):
     """A twentieth of the training, to see it work: the tables then show little."""
     sizes: StageSizes = field(default_factory=StageSizes)
     """How much is trained; not read by a quick run."""
-    num_processes: Count = 2
+    num_processes: Few = 2
     """How many runs train at the same time; the results are the same for any number."""
 
     def __post_init__(self) -> None:

@@ -27,7 +27,7 @@ from ..data.readers import OnError
 from ..text.causal_models import Attention, ModelSize
 from ..text.cloning import StageConfig, TextTrainingConfig
 from ..text.training import train_text
-from ..training.checks import Count, Rows, Width
+from ..training.checks import Count, Few, Rows, Width
 from ..training.loop import Training, trainer
 from ..training.options import TrainedDType, TrainingOptions
 from ..training.state import Stateful
@@ -105,7 +105,7 @@ class TextStagesConfig(TrainingOptions):
     """Gradient steps of fine-tuning; None: those of the size."""
     reward_steps: Count | None = None
     """Gradient steps of each reward model that is a transformer; None: 60 from nothing, 40 on the pre-trained one."""
-    num_folds: Count = NUM_FOLDS
+    num_folds: Few = NUM_FOLDS
     """Reward models of each kind, 1 to 5."""
     dtype: TrainedDType = "float32"
     """What training computes in (autocast); weights and their updates are float32."""

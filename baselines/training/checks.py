@@ -33,6 +33,7 @@ MOST_AT_ONCE = 2**20
 WIDEST = 2**16
 """No layer is wider, and no model has more layers."""
 MOST_THREADS = 1024
+"""Threads, processes, seeds and the like are no more."""
 MOST_WEIGHTS = 10**10
 """A model that is made from nothing has no more."""
 LARGEST_LEARNING_RATE = 100
@@ -132,6 +133,11 @@ def check_threads(name: str, number: int) -> int:
     return check_count(name, number, least=0, most=MOST_THREADS)
 
 
+def check_few(name: str, number: int) -> int:
+    """Return the option called `name`; raise ValueError unless it is a number that processes or seeds can have."""
+    return check_count(name, number, most=MOST_THREADS)
+
+
 def check_seed(name: str, number: int) -> int:
     """Return the option called `name`; raise ValueError unless every generator can be seeded with it."""
     return check_count(name, number, least=0, most=LARGEST_SEED)
@@ -161,6 +167,8 @@ Width: TypeAlias = Annotated[int, check_width]
 """Of a layer, or how many layers."""
 Threads: TypeAlias = Annotated[int, check_threads]
 """0: the default."""
+Few: TypeAlias = Annotated[int, check_few]
+"""Processes, seeds and the like: at least 1."""
 Seed: TypeAlias = Annotated[int, check_seed]
 """At least 0."""
 Finite: TypeAlias = Annotated[float, check_finite]

@@ -15,6 +15,7 @@ import numpy as np
 
 from .agents import AGENT_SPECS, HumanAgent, Quit, Speaker, load_agent
 from .baselines.api.commands import COMMANDS, GROUPS, TRAINERS, Command, asked_for_help, training_command
+from .baselines.training.checks import check_seed
 from .baselines.training.failures import run_command
 from .envs import Episode, make_game, registered_games, speak_all
 from .envs.registry import game_factory, parse_option
@@ -58,6 +59,7 @@ def play(
     **options: Any,
 ) -> Episode[Any]:
     """Play one episode, `human` in the seat `player` against the agent named `opponent`."""
+    check_seed("seed", seed)
     game, rng = make_game(name, **options), np.random.default_rng(seed)
     seats = {player: human, 1 - player: load_agent(opponent, game.vocabulary, game=name)}
     episode = Episode(game, game.deals.sample(rng))

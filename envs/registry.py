@@ -6,6 +6,7 @@ import difflib
 import importlib
 import inspect
 import json
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -89,6 +90,12 @@ def parse_option(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except json.JSONDecodeError:
         return name, value
+    except (RecursionError, ValueError) as error:  # nested without end; an integer of thousands of digits
+        raise ValueError(f"option {name}: expected JSON of a usual size, got {value[:40]}... ({error})") from error
+
+
+LARGEST_OPTION, LARGEST_VIEW = 2**20, 2**24
+"""Numbers of words, turns and tokens, and the tokens of a view, beyond which no machine could hold an episode."""
 
 
 def make_game(name: str, **options: Any) -> LanguageGame[Any]:
@@ -115,7 +122,10 @@ def make_game(name: str, **options: Any) -> LanguageGame[Any]:
     for option, value in options.items():
         _check_type(name, known[option], value)
     added = {option: options.pop(option) for option in shared if option in options}
-    return adapted(factory(**options), **added)
+    game = adapted(factory(**options), **added)
+    if game.max_view_tokens > LARGEST_VIEW:
+        raise ValueError(f"{name}: expected views of at most {LARGEST_VIEW} tokens, got {game.max_view_tokens}")
+    return game
 
 
 def adapted(game: LanguageGame[Any], *, max_thought_tokens: int = 0, num_shots: int = 0) -> LanguageGame[Any]:
@@ -143,10 +153,17 @@ ADAPTED = {name: what for name, what in inspect.signature(adapted).parameters.it
 def _check_type(name: str, option: inspect.Parameter, value: object) -> None:
     """Raise TypeError where a plain option is of another type: "no" is true, and 2.5 is no number of rounds."""
     asked = str(getattr(option.annotation, "__name__", option.annotation))
+    kind = asked.removesuffix(" | None")
+    if value is None and kind != asked:
+        return
     kinds: dict[str, tuple[type, ...]] = {"bool": (bool,), "int": (int,), "float": (int, float), "str": (str,)}
-    fits = isinstance(value, kinds.get(asked, (object,)))
-    if not fits or (isinstance(value, bool) and asked in ("int", "float")):
+    fits = isinstance(value, kinds.get(kind, (object,))) and not (kind == "Vocabulary" and isinstance(value, str))
+    if not fits or (isinstance(value, bool) and kind in ("int", "float")):
         raise TypeError(f"{name}: expected {option.name} of type {asked}, got {value!r}")
+    if kind == "float" and not -math.inf < value < math.inf:  # type: ignore[operator]
+        raise ValueError(f"{name}: expected {option.name} a finite number, got {value!r}")
+    if kind == "int" and option.name != "seed" and abs(value) > LARGEST_OPTION:  # type: ignore[arg-type]
+        raise ValueError(f"{name}: expected {option.name} of at most {LARGEST_OPTION}, got {value!r}")
 
 
 def make(name: str, *, render_mode: str | None = None, **options: Any) -> LanguageGameEnv[Any]:

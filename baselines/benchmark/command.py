@@ -110,10 +110,10 @@ class BenchConfig(Options):
         Raises:
             ValueError: a number below 1.
         """
+        super().__post_init__()
         for name in ("algorithms", "games"):
             split = (part.strip() for entry in getattr(self, name) for part in entry.split(","))
             object.__setattr__(self, name, tuple(dict.fromkeys(part for part in split if part)))
-        super().__post_init__()
 
     @property
     def settings(self) -> BenchSettings:

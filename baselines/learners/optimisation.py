@@ -113,6 +113,8 @@ def numbered(what: str, number: int) -> Iterator[None]:
 
 def require_finite(name: str, numbers: Tensor) -> None:
     """Raise FloatingPointError unless all of these are finite numbers; the message names them and counts the others."""
+    if not isinstance(numbers, Tensor):
+        raise TypeError(f"{name}: expected a tensor, got {numbers!r}")
     numbers = numbers.detach()
     is_finite = torch.isfinite(numbers)
     if bool(is_finite.all()):

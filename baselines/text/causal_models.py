@@ -39,7 +39,7 @@ class ModelSize(Options):
     def __post_init__(self) -> None:
         """Check the sizes; raise ValueError where one is absurd."""
         super().__post_init__()
-        check_model_size(hidden_size=self.hidden_size, num_layers=self.num_layers)
+        check_model_size(hidden_size=self.hidden_size, num_layers=self.num_layers, num_heads=self.num_heads)
 
 
 def new_model(

@@ -23,7 +23,7 @@ from ..data.readers import Format, OnError
 from ..functional.masking import masked_sum
 from ..functional.policy_losses import token_logprobs
 from ..learners.optimisation import descend, make_optimizer
-from ..training.checks import Count, LearningRate, NotNegative, OpenShare, Positive, Rows, Whole
+from ..training.checks import Count, LearningRate, NotNegative, OpenShare, Options, Positive, Rows, Whole
 from ..training.distributed import Processes, peak_memory_gib
 from ..training.options import TrainedDType, TrainingOptions
 from ..training.state import StateValue
@@ -34,7 +34,7 @@ from .packing import pack as pack_rows
 
 
 @dataclass(frozen=True, kw_only=True)
-class StageConfig:
+class StageConfig(Options):
     """One stage: whose tokens are cloned, and how."""
 
     tokens_of: Literal["all", "player_0", "player_1"]

@@ -105,7 +105,7 @@ def check_share_below_one(name: str, number: float) -> float:
 
 def check_pair(name: str, number: int) -> int:
     """Return the option called `name`; raise ValueError unless it is an integer of at least 2, which make a pair."""
-    return check_count(name, number, least=2)
+    return check_count(name, number, least=2, most=MOST_AT_ONCE)
 
 
 def check_whole(name: str, number: int) -> int:
@@ -143,9 +143,14 @@ def check_seed(name: str, number: int) -> int:
     return check_count(name, number, least=0, most=LARGEST_SEED)
 
 
-def check_model_size(*, hidden_size: int, num_layers: int, vocab_size: int = 0) -> None:
+def check_model_size(*, hidden_size: int, num_layers: int, num_heads: int) -> None:
     """Raise ValueError unless a transformer of that size can be made; what it would weigh is told beforehand."""
-    num_weights = num_layers * 12 * hidden_size**2 + vocab_size * hidden_size
+    width = hidden_size // num_heads
+    if hidden_size % num_heads or (width > 1 and width % 2):  # a head's rotary positions are pairs
+        raise ValueError(
+            f"num_heads: expected heads of an even width that make up hidden_size, {hidden_size}, got {num_heads}"
+        )
+    num_weights = num_layers * 12 * hidden_size**2
     if num_weights > MOST_WEIGHTS:
         raise ValueError(
             f"hidden_size, num_layers: expected a model of at most {MOST_WEIGHTS:,} weights, got {hidden_size} and "

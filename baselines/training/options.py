@@ -81,7 +81,7 @@ class ModelOptions(Options):
     def __post_init__(self) -> None:
         """Check the sizes; raise ValueError where one is absurd."""
         super().__post_init__()
-        check_model_size(hidden_size=self.hidden_size, num_layers=self.num_layers)
+        check_model_size(hidden_size=self.hidden_size, num_layers=self.num_layers, num_heads=self.num_heads)
 
     def make(
         self, game: LanguageGame[Any], player: int, seed: int, *, device: str = "cpu", dtype: TrainedDType = "float32"
@@ -198,8 +198,15 @@ def placed(model: ModelT, device: str, dtype: TrainedDType) -> ModelT:
 
 def require_device(device: str) -> None:
     """Raise ValueError where this machine has no such device."""
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"device: expected one that this machine has, got {device!r}")
+    try:
+        asked = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device: expected cpu, cuda, cuda:1 or the like, got {device!r}") from error
+    here = torch.accelerator.current_accelerator(check_available=True)
+    is_here = here is not None and asked.type == here.type and (asked.index or 0) < torch.accelerator.device_count()
+    if asked.type != "cpu" and not is_here:
+        known = "cpu" if here is None else f"cpu, {here.type} of {torch.accelerator.device_count()}"
+        raise ValueError(f"device: expected one that this machine has ({known}), got {device!r}")
 
 
 def leaves(**agents: CausalLMAgent) -> Callable[[Run], None]:

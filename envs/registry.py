@@ -6,6 +6,7 @@ import difflib
 import importlib
 import inspect
 import json
+import math
 import re
 from collections.abc import Callable
 from functools import partial
@@ -107,6 +108,12 @@ def parse_option(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except json.JSONDecodeError:
         return name, value
+    except (RecursionError, ValueError) as error:  # nested without end; an integer of thousands of digits
+        raise ValueError(f"option {name}: expected JSON of a usual size, got {value[:40]}... ({error})") from error
+
+
+LARGEST_OPTION = 2**20
+"""The largest number of words, turns or tokens that a game may be asked for."""
 
 
 def make_game(name: str, **options: Any) -> LanguageGame[Any]:
@@ -164,10 +171,17 @@ ADAPTED = {name: what for name, what in inspect.signature(adapted).parameters.it
 def _check_type(name: str, option: inspect.Parameter, value: object) -> None:
     """Raise TypeError where a plain option is of another type: "no" is true, and 2.5 is no number of rounds."""
     asked = str(getattr(option.annotation, "__name__", option.annotation))
+    kind = asked.removesuffix(" | None")
+    if value is None and kind != asked:
+        return
     kinds: dict[str, tuple[type, ...]] = {"bool": (bool,), "int": (int,), "float": (int, float), "str": (str,)}
-    fits = isinstance(value, kinds.get(asked, (object,)))
-    if not fits or (isinstance(value, bool) and asked in ("int", "float")):
+    fits = isinstance(value, kinds.get(kind, (object,))) and not (kind == "Vocabulary" and isinstance(value, str))
+    if not fits or (isinstance(value, bool) and kind in ("int", "float")):
         raise TypeError(f"{name}: expected {option.name} of type {asked}, got {value!r}")
+    if kind == "float" and not -math.inf < value < math.inf:  # type: ignore[operator]
+        raise ValueError(f"{name}: expected {option.name} a finite number, got {value!r}")
+    if kind == "int" and option.name != "seed" and abs(value) > LARGEST_OPTION:  # type: ignore[arg-type]
+        raise ValueError(f"{name}: expected {option.name} of at most {LARGEST_OPTION}, got {value!r}")
 
 
 def make(name: str, *, render_mode: str | None = None, **options: Any) -> LanguageGameEnv[Any]:

@@ -26,7 +26,7 @@ from ..data.encoding import EncodedDialogue, encode_text_dialogue
 from ..data.readers import OnError, read_pairs
 from ..learners.preference import PreferenceConfig, PreferenceLearner, PreferenceUpdate, ReplyPairs
 from ..rollouts.trajectories import Trajectories
-from ..training.checks import Count, Positive
+from ..training.checks import Count, Positive, Rows
 from ..training.loop import Training, trainer
 from ..training.options import leaves, load_model
 from ..training.state import Stateful
@@ -49,15 +49,15 @@ class DPOConfig(DefenderOptions):
     """Whether a row of the file that is no pair is fatal, or skipped and counted."""
     out: Path = Path("runs/dpo")
     """The run's folder; the model is in its folder `model`."""
-    num_pairs: Count = 2048
+    num_pairs: Rows = 2048
     """How many pairs are drawn, or at most read."""
     label_temperature: Positive = 0.25
     """Noise of the labels of drawn pairs: the better reply is preferred with sigmoid(gain / this)."""
-    max_tokens: Count | None = None
+    max_tokens: Rows | None = None
     """The longest prompt with reply; pairs that are longer are left out and counted. None: any."""
     num_steps: Count = 120
     """Batches, each followed by one update."""
-    batch_size: Count = 64
+    batch_size: Rows = 64
     """Pairs in a batch."""
     preference: PreferenceConfig = field(default_factory=PreferenceConfig)
     """How the model learns from them."""

@@ -46,7 +46,7 @@ from ..evaluation.exploitability import frozen_copy
 from ..learners.base import PlayerLearner
 from ..learners.options import RESPONSE_PPO, LearnerOptions
 from ..reporting.tables import text_table
-from ..training.checks import Count, Options, Whole
+from ..training.checks import Options, Rows, Seed, Threads, Whole
 from ..training.files import Json, write_json
 from ..training.loop import use_threads
 from ..training.options import GameOptions, ModelOptions
@@ -80,24 +80,24 @@ class EvaluateConfig(Options):
     options: Annotated[RulesOptions, tyro.conf.arg(name="")] = field(default_factory=RulesOptions)
     out: Path | None = None
     """The file that is written; None: evaluation.json in the folder."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides deals, what is said, and attackers."""
     prompt_set: tuple[str, ...] = ()
     """Prompt sets of red_team-v0: static, plain, in_distribution, unseen_styles, unseen_compositions, unseen_topics,
     benign, benign_disguised; none: all but static, or the requests of `requests` alone if they are given."""
-    num_episodes: Count = 512
+    num_episodes: Rows = 512
     """Episodes of the players with each other, where there are two."""
     max_nodes: Whole = 100_000
     """The largest game tree on which NashConv is exact; 0: none is listed."""
     attacker_updates: Whole = 0
     """Updates of a fresh attacker; 0: none is trained."""
-    attacker_batch_size: Count = 128
+    attacker_batch_size: Rows = 128
     """Episodes for one update of it."""
-    attacker_episodes: Count = 2048
+    attacker_episodes: Rows = 2048
     """Fresh episodes on which it is scored; a quarter of that choose which of its checkpoints is."""
     attacker: ModelOptions = field(default_factory=ModelOptions)
     """What it starts from; against a defender, what the run's own adversary started from if that is there."""
-    num_threads: Whole = 0
+    num_threads: Threads = 0
     """Threads of torch; 0: its default."""
 
     @property

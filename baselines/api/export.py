@@ -17,7 +17,7 @@ import tyro
 from ...agents.loading import load_agent
 from ...agents.population import Seat
 from ..data.export import Exported, Form, export_play
-from ..training.checks import Count, Options
+from ..training.checks import Count, Options, Seed
 from .options import make_config
 from .runs import RunResult, load_run
 
@@ -32,7 +32,7 @@ class ExportConfig(Options):
     """How many."""
     out: Path | None = None
     """The file, .gz by name; None: episodes.jsonl, or episodes.txt, in the run's folder."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides deals and tokens."""
     viewer: Literal[0, 1] = 1
     """Whose view is written: what this player was told, heard, thought and said."""

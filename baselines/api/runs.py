@@ -68,6 +68,8 @@ class RunResult:
         if not is_run(self.folder):
             inside = sorted(path.name for path in self.folder.iterdir())[:8]
             raise ValueError(f"run {self.folder}: expected a {CONFIG_FILE} with name and config in it, got {inside}")
+        if not (isinstance(self._asked["name"], str) and isinstance(self._asked["config"], dict)):
+            raise ValueError(f"run {self.folder}: expected a {CONFIG_FILE} with a name and options, got other types")
 
     @property
     def name(self) -> str:

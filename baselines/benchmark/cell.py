@@ -15,7 +15,7 @@ from ...envs.tree.analysis import GameTree, Profile, expected_returns, nash_conv
 from ..learners.base import PlayerLearner
 from ..learners.options import SELF_PLAY_PPO, LearnerOptions
 from ..learners.registry import load_learners
-from ..training.checks import Count, Options
+from ..training.checks import Count, Options, Rows, Seed
 from ..training.costs import CostMeter, Costs, metered_game
 from ..training.loop import use_threads
 from ..training.options import ModelOptions
@@ -33,7 +33,7 @@ class Cell:
 
     algorithm: str
     game: str
-    seed: int
+    seed: Seed
 
     def __str__(self) -> str:
         """Return it as in messages."""
@@ -46,7 +46,7 @@ class BenchSettings(Options):
 
     num_updates: Count
     """Updates of each player."""
-    batch_size: Count
+    batch_size: Rows
     """Episodes for one update."""
     measure_every: Count = 6
     """Updates between two computations of NashConv."""

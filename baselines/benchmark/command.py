@@ -25,7 +25,8 @@ from typing import Literal
 import tyro
 
 from ..learners.registry import load_learners
-from ..training.checks import Count, Options
+from ..training.checks import Count, Few, Options, Rows
+from ..training.failures import run_command
 from ..training.files import write_text
 from ..training.pool import run_all
 from .cell import BenchSettings, Cell, CellJob, CellResult, can_play
@@ -86,13 +87,13 @@ class BenchConfig(Options):
     """Names, or NAME:LEARNER for other learners, with commas or spaces between; none: the suite's, and a file's own."""
     games: tuple[str, ...] = ()
     """Names of the benchmark's games, or registered ones that can be enumerated; none: the suite's."""
-    seeds: Count | None = None
+    seeds: Few | None = None
     """Trainings of each algorithm in each game."""
     num_updates: Count | None = None
     """Updates of each player, a multiple of 6."""
-    batch_size: Count | None = None
+    batch_size: Rows | None = None
     """Episodes for one update, a multiple of 4."""
-    processes: Count = 2
+    processes: Few = 2
     """Cells that are trained at the same time."""
     algorithm_file: tuple[Path, ...] = ()
     """Python files that register algorithms."""
@@ -109,10 +110,10 @@ class BenchConfig(Options):
         Raises:
             ValueError: a number below 1.
         """
+        super().__post_init__()
         for name in ("algorithms", "games"):
             split = (part.strip() for entry in getattr(self, name) for part in entry.split(","))
             object.__setattr__(self, name, tuple(dict.fromkeys(part for part in split if part)))
-        super().__post_init__()
 
     @property
     def settings(self) -> BenchSettings:
@@ -224,4 +225,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

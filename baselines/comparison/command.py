@@ -11,6 +11,7 @@ of pools, and what each run cost. It prints and writes `compare.md`, `compare.js
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,8 @@ from ..evaluation.regret import profile_regret
 from ..learners.base import PlayerLearner
 from ..learners.options import RESPONSE_PPO, LearnerOptions
 from ..rollouts.episodes import rollout
+from ..training.checks import AtLeastTwo, Options, Rows, RowsOrNone, Seed, Threads, Whole, check_count
+from ..training.failures import run_command
 from ..training.loop import use_threads
 from ..training.options import GameOptions, ModelOptions
 from ..two_player.learner import derived_seed
@@ -47,22 +50,22 @@ MIN_REGRET_PLAYS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measures:
+class Measures(Options):
     """What is measured, and on how much play."""
 
-    num_matches: int = 500
+    num_matches: AtLeastTwo = 500
     """Matches of each pair; a match is one deal in both seatings."""
-    max_nodes: int = 100_000
+    max_nodes: Whole = 100_000
     """The largest game tree on which distances are exact; 0: none is listed."""
-    response_updates: int = 60
+    response_updates: Whole = 60
     """Updates of a trained responder, where distances are not exact; 0: leave these lower bounds out."""
-    response_batch_size: int = 128
+    response_batch_size: Rows = 128
     """Episodes for one update of a responder."""
-    response_episodes: int = 2048
+    response_episodes: Rows = 2048
     """Fresh episodes on which the chosen responder is scored; a quarter of that choose it."""
-    kl_episodes: int = 512
+    kl_episodes: RowsOrNone = 512
     """Episodes of an entrant with itself on which its KL to the start is measured; 0: leave it out."""
-    regret_episodes: int = 128
+    regret_episodes: RowsOrNone = 128
     """Fresh episodes of each meeting on which the best fixed member of a pool is scored, where regret is not exact; a
     quarter of that chooses it; 0: leave that out."""
 
@@ -70,16 +73,14 @@ class Measures:
         """Check the numbers.
 
         Raises:
-            ValueError: one is too small.
+            ValueError: one is too small or too large.
         """
-        least = {"num_matches": 2, "response_batch_size": 1, "response_episodes": 4}
-        or_none = {"kl_episodes": 2, "regret_episodes": 4}  # an interval takes two, and a quarter of them is one
-        for name in self.__dataclass_fields__:
+        super().__post_init__()
+        check_count("response_episodes", self.response_episodes, least=4)
+        for name, least in {"kl_episodes": 2, "regret_episodes": 4}.items():  # an interval takes two, a quarter is one
             number = getattr(self, name)
-            if name in or_none and number and number < or_none[name]:
-                raise ValueError(f"{name}: expected 0 or at least {or_none[name]}, got {number}")
-            if number < least.get(name, 0):
-                raise ValueError(f"{name}: expected at least {least.get(name, 0)}, got {number}")
+            if number and number < least:
+                raise ValueError(f"{name}: expected 0 or at least {least}, got {number}")
 
     @property
     def budget(self) -> ResponseBudget:
@@ -94,7 +95,7 @@ class Measures:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareConfig:
+class CompareConfig(Options):
     """Who is compared, in which game, and how."""
 
     options: Annotated[GameOptions, tyro.conf.arg(name="")] = field(default_factory=GameOptions)
@@ -106,11 +107,11 @@ class CompareConfig:
     """What is measured, and on how much play."""
     responder: ModelOptions = field(default_factory=ModelOptions)
     """What trained responders start from."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides deals, what is said, and responders."""
     out: Path = Path("runs/compare")
     """The folder that is written."""
-    num_threads: int = 0
+    num_threads: Threads = 0
     """Threads of torch; 0: its default."""
 
 
@@ -285,4 +286,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -11,7 +11,8 @@ from typing import TypeVar, get_args
 from ...agents import load_agent
 from ...envs import make_game
 from ...envs.registry import parse_option
-from ..training.checks import check_count
+from ..training.checks import check_count, check_seed
+from ..training.failures import run_command
 from ..training.files import Json
 from .dialogues import PreferencePair, TextDialogue
 from .documents import MARKERS, Markers, to_document
@@ -34,12 +35,8 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status."""
     options = _parser().parse_args(sys.argv[1:] if argv is None else argv)
-    try:
-        print(_export(options) if options.command == "export" else _convert(options))
-    except (ValueError, TypeError, OSError, ImportError) as error:
-        print(f"duologue data: {error}", file=sys.stderr)
-        return 2
-    return 0
+    run = _export if options.command == "export" else _convert
+    return run_command(lambda: print(run(options)), prog="duologue data")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -81,6 +78,7 @@ def _add_convert_options(parser: argparse.ArgumentParser) -> None:
 
 def _export(options: argparse.Namespace) -> str:
     check_count("--episodes", options.episodes)
+    check_seed("--seed", options.seed)
     game = make_game(options.game, **dict(parse_option(text) for text in options.option))
     seats = [
         load_agent(spec, game.vocabulary, game=options.game, max_view_tokens=game.max_view_tokens)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
@@ -19,6 +20,7 @@ import tyro
 
 from ..reporting.plots import COLOURS, _figure, _percent_axis, _save
 from ..reporting.tables import markdown_table
+from ..training.failures import run_command
 from ..training.files import write_text
 from .counts import Counts
 from .intervals import Estimate, mean_interval
@@ -288,10 +290,7 @@ class ReportOptions:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print or write the summary that the command line asks for."""
     options = tyro.cli(ReportOptions, args=arguments)
-    try:
-        page = summarise_seeds(options.results)
-    except ValueError as error:
-        raise SystemExit(f"report: {error}") from None
+    page = summarise_seeds(options.results)
     if options.out is None:
         print(page, end="")
     else:
@@ -299,4 +298,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

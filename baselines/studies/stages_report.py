@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from ...envs.games.red_team.game import RedTeam, oracle
 from ..evaluation import mean_interval
 from ..reporting.plots import COLOURS, FONT_SIZE
 from ..reporting.tables import markdown_table, text_table
+from ..training.failures import run_command
 from ..training.files import Json, replacing, write_text
 from ..training.options import load_model
 from ..training.run import Run, read_metrics
@@ -301,4 +303,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Pr
 
 from ...agents.language_model.checkpoints import load_checkpoint, positions_of, require_embeddings, without_bars
 from ...envs.extras import from_extra
+from ..training.checks import Options, Width, check_model_size
 
 ADAPTER_FOLDER = "adapter"
 
@@ -22,18 +23,23 @@ FLASH: Attention = "flash_attention_2"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelSize:
+class ModelSize(Options):
     """The size of a new Llama-style model; the default has 2.6 M parameters over 4096 tokens.
 
     Over 16,384 tokens, hidden_size=640, num_layers=12 and num_heads=10 have 70 M.
     """
 
-    hidden_size: int = 192
+    hidden_size: Width = 192
     """Width."""
-    num_layers: int = 4
+    num_layers: Width = 4
     """Depth."""
-    num_heads: int = 6
+    num_heads: Width = 6
     """Attention heads."""
+
+    def __post_init__(self) -> None:
+        """Check the sizes; raise ValueError where one is absurd."""
+        super().__post_init__()
+        check_model_size(hidden_size=self.hidden_size, num_layers=self.num_layers, num_heads=self.num_heads)
 
 
 def new_model(

@@ -30,7 +30,7 @@ from ..learners.shared_critic import SharedCritic
 from ..rollouts.episodes import PlayedEpisode, rollout
 from ..rollouts.groups import check_groups, rollout_in_groups
 from ..rollouts.trajectories import Trajectories, joined, trajectories
-from ..training.checks import Count, Options
+from ..training.checks import Count, Options, Rows, ShareBelowOne
 from ..training.run import Config
 from ..training.state import Stateful
 from .learner import Seat
@@ -44,13 +44,13 @@ class SelfPlayOptions(Options):
 
     num_updates: Count = 120
     """Updates of each player."""
-    batch_size: Count = 128
+    batch_size: Rows = 128
     """Episodes for one update of a player."""
     opponents: Annotated[OpponentOptions, tyro.conf.arg(name="opponent")] = field(default_factory=OpponentOptions)
     """Whom a player learns against."""
     role_advantages: bool = False
     """Whether a running mean of each role's returns is subtracted (SPIRAL)."""
-    role_baseline_decay: float = 0.95
+    role_baseline_decay: ShareBelowOne = 0.95
     """What stays of that mean when one more return is mixed in."""
     reference: Literal["start", "ema"] = "start"
     """What KL is measured to: each player's start, or the exponential average of its parameters, a heuristic."""

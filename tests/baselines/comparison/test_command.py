@@ -320,7 +320,7 @@ def test_a_start_must_be_one_of_an_entrant_and_numbers_in_range() -> None:
         main(["--game", "bluff-v0", "--entrant", "a=random", "--entrant", "b=random", "--start", "c=random"])
     with pytest.raises(ValueError, match="start a: expected the folder of a model or of a run, got 'random'"):
         main(["--game", "bluff-v0", "--entrant", "a=random", "--entrant", "b=random", "--start", "a=random"])
-    with pytest.raises(ValueError, match="num_matches: expected at least 2, got 1"):
+    with pytest.raises(ValueError, match="num_matches: expected an integer of at least 2, got 1"):
         Measures(num_matches=1)
     with pytest.raises(ValueError, match="kl_episodes: expected 0 or at least 2, got 1"):
         Measures(kl_episodes=1)

@@ -16,6 +16,7 @@ import numpy as np
 from .agents import AGENT_SPECS, HumanAgent, Quit, Speaker, load_agent
 from .baselines.api.commands import COMMANDS, GROUPS, TRAINERS, Command, asked_for_help, training_command
 from .envs import Episode, make_game, registered_games, speak_all
+from .envs.printable import file_name, printable_lines
 from .envs.registry import game_factory, parse_option
 
 RESUMES = "A run that was stopped or killed goes on by the same command, and ends as if nothing had happened."
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             parser.print_help()
     except (ValueError, TypeError, OSError, ImportError) as error:
-        print(f"duologue: {error}", file=sys.stderr)
+        print(f"duologue: {printable_lines(str(error))}", file=sys.stderr)
         return 2
     return 0
 
@@ -157,7 +158,7 @@ def _play(options: argparse.Namespace) -> int:
 
 def _free_path(options: argparse.Namespace) -> Path:
     """Return where a transcript is saved by default; an earlier one is never replaced."""
-    stem = f"{options.game}-player{options.player}-seed{options.seed}"
+    stem = f"{file_name(options.game)}-player{options.player}-seed{options.seed}"
     names = (stem if k == 1 else f"{stem}-{k}" for k in itertools.count(1))
     return next(path for name in names if not (path := Path("runs", "play", f"{name}.txt")).exists())
 
@@ -209,7 +210,7 @@ def _run(run: Callable[[list[str]], object], arguments: Sequence[str]) -> int:
     except (ValueError, TypeError, OSError, FloatingPointError, ImportError) as error:
         if "DUOLOGUE_TRACEBACK" in os.environ:
             raise
-        print(f"duologue: {error}\n(DUOLOGUE_TRACEBACK=1 shows where)", file=sys.stderr)
+        print(f"duologue: {printable_lines(str(error))}\n(DUOLOGUE_TRACEBACK=1 shows where)", file=sys.stderr)
         return 2
     return 0
 

@@ -1,5 +1,6 @@
 """Text from outside is shown, never obeyed."""
 
+import re
 import sys
 import unicodedata
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from duologue.envs.printable import JOINERS, UNSEEN, printable, printable_lines
+from duologue.envs.printable import JOINERS, UNSEEN, file_name, printable, printable_lines
 
 
 @pytest.mark.parametrize(
@@ -41,3 +42,26 @@ def test_a_shown_text_is_one_line_of_visible_characters(text: str) -> None:
 def test_line_breaks_stand_but_no_line_begins_as_another() -> None:
     """A reply may have lines; none of them may pass for what somebody else said."""
     assert printable_lines("one\r\ntwo\n[rewards] +1\r") == "one\n    two\n    [rewards] +1\\r"
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("kuhn_poker-v0", "kuhn_poker-v0"), ("GPO+Div", "GPO+Div"), ("a.b", "a.b"), ("", "="), (".", "=2E"),
+        ("..", "=2E=2E"), ("../x", "=2E.=2Fx"), ("/etc/x", "=2Fetc=2Fx"), ("C:\\x", "C=3A=5Cx"), ("-rf", "=2Drf"),
+        ("~root", "=7Eroot"), ("x.", "x=2E"), ("a\0b", "a=00b"), ("a\nb", "a=0Ab"), ("é", "=C3=A9"), ("=2F", "=3D2F"),
+        ("con", "=63on"), ("NUL.txt", "=4EUL.txt"), ("console", "console"), ("\ud800", "=ED=A0=80"),
+    ],
+)  # fmt: skip
+def test_a_name_becomes_that_of_one_file(name: str, file: str) -> None:
+    """No path, no option, no device of Windows, no address of a page, no pattern of a shell."""
+    assert file_name(name) == file
+
+
+@given(st.text(), st.text())
+def test_unlike_names_are_unlike_files(first: str, second: str) -> None:
+    """Also where they are as long as can be."""
+    for name in (first, first + "x" * 300):
+        assert re.fullmatch(r"(?![-.])[A-Za-z0-9_.+~=-]{1,80}(?<![.])", file_name(name))
+    assert (file_name(first) == file_name(second)) == (first == second)
+    assert (file_name(first + "x" * 300) == file_name(second + "x" * 300)) == (first == second)

@@ -18,6 +18,7 @@ from .baselines.api.commands import COMMANDS, GROUPS, TRAINERS, Command, asked_f
 from .baselines.training.checks import check_seed
 from .baselines.training.failures import run_command
 from .envs import Episode, make_game, registered_games, speak_all
+from .envs.printable import file_name
 from .envs.registry import game_factory, parse_option
 
 RESUMES = "A run that was stopped or killed goes on by the same command, and ends as if nothing had happened."
@@ -163,7 +164,7 @@ def _play(options: argparse.Namespace) -> int:
 
 def _free_path(options: argparse.Namespace) -> Path:
     """Return where a transcript is saved by default; an earlier one is never replaced."""
-    stem = f"{options.game}-player{options.player}-seed{options.seed}"
+    stem = f"{file_name(options.game)}-player{options.player}-seed{options.seed}"
     names = (stem if k == 1 else f"{stem}-{k}" for k in itertools.count(1))
     return next(path for name in names if not (path := Path("runs", "play", f"{name}.txt")).exists())
 

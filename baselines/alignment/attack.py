@@ -1,6 +1,6 @@
 """The attacker: PPO of the adversary against a frozen defender, a red-teaming run and a lower bound on its weakness.
 
-Section 5.2 of arXiv 2402.08078 reads red teaming as zero-sum play; with one side frozen it is the best response of
+Section 4.7 of arXiv 2402.08078 reads red teaming as zero-sum play; with one side frozen it is the best response of
 player 0, eq. 5 there.
 """
 

@@ -32,8 +32,8 @@ from ..training.pool import run_all
 from .cell import BenchSettings, Cell, CellJob, CellResult, can_play
 from .games import GAMES, bench_game
 from .registry import ALGORITHMS, algorithm_of, load_algorithms
-from .report import write_report
-from .results import COMMAND_FILE, Results, versions_of
+from .report import MARKDOWN_FILE, counted, last_line, write_report
+from .results import COMMAND_FILE, FAILURES_FILE, Results, versions_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +179,7 @@ def bench(config: BenchConfig, *, command: str | None = None) -> dict[Cell, str]
         results.require(versions)
         missing = [cell for cell in grid if cell not in results.cells]
         if len(missing) < len(grid):
-            print(f"{len(grid) - len(missing)} of {len(grid)} cells are finished already", flush=True)
+            print(f"{len(grid) - len(missing)} of {counted(len(grid), 'cell')} finished already", flush=True)
         jobs = [CellJob(cell, settings, config.algorithm_file, config.learner_file) for cell in missing]
         done = run_all(jobs, num_processes=config.processes, preload="duologue.baselines.benchmark.cell")
         for number, outcome in enumerate(done, start=1):
@@ -190,7 +190,7 @@ def bench(config: BenchConfig, *, command: str | None = None) -> dict[Cell, str]
             else:
                 failures[cell] = outcome.error or ""
                 results.fail(cell, failures[cell])
-                line = f"failed: {failures[cell].strip().splitlines()[-1]}"
+                line = f"failed: {last_line(failures[cell])}"
             print(f"[{number}/{len(missing)}] {cell}: {line}", flush=True)
         write_text(config.out / COMMAND_FILE, command or " ".join(map(shlex.quote, sys.argv)))
     made_by = config.out / COMMAND_FILE
@@ -217,10 +217,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if argv is None else argv)
     config = tyro.cli(BenchConfig, args=arguments, prog="duologue bench", description=description)
     failures = bench(config, command=" ".join(["duologue", "bench", *map(shlex.quote, arguments)]))
-    print(f"leaderboard: {config.out / 'leaderboard.md'}")
+    print(f"leaderboard: {config.out / MARKDOWN_FILE}")
     if failures:
         raise ChildProcessError(
-            f"{len(failures)} cells failed, see {config.out / 'failures.jsonl'}; the same command tries them again"
+            f"{counted(len(failures), 'cell')} failed, see {config.out / FAILURES_FILE}; "
+            f"the same command tries {'it' if len(failures) == 1 else 'them'} again"
         )
 
 

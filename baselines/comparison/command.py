@@ -11,6 +11,7 @@ of pools, and what each run cost. It prints and writes `compare.md`, `compare.js
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from ...agents.loading import load_agent
 from ...agents.tabular import seat_profile
 from ...envs import LanguageGame, Speaker
 from ...envs.game import PLAYERS
+from ...envs.printable import printable
 from ...envs.tree.analysis import GameTree, nash_conv
 from ...envs.tree.enumeration import TreeTooLarge
 from ..evaluation.exploitability import ResponseBudget, nash_conv_lower_bound
@@ -127,9 +129,13 @@ class Comparing:
         """Return how far an entrant's players are from equilibrium: exactly, else a lower bound, None: left out."""
         if self.tree is not None:
             try:
-                return Distance(nash_conv(self.tree, seat_profile(self.tree, entrant.seats)), None)
+                distance = nash_conv(self.tree, seat_profile(self.tree, entrant.seats))
             except TypeError:  # it does not state its probabilities
                 pass
+            else:
+                if not math.isfinite(distance):
+                    raise ValueError(f"entrant {entrant.name}: expected a finite NashConv, got {distance}")
+                return Distance(distance, None)
         if not self.measures.response_updates:
             return None
         seed, budget = derived_seed(self.seed, 1), self.measures.budget
@@ -227,13 +233,14 @@ def compare(
         bar.update()
         distances, moved, regrets = {}, {}, {}
         for entrant in entrants:
-            bar.set_description(f"{entrant.name}: distance from equilibrium")
+            shown = printable(entrant.name)
+            bar.set_description(f"{shown}: distance from equilibrium")
             distances[entrant.name] = comparing.distance(entrant)
             bar.update()
-            bar.set_description(f"{entrant.name}: KL to the start")
+            bar.set_description(f"{shown}: KL to the start")
             moved[entrant.name] = comparing.moved(entrant)
             bar.update()
-            bar.set_description(f"{entrant.name}: regret")
+            bar.set_description(f"{shown}: regret")
             regrets[entrant.name] = comparing.regret(entrant.pool)
             bar.update()
     costs, notes = (

@@ -13,7 +13,7 @@ from ..evaluation.head_to_head import HeadToHead
 from ..evaluation.intervals import Estimate
 from ..evaluation.ranking import Ranking
 from ..reporting.plots import plot_heat_map
-from ..reporting.tables import markdown_table
+from ..reporting.tables import markdown_table, markdown_text
 from ..training.costs import Costs
 from ..training.files import write_json, write_text
 
@@ -68,10 +68,10 @@ class Comparison:
             "an episode to the row's entrant over both seats and half the width of its 95 % interval; matches won, "
             "tied and lost."
         )
-        parts = [f"# Comparison in {self.game}", f"## Head to head\n\n{read}\n\n{met.markdown()}"]
+        parts = [f"# Comparison in {markdown_text(self.game)}", f"## Head to head\n\n{read}\n\n{met.markdown()}"]
         parts += [f"## Ratings\n\n{self.ranking.markdown()}", *self._distances(), *self._moved(), *self._regrets()]
         parts += self._costs()
-        notes = [f"* {name}: {note}." for name, note in self.notes.items() if note]
+        notes = [f"* {markdown_text(f'{name}: {note}')}." for name, note in self.notes.items() if note]
         return "\n\n".join([*parts, "\n".join(["## Notes", "", *notes])] if notes else parts) + "\n"
 
     def json(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 import tyro
 
-from ..reporting.plots import COLOURS, _figure, _percent_axis, _save
+from ..reporting.plots import COLOURS, _figure, _percent_axis, _save, as_label
 from ..reporting.tables import markdown_table
 from ..training.failures import run_command
 from ..training.files import write_text
@@ -58,10 +58,12 @@ def plot_table_bars(
         spread = np.maximum(0.0, [rates - low, high - rates])
         x = np.arange(len(prompt_sets)) + (k - (len(results) - 1) / 2) * width
         axes.bar(
-            x, rates, 0.92 * width, yerr=spread, label=METHODS.get(method, method), color=colour,
+            x, rates, 0.92 * width, yerr=spread, label=as_label(METHODS.get(method, method)), color=colour,
             error_kw={"elinewidth": 1.2, "capsize": 3, "ecolor": "#333333"},
         )  # fmt: skip
-    axes.set_xticks(range(len(prompt_sets)), [name.replace("_", "\n", 1).replace("_", " ") for name in prompt_sets])
+    axes.set_xticks(
+        range(len(prompt_sets)), [as_label(name.replace("_", "\n", 1).replace("_", " ")) for name in prompt_sets]
+    )
     axes.tick_params(axis="x", length=0)
     axes.set_ylabel("attack success rate, 95 % interval")
     axes.grid(visible=False, axis="x")

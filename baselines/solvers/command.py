@@ -19,6 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ...envs import make_game
+from ...envs.printable import file_name
 from ...envs.registry import parse_option
 from ...envs.tree.analysis import GameTree, backward_induction, random_profile
 from ..training.checks import check_count, check_seed
@@ -191,7 +192,7 @@ def _plot_path(options: argparse.Namespace, names: Sequence[str]) -> Path | None
     if options.plot is not None or options.json:
         path: Path | None = options.plot
         return path
-    return Path("runs", "solve", f"{options.game}-{'+'.join(names)}.png")
+    return Path("runs", "solve", f"{file_name(options.game)}-{file_name('+'.join(names))}.png")
 
 
 def _draw(path: Path, options: argparse.Namespace, solvers: dict[str, Solver], reports: Reports) -> None:

@@ -22,7 +22,7 @@ from ...agents.judges.reward_files import load_reward_judge
 from ...agents.language_model.causal_lm import CausalLMAgent
 from ...envs.games.red_team.game import RedTeam, oracle
 from ..evaluation import mean_interval
-from ..reporting.plots import COLOURS, FONT_SIZE
+from ..reporting.plots import COLOURS, FONT_SIZE, as_label
 from ..reporting.tables import markdown_table, text_table
 from ..training.failures import run_command
 from ..training.files import Json, replacing, write_text
@@ -166,8 +166,8 @@ def plot_stages(results: Sequence[StagesResults], path: Path) -> None:
             lines = np.array([[getattr(point, field) for point in result.curves[arm.name]] for result in results])
             if len(results) > 1:
                 axes.plot(x, lines.T, color=colour, linestyle=dash, linewidth=0.8, alpha=0.35)
-            axes.plot(x, lines.mean(0), color=colour, linestyle=dash, linewidth=2.4, label=label)
-        axes.set_title(f"{arm.reward}\nKL charge {arm.kl_coef:g}", fontsize=FONT_SIZE, loc="left")
+            axes.plot(x, lines.mean(0), color=colour, linestyle=dash, linewidth=2.4, label=as_label(label))
+        axes.set_title(as_label(f"{arm.reward}\nKL charge {arm.kl_coef:g}"), fontsize=FONT_SIZE, loc="left")
         axes.set_xlabel("updates", fontsize=FONT_SIZE)
         axes.grid(visible=True, color="#DDDDDD", linewidth=0.8)
         axes.spines[["top", "right"]].set_visible(False)

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from ...envs.printable import printable
+
 TRACEBACK = "DUOLOGUE_TRACEBACK"
 """What asks for tracebacks, in the environment."""
 FAILED, INTERRUPTED, NO_READER = 2, 130, 141
@@ -72,8 +74,7 @@ def in_one_line(error: BaseException) -> str:
     if not isinstance(error, FORESEEN) or own or not said:
         said = f"{type(error).__name__}: {said}".removesuffix(": ")
     said = said if len(said) <= LONGEST else f"{said[:LONGEST]}..."
-    shown = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in said)
-    return f"{shown} ({own}{TRACEBACK}=1 shows where)"
+    return f"{printable(said)} ({own}{TRACEBACK}=1 shows where)"
 
 
 def _line_of_users_file(error: BaseException) -> str:

@@ -24,6 +24,7 @@ from ..game import (
     check_whole,
     checked_game,
 )
+from ..printable import printable, printable_lines
 from ..vocabulary import Tokens
 from .turn import Ahead, OpenTurn
 from .views import Message, Utterance, View, check_utterance, check_utterances
@@ -202,32 +203,37 @@ class Episode(Generic[DealT]):
             setattr(self, name, value)
 
     def transcript(self) -> str:
-        """Return the episode as readable text: briefings, turns, what the rules say of them, rewards."""
-        game, lines = self.game, []
+        """Return the episode as readable text: briefings, turns, what the rules say of them, rewards.
+
+        A line that begins at the margin is the transcript's own: within a message, lines after the first are indented,
+        and what is no visible character is written as an escape.
+        """
+        game, roles, lines = self.game, tuple(map(printable, self.game.roles)), list[str]()
         for player in PLAYERS:
             briefing = game.briefing(self.dialogue.deal, player)
-            lines += [f"[{game.roles[player]} is told] {game.vocabulary.decode(briefing)}"] if briefing else []
+            lines += [f"[{roles[player]} is told] {self._text(briefing)}"] if briefing else []
         for k, turn in enumerate(self.dialogue.turns):
             lines += self._turn_lines(k, turn)
         if self.player is not None:
-            so_far = game.vocabulary.decode(self.open_turn.spoken)
-            lines.append(
-                f"{game.roles[self.player]}: {so_far} ..." if so_far else f"{game.roles[self.player]} is to speak"
-            )
+            so_far = self._text(self.open_turn.spoken)
+            lines.append(f"{roles[self.player]}: {so_far} ..." if so_far else f"{roles[self.player]} is to speak")
         else:
             lines.append(f"[over] returns {self.returns[0]:+g} {self.returns[1]:+g}")
         return "\n".join(lines)
 
     def _turn_lines(self, k: int, turn: Turn) -> list[str]:
         game, speaker = self.game, turn.player if turn.player is not None else 0
-        role, text = game.roles[speaker], game.vocabulary.decode(turn.tokens)
-        lines = [f"{role} (thinks): {game.vocabulary.decode(turn.thought)}"] if turn.thought else []
+        role, text = printable(game.roles[speaker]), self._text(turn.tokens)
+        lines = [f"{role} (thinks): {self._text(turn.thought)}"] if turn.thought else []
         note = f" [forfeit: {turn.ending.value}]" if turn.ending.forfeits else ""
-        remark = "" if turn.ending.forfeits else game.annotate(self.dialogue.upto(k + 1))
+        remark = "" if turn.ending.forfeits else printable_lines(game.annotate(self.dialogue.upto(k + 1)))
         lines.append(f"{role}: {text}{note}" + (f"   ({remark})" if remark else ""))
         if k < len(self.reward_history) and any(self.reward_history[k]):
             lines.append(f"[rewards] {self.reward_history[k][0]:+g} {self.reward_history[k][1]:+g}")
         return lines
+
+    def _text(self, tokens: Tokens) -> str:
+        return printable_lines(self.game.vocabulary.decode(tokens))
 
     def _finish(self) -> None:
         player, turn = self.player, self.open_turn.turn(self.player or 0)

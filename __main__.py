@@ -20,6 +20,8 @@ from .envs.registry import game_factory, parse_option
 
 RESUMES = "A run that was stopped or killed goes on by the same command, and ends as if nothing had happened."
 
+PIPE_STATUS = 128 + 13
+"""What a shell says of a process that wrote into a pipe that nobody read."""
 EPILOG = """\
 examples:
   duologue games                                         what is registered
@@ -36,7 +38,16 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        status = _main(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # the reader, `head` for one, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_STATUS
+
+
+def _main(arguments: list[str]) -> int:
     if arguments[:1] == ["train"]:
         return _train(arguments[1:])
     if arguments[:1] == ["solve"]:
@@ -54,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _play(options)
         else:
             parser.print_help()
+    except BrokenPipeError:
+        raise
     except (ValueError, TypeError, OSError, ImportError) as error:
         print(f"duologue: {error}", file=sys.stderr)
         return 2
@@ -84,15 +97,6 @@ def play(
     while episode.player is not None:
         speak_all([episode], seats[episode.player].speak([episode.view()], rng))
     return episode
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    data = text.encode("utf-8")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_bytes(data)
-    partial.replace(path)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -147,6 +151,8 @@ def _play(options: argparse.Namespace) -> int:
     except (Quit, KeyboardInterrupt):
         print("\nleft before the end; no transcript saved")
         return 1
+    from .baselines.training.files import write_text  # takes its time
+
     transcript = episode.transcript()
     path = _free_path(options) if options.transcript is None else options.transcript
     print(f"\n{transcript}\n")
@@ -203,12 +209,17 @@ def _command(command: Command, arguments: Sequence[str]) -> int:
 def _run(run: Callable[[list[str]], object], arguments: Sequence[str]) -> int:
     try:
         run(list(arguments))
-    except KeyboardInterrupt:
-        print("\nduologue: stopped; a run goes on by the same command", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stopped:
+        said = f"; {stopped}" if str(stopped) else ""
+        print(f"\nduologue: stopped{said}; a run goes on by the same command", file=sys.stderr)
+        return getattr(stopped, "status", 130)
+    except BrokenPipeError:
+        raise
     except (ValueError, TypeError, OSError, FloatingPointError, ImportError) as error:
         if "DUOLOGUE_TRACEBACK" in os.environ:
-            raise
+            if not hasattr(error, "trace"):
+                raise
+            print(error.trace, file=sys.stderr)  # of the process that failed
         print(f"duologue: {error}\n(DUOLOGUE_TRACEBACK=1 shows where)", file=sys.stderr)
         return 2
     return 0

@@ -13,9 +13,10 @@ import gymnasium
 import pettingzoo
 import pytest
 
-from duologue.__main__ import games_table, main, play, write_text
+from duologue.__main__ import games_table, main, play
 from duologue.agents import ScriptedAgent
 from duologue.baselines.api.commands import COMMANDS, TRAINERS
+from duologue.baselines.training.files import write_text
 from duologue.baselines.two_player import gpo as two_player_gpo
 from duologue.baselines.two_player.gpo import GPOConfig
 from duologue.envs import register_game, registered_games

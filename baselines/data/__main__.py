@@ -12,7 +12,7 @@ from ...agents import load_agent
 from ...envs import make_game
 from ...envs.registry import parse_option
 from ..training.checks import check_count
-from ..training.files import Json
+from ..training.files import Json, check_output
 from .dialogues import PreferencePair, TextDialogue
 from .documents import MARKERS, Markers, to_document
 from .export import export_play, json_line, ticking, write_texts
@@ -80,6 +80,7 @@ def _add_convert_options(parser: argparse.ArgumentParser) -> None:
 
 def _export(options: argparse.Namespace) -> str:
     check_count("--episodes", options.episodes)
+    check_output("--out", options.out)
     game = make_game(options.game, **dict(parse_option(text) for text in options.option))
     seats = [load_agent(spec, game.vocabulary, game=options.game) for spec in (options.agent0, options.agent1)]
     done = export_play(game, seats, options.episodes, options.out, viewer=options.viewer, seed=options.seed)
@@ -90,6 +91,7 @@ def _export(options: argparse.Namespace) -> str:
 
 
 def _convert(options: argparse.Namespace) -> str:
+    check_output("OUT", options.target, inputs=[options.source])
     markers = MARKERS[options.markers] if options.markers in MARKERS else Markers.parse(options.markers)
     if options.to in ("hh", "pairs"):
         if options.format not in ("auto", "hh", "pairs"):

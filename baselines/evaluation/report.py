@@ -19,7 +19,7 @@ import tyro
 
 from ..reporting.plots import COLOURS, _figure, _percent_axis, _save
 from ..reporting.tables import markdown_table
-from ..training.files import write_text
+from ..training.files import check_output, write_text
 from .counts import Counts
 from .intervals import Estimate, mean_interval
 from .over_training import diversity_over_training
@@ -289,6 +289,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print or write the summary that the command line asks for."""
     options = tyro.cli(ReportOptions, args=arguments)
     try:
+        if options.out is not None:
+            check_output("out", options.out, inputs=options.results)
         page = summarise_seeds(options.results)
     except ValueError as error:
         raise SystemExit(f"report: {error}") from None

@@ -28,8 +28,10 @@ from ...envs.game import PLAYERS
 from ..training.costs import COSTS_FILE, Costs
 from ..training.files import to_json
 from ..training.options import GameOptions
-from ..training.run import CONFIG_FILE, FINISHED_FILE
+from ..training.run import CONFIG_FILE, FINISHED_FILE, require_left
 
+META_GAME_FILE = "meta_game.json"
+"""What PSRO's members weigh."""
 Folders: TypeAlias = tuple[tuple[Path, ...], tuple[Path, ...]]
 """The model folders of player 0's members and of player 1's."""
 
@@ -186,13 +188,16 @@ def mixture_folders(run: Path) -> tuple[Folders, tuple[tuple[float, ...], tuple[
     pool = pool_folders(run)
     if pool is None:
         raise ValueError(f"{run}: expected members in the folder pool/player_0, got {_names(run / 'pool')}")
-    if not (run / "meta_game.json").is_file():
+    require_left(run, "pool", META_GAME_FILE)
+    if not (run / META_GAME_FILE).is_file():
+        if read_json(run / CONFIG_FILE)["name"] == "psro":
+            raise ValueError(f"{run}: expected its {META_GAME_FILE}, which says what its members weigh, got none")
         if all(int(folder.name) == 0 for folder in (*pool[0], *pool[1])):
             choice = _opponents(read_json(run / CONFIG_FILE)).get("choice")
             why = "" if choice is None else f" by --opponent.choice {choice}"
             raise ValueError(f"{run}: expected a pool of snapshots of its training, got the untrained start alone{why}")
         return pool, ((1.0,) * len(pool[0]), (1.0,) * len(pool[1]))
-    meta_game = read_json(run / "meta_game.json")
+    meta_game = read_json(run / META_GAME_FILE)
     kept: list[dict[Path, float]] = []
     for player in PLAYERS:
         weighed = zip(meta_game["members"][player], meta_game["weights"][player], strict=True)

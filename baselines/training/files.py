@@ -57,7 +57,7 @@ def claim(path: Path) -> None:
         ValueError: something stands there that the keeper did not write.
         OSError: the folder is gone.
     """
-    place = path.parent.resolve() / path.name
+    place = Path(os.path.realpath(path.parent)) / path.name
     for folder in place.parents:
         if folder in KEEPERS:
             KEEPERS[folder].claim(place.relative_to(folder).parts[0])
@@ -118,9 +118,10 @@ def check_output(option: str, path: Path, *, inputs: Sequence[Path] = ()) -> Non
         if not path.name:
             raise ValueError("expected a file's name")
         require_kind(path, folder=False)
-        place = path.resolve()
+        place = Path(os.path.realpath(path))
         for read in inputs:
-            if read.exists() and (place == read.resolve() or (read.is_dir() and read.resolve() in place.parents)):
+            above = Path(os.path.realpath(read))
+            if read.exists() and (place == above or (read.is_dir() and above in place.parents)):
                 raise ValueError(f"expected a file apart from what is read, {read}")
         above = next(parent for parent in place.parents if os.path.lexists(parent))
         if not above.is_dir() or not os.access(above, os.W_OK):

@@ -42,7 +42,7 @@ class KeptFolder:
     def __init__(self, folder: Path, kind: str, lock: int, written: list[str]) -> None:
         self.folder, self.kind, self.written = folder, kind, written
         self._lock: int | None = lock
-        self._place = folder.resolve()
+        self._place = Path(os.path.realpath(folder))
         KEEPERS[self._place] = self
 
     @classmethod

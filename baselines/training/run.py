@@ -9,7 +9,7 @@
 | `state/` | the newest resumable state (`state.py`) |
 | `transcripts/`, `checkpoints/`, ... | what the run writes with `write_text`, `write_folder` |
 | `inputs.json` | the SHA-256 of each file and folder that the options name |
-| `finished` | is there once the run has come to its end: the files that it left, with their sizes |
+| `finished` | is there once the run has come to its end: which files it left |
 | `.duologue.json`, `.duologue.lock` | that it is a run's and what the run wrote; who writes there now (`folders.py`) |
 
 Nothing that the run did not write is replaced or removed. A run that goes on does so from what it left and with what it
@@ -217,12 +217,13 @@ class Run:
             self._curves.close()
             self._curves = None
 
-    def _left(self) -> dict[str, int]:
-        """Return the files that the run wrote and that it is nothing without, with their sizes."""
+    def _left(self) -> list[str]:
+        """Return the files that the run wrote and that it is nothing without, those that are empty left out."""
         written = [] if self._kept is None else self._kept.written
         tops = [self.folder / name for name in written if name not in DISPENSABLE]
         found = [path for top in tops for path in ([top] if top.is_file() else sorted(top.rglob("*")))]
-        return {path.relative_to(self.folder).as_posix(): path.stat().st_size for path in found if path.is_file()}
+        full = (path for path in found if path.is_file() and path.stat().st_size)
+        return [path.relative_to(self.folder).as_posix() for path in full]
 
     def _forget_after(self, iteration: int | None, records: Mapping[str, Any] | None = None) -> None:
         """Drop records of later iterations, and a last line that a kill cut off; None drops all."""
@@ -345,15 +346,14 @@ def _prepare(kept: KeptFolder, asked: Mapping[str, Json], inputs: Mapping[str, P
     return now
 
 
-def require_left(folder: Path) -> None:
-    """Raise ValueError where a finished run lacks a file that it left; one that goes on is not asked."""
+def require_left(folder: Path, *tops: str) -> None:
+    """Raise ValueError where a finished run lacks a file that it left, or one at or below `tops` if any are given."""
     path = folder / FINISHED_FILE
     if not path.is_file() or not path.stat().st_size:  # older versions named none
         return
-    for name, size in read_json(path)["files"].items():
-        left = folder / name
-        if not left.is_file() or (size and not left.stat().st_size):
-            top = folder / Path(name).parts[0]
+    for name in read_json(path)["files"]:
+        left, top = folder / name, folder / Path(name).parts[0]
+        if (not tops or top.name in tops) and not (left.is_file() and left.stat().st_size):
             missing = (left if top.exists() else top).relative_to(folder)
             raise ValueError(
                 f"{folder}: expected a finished run with all that it left, got one without {missing}; "

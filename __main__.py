@@ -43,8 +43,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except BrokenPipeError:  # the reader, `head` for one, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _say_no_more()
         return PIPE_STATUS
+    except OSError as error:  # what is printed goes to a full disk
+        _say_no_more()
+        print(f"duologue: {error}", file=sys.stderr)
+        return 2
+
+
+def _say_no_more() -> None:
+    """Let what is still to be printed go nowhere: Python would try once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _main(arguments: list[str]) -> int:

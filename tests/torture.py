@@ -94,6 +94,7 @@ VOLATILE = (
 """What says when, how long or by what command."""
 CLOCKS = ("seconds", "cpu_seconds", "core_seconds")
 """Fields of records that tell of time."""
+KINDS = ("kills", "stops", "writers", "disk", "hostile")
 PLACES = 10
 """At how many places the disk is full."""
 LIMIT_S = 180
@@ -207,13 +208,14 @@ def _fail_at(number: int) -> None:
 class Torture:
     """All commands, each with a run that nobody disturbed to compare with."""
 
-    def __init__(self, folder: Path, names: Sequence[str], *, seed: int = 0) -> None:
-        """Make the models that commands start from, and the undisturbed runs."""
-        self.folder, self.rng = folder, np.random.default_rng(seed)
+    def __init__(self, folder: Path, names: Sequence[str], kinds: Sequence[str]) -> None:
+        """Make the models that commands start from where they are needed, and the undisturbed runs."""
+        self.folder = folder
         self.start = folder / "start"
         self._done(("games",), folder / "games.log")  # starts the server
-        for number, arguments in enumerate(STARTS):
-            self._done(arguments, folder / f"start{number}.log")
+        if any("{start}" in word for name in names for word in SETUPS[name]) or "hostile" in kinds:
+            for number, arguments in enumerate(STARTS):
+                self._done(arguments, folder / f"start{number}.log")
         self.whole: dict[str, dict[str, str]] = {}
         self.seconds: dict[str, float] = {}
         self.names = list(names)
@@ -337,6 +339,12 @@ LOADERS: dict[str, tuple[str, ...]] = {
     "train --tokenizer": (
         "train", "self_play", "--game", "red_team_text-v0", "--tokenizer", "{folder}", "--out", "{out}",
     ),
+    "train --data": ("train", "text", "--data", "{folder}", "--out", "{out}"),
+    "train --pairs": ("train", "dpo", "--defender", "{start}/sft/model", "--pairs", "{folder}", "--out", "{out}"),
+    "train --requests": (
+        "train", "self_play", "--game", "red_team_text-v0", "--tokenizer", "{start}/sft/model", "--num-updates", "1",
+        "--requests", "{folder}", "--out", "{out}",
+    ),
     "train --out": ("train", "self_play", "--game", "kuhn_poker-v0", "--num-updates", "1", "--out", "{folder}"),
     "bench --out": ("bench", "--suite", "smoke", "--seeds", "1", "--out", "{folder}"),
 }  # fmt: skip
@@ -385,6 +393,10 @@ def _a_file(folder: Path, model: Path) -> None:
     folder.write_text("no folder\n", encoding="utf-8")
 
 
+def _bytes(folder: Path, model: Path) -> None:
+    folder.write_bytes(bytes(range(256)) * 40)
+
+
 def _a_project(folder: Path, model: Path) -> None:
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps({"name": "mine", "config": {"a": 1}}), encoding="utf-8")
@@ -403,6 +415,7 @@ HOSTILE: dict[str, Callable[[Path, Path], None]] = {
     "a nested configuration": _with("config.json", b"[" * 100_000),
     "a configuration that is no object": _with("config.json", b"[1, 2]"),
     "a configuration that is no text": _with("config.json", b"\xff\xfe\x00"),
+    "a file of bytes": _bytes,
 }
 """What makes them, given where and a sound model."""
 
@@ -460,7 +473,8 @@ def _by_place(files: dict[str, str]) -> dict[str, str]:
 
 def run(options: argparse.Namespace, folder: Path) -> list[Tally]:
     """Do what the options ask for; return what came of each kind."""
-    torture = Torture(folder, options.setups)
+    wanted = options.only or KINDS
+    torture = Torture(folder, options.setups, wanted)
     given = [(loader, kind) for loader in LOADERS for kind in HOSTILE]
     kinds: dict[str, tuple[Callable[..., None], Iterable[tuple[Any, ...]]]] = {
         "kills": (torture.kill, [(number,) for number in range(options.kills)]),
@@ -471,7 +485,7 @@ def run(options: argparse.Namespace, folder: Path) -> list[Tally]:
     }
     tallies = []
     for name, (do, each) in kinds.items():
-        if options.only and name not in options.only:
+        if name not in wanted:
             continue
         tally = Tally(name)
         with ThreadPoolExecutor(options.processes) as pool:
@@ -496,7 +510,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--writers", type=int, default=len(SETUPS), help="commands given twice (default: each)")
     parser.add_argument("--places", type=int, default=2 * PLACES, help="where the disk is full (default: 20)")
     parser.add_argument("--hostile", type=int, help="how many hostile folders (default: each at each loader)")
-    parser.add_argument("--only", nargs="+", choices=("kills", "stops", "writers", "disk", "hostile"), help="of these")
+    parser.add_argument("--only", nargs="+", choices=KINDS, help="of these")
     parser.add_argument("--setups", nargs="+", choices=SETUPS, default=list(SETUPS), help="commands (default: all)")
     parser.add_argument("--processes", type=int, default=2, help="at the same time (default: 2)")
     options = parser.parse_args(argv)

@@ -186,7 +186,7 @@ def _lock(folder: Path) -> int:
         try:
             _hold(lock, folder)
             os.ftruncate(lock, 0)
-            os.pwrite(lock, (json.dumps(_this_process()) + "\n").encode("utf-8"), 0)
+            os.write(lock, (json.dumps(_this_process()) + "\n").encode("utf-8"))
             if os.path.exists(path) and os.path.samestat(os.fstat(lock), os.stat(path)):
                 return lock
         except BaseException:
@@ -221,7 +221,7 @@ def _this_process() -> dict[str, str | int]:
 def _user(lock: int) -> str:
     """Return in words who has a lock."""
     try:
-        who = json.loads(os.pread(lock, 10_000, 0))
+        who = json.loads(os.read(lock, 10_000))
         number, command = int(who["process"]), f" ({who['command']})" if who["command"] else ""
         return f"in use by process {number} on {who['host']} since {who['since']}{command}"
     except (ValueError, KeyError, TypeError, OSError):  # it is just being written

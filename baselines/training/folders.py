@@ -17,6 +17,7 @@ import platform
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,8 @@ class KeptFolder:
         if self._lock is None:
             return
         KEEPERS.pop(self._place, None)
+        with suppress(OSError):
+            os.ftruncate(self._lock, 0)  # nobody has it
         os.close(self._lock)  # which unlocks
         self._lock = None
 

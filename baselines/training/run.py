@@ -56,6 +56,8 @@ DISPENSABLE = (STATE_FOLDER, SAVED, TENSORBOARD_FOLDER, METRICS_FILE, VERSIONS_F
 """What a finished run can do without, or what changes later."""
 
 
+SHOWN_OPTIONS = 8
+"""How many options that differ an error lists."""
 CHANGEABLE = ("out", "num_processes", "save_every", "keep_checkpoints")
 """Options in which a resumed run may differ, as no result depends on them; `out` is the folder by whatever path."""
 
@@ -287,12 +289,13 @@ def _require_same(found: Mapping[str, Json], asked: Mapping[str, Json], folder: 
             options.pop(name, None)
     differing = [name for name in {**old, **new} if name not in old or name not in new or old[name] != new[name]]
     if differing:
+        more = f"; and {len(differing) - SHOWN_OPTIONS} more" if len(differing) > SHOWN_OPTIONS else ""
         differences = "; ".join(
             f"{name}: {json.dumps(old[name]) if name in old else 'absent'} there, "
             f"{json.dumps(new[name]) if name in new else 'absent'} asked for"
-            for name in differing
+            for name in differing[:SHOWN_OPTIONS]
         )
-        raise ValueError(f"{folder} holds a run with other options, give another folder: {differences}")
+        raise ValueError(f"{folder} holds a run with other options, give another folder: {differences}{more}")
 
 
 def _options(values: Mapping[str, Json], prefix: str = "") -> Iterator[tuple[str, Json]]:

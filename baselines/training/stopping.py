@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -39,11 +39,12 @@ class Stop:
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Take note of a signal."""
-        if self._number == signal.SIGINT == number:
+        if self._number == number == signal.SIGINT:
             raise KeyboardInterrupt
         if self._number is None:
-            print(f"\n{self._name}: stopping after this step; Ctrl-C again: at once", file=sys.stderr, flush=True)
             self._number = number
+            with suppress(RuntimeError):  # it came while something else was being printed
+                print(f"\n{self._name}: stopping after this step; Ctrl-C again: at once", file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -51,7 +52,7 @@ def heeding_stops(name: str) -> Iterator[Stop]:
     """Let signals be heeded between two steps inside; outside of the main thread they cannot be, and are left alone."""
     stop, earlier = Stop(name), dict[int, Any]()
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (int(signal.SIGINT), int(signal.SIGTERM)):
             earlier[number] = signal.signal(number, stop)
     try:
         yield stop

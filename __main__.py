@@ -23,6 +23,8 @@ from .envs.registry import game_factory, parse_option
 
 RESUMES = "A run that was stopped or killed goes on by the same command, and ends as if nothing had happened."
 
+PIPE_STATUS = 128 + 13
+"""What a shell says of a process that wrote into a pipe that nobody read."""
 EPILOG = """\
 examples:
   duologue games                                         what is registered
@@ -70,15 +72,6 @@ def play(
     while episode.player is not None:
         speak_all([episode], seats[episode.player].speak([episode.view()], rng))
     return episode
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    data = text.encode("utf-8")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_bytes(data)
-    partial.replace(path)
 
 
 def _main(arguments: list[str]) -> int | None:
@@ -154,6 +147,8 @@ def _play(options: argparse.Namespace) -> int:
     except (Quit, KeyboardInterrupt):
         print("\nleft before the end; no transcript saved")
         return 1
+    from .baselines.training.files import write_text  # takes its time
+
     transcript = episode.transcript()
     path = _free_path(options) if options.transcript is None else options.transcript
     print(f"\n{transcript}\n")

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
+from ...agents.folders import read_json
 from ...agents.loading import load_agent
 from ...agents.population import Seat
 from ...agents.tabular import seat_profile
@@ -47,7 +48,7 @@ from ..learners.base import PlayerLearner
 from ..learners.options import RESPONSE_PPO, LearnerOptions
 from ..reporting.tables import text_table
 from ..training.checks import Options, Rows, Seed, Threads, Whole
-from ..training.files import Json, write_json
+from ..training.files import Json, check_output, write_json
 from ..training.loop import use_threads
 from ..training.options import GameOptions, ModelOptions
 from ..two_player.learner import derived_seed
@@ -240,6 +241,8 @@ def evaluate(
         config = make_config(EvaluateConfig, {"player": Path(), **named, **options}, whose="evaluate")
         rules = game if isinstance(game, LanguageGame) else _rules(config.options, "agents").build(split="test")
         name = type(rules).__name__ if isinstance(game, LanguageGame) else config.options.game
+        if config.out is not None:
+            _check_file(config.out)
         found = _measure(_Measured("agents", name, rules, (players[0], players[1])), config)
         if config.out is not None:
             write_json(config.out, found.json())
@@ -253,9 +256,17 @@ def evaluate(
 def evaluate_folder(config: EvaluateConfig) -> Evaluation:
     """Measure the players of a folder as the options say, write what was found, and return it."""
     use_threads(config.num_threads)
+    _check_file(config.file)
     found = _measure(_loaded(config), config)
     write_json(config.file, found.json())
     return found
+
+
+def _check_file(path: Path) -> None:
+    """Raise ValueError where an evaluation cannot be written, or would replace something else."""
+    check_output("out", path)
+    if path.exists() and path.stat().st_size and not {"what", "game", "prompts"} <= read_json(path).keys():
+        raise ValueError(f"out {str(path)!r}: expected a new file, or an earlier evaluation, got another")
 
 
 def _loaded(config: EvaluateConfig) -> _Measured:

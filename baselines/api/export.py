@@ -18,6 +18,7 @@ from ...agents.loading import load_agent
 from ...agents.population import Seat
 from ..data.export import Exported, Form, export_play
 from ..training.checks import Count, Options, Seed
+from ..training.files import check_output
 from .options import make_config
 from .runs import RunResult, load_run
 
@@ -68,6 +69,7 @@ def export(run: RunResult | str | Path, **options: object) -> Exported:
 
 def export_run(config: ExportConfig) -> Exported:
     """Do the same as the options say."""
+    check_output("out", config.file, inputs=() if config.file.name.startswith("episodes") else (config.run,))
     run = load_run(config.run)
     game = run.game()
     seats: Sequence[Seat]

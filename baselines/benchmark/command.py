@@ -28,12 +28,13 @@ from ..learners.registry import load_learners
 from ..training.checks import Count, Few, Options, Rows
 from ..training.failures import run_command
 from ..training.files import write_text
-from ..training.pool import run_all
+from ..training.folders import KeptFolder
+from ..training.pool import WorkerFailed, run_all
 from .cell import BenchSettings, Cell, CellJob, CellResult, can_play
 from .games import GAMES, bench_game
 from .registry import ALGORITHMS, algorithm_of, load_algorithms
 from .report import MARKDOWN_FILE, counted, last_line, write_report
-from .results import COMMAND_FILE, FAILURES_FILE, Results, versions_of
+from .results import COMMAND_FILE, FAILURES_FILE, Results, is_unmarked, versions_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,8 +166,14 @@ def bench(config: BenchConfig, *, command: str | None = None) -> dict[Cell, str]
         command: what the leaderboard says it was made by; None: this process's command line.
 
     Raises:
-        ValueError: an unknown name, or results of another version in the folder.
+        ValueError: an unknown name, results of another version in the folder, or a folder that is no benchmark's, or
+            that another process writes into.
     """
+    with KeptFolder.open(config.out, kind="bench", older=is_unmarked):
+        return _bench(config, command)
+
+
+def _bench(config: BenchConfig, command: str | None) -> dict[Cell, str]:
     results, failures = Results(config.out), dict[Cell, str]()
     for path in config.algorithm_file:
         load_algorithms(path)
@@ -219,9 +226,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     failures = bench(config, command=" ".join(["duologue", "bench", *map(shlex.quote, arguments)]))
     print(f"leaderboard: {config.out / MARKDOWN_FILE}")
     if failures:
-        raise ChildProcessError(
+        raise WorkerFailed(
             f"{counted(len(failures), 'cell')} failed, see {config.out / FAILURES_FILE}; "
-            f"the same command tries {'it' if len(failures) == 1 else 'them'} again"
+            f"the same command tries {'it' if len(failures) == 1 else 'them'} again",
+            "\n".join(f"{cell}:\n{error}" for cell, error in failures.items()),
         )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from ... import __version__
 from ...agents.folders import parse_json
 from ..reporting.records import record_of
-from ..training.files import Json, sync_entry, to_json
+from ..training.files import Json, claim, sync_entry, to_json
 from .cell import BenchSettings, Cell, CellResult
 from .registry import code_of_spec, is_known
 
@@ -127,7 +127,6 @@ class Results:
         """Add a finished cell: its line is whole or absent, whenever this process is killed."""
         line: dict[str, Json] = {"versions": dict(versions), "batch_size": batch_size}
         line |= to_json(result, "result")  # type: ignore[arg-type]
-        _cut_torn_line(self.path)
         append_line(self.path, line)
         self._lines.append(line)
         self.cells[result.cell] = result
@@ -155,18 +154,28 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def append_line(path: Path, value: Mapping[str, Json]) -> None:
-    """Add one line to a file by one write, and wait until it is on the disk."""
+    """Add one line to a file by one write, and wait until it is on the disk; a full disk leaves the file as it was."""
+    claim(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    _cut_torn_line(path)
     data = (json.dumps(value) + "\n").encode("utf-8")
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         written = os.write(descriptor, data)
         if written != len(data):
-            raise OSError(f"{path}: expected to write {len(data)} bytes, got {written}")
+            raise OSError(f"{path}: expected to write {len(data)} bytes, got {written}: is the disk full?")
         os.fsync(descriptor)
+    except OSError:
+        _cut_torn_line(path)
+        raise
     finally:
         os.close(descriptor)
     sync_entry(path.parent)
+
+
+def is_unmarked(folder: Path) -> bool:
+    """Whether an older version, which made no marks, left this benchmark."""
+    return any("cell" in line for name in (RESULTS_FILE, FAILURES_FILE) for line in read_lines(folder / name)[:1])
 
 
 def _cut_torn_line(path: Path) -> None:

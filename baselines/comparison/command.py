@@ -41,11 +41,13 @@ from ..learners.options import RESPONSE_PPO, LearnerOptions
 from ..rollouts.episodes import rollout
 from ..training.checks import AtLeastTwo, Options, Rows, RowsOrNone, Seed, Threads, Whole, check_count
 from ..training.failures import run_command
+from ..training.folders import KeptFolder
+from ..training.inputs import require_apart
 from ..training.loop import use_threads
 from ..training.options import GameOptions, ModelOptions
 from ..two_player.learner import derived_seed
 from .entrants import Entrant, Folders, Source, meetings
-from .report import Comparison, Distance, PoolRegret, write_comparison
+from .report import Comparison, Distance, PoolRegret, is_unmarked, write_comparison
 
 MIN_REGRET_PLAYS = 3
 """Pools whose members met less often have no regret to speak of."""
@@ -262,15 +264,22 @@ def small_tree(game: LanguageGame[Any], max_nodes: int) -> GameTree | None:
 
 
 def run_comparison(config: CompareConfig) -> Comparison:
-    """Load the entrants, measure and write; return what came of it."""
+    """Load the entrants, measure and write; return what came of it.
+
+    Raises:
+        ValueError: an entrant is none, or `out` holds something else than a comparison.
+    """
     use_threads(config.num_threads)
     sources = [Source.parse(text) for text in config.entrant]
     starts = _starts(config.start, [source.name for source in sources])
-    folders = (folder for source in sources for folder in source.model_folders)
+    folders = [folder for source in sources for folder in source.model_folders]
+    require_apart(config.out, {str(folder): folder for folder in folders})
     game = config.options.build(*folders, split="test")
     entrants = [source.load(game, config.options, starts.get(source.name)) for source in sources]
-    found = compare(config.options.game, game, entrants, config.measures, seed=config.seed, responder=config.responder)
-    write_comparison(found, config.out)
+    with KeptFolder.open(config.out, kind="comparison", older=is_unmarked):
+        title, budget = config.options.game, config.measures
+        found = compare(title, game, entrants, budget, seed=config.seed, responder=config.responder)
+        write_comparison(found, config.out)
     return found
 
 

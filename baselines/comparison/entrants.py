@@ -30,8 +30,10 @@ from ..reporting.records import MAX_NAME, record_of
 from ..training.costs import COSTS_FILE, Costs
 from ..training.files import to_json
 from ..training.options import GameOptions
-from ..training.run import CONFIG_FILE, FINISHED_FILE
+from ..training.run import CONFIG_FILE, FINISHED_FILE, require_left
 
+META_GAME_FILE = "meta_game.json"
+"""What PSRO's members weigh."""
 Folders: TypeAlias = tuple[tuple[Path, ...], tuple[Path, ...]]
 """The model folders of player 0's members and of player 1's."""
 
@@ -205,7 +207,10 @@ def mixture_folders(run: Path) -> tuple[Folders, tuple[tuple[float, ...], tuple[
     pool = pool_folders(run)
     if pool is None:
         raise ValueError(f"{run}: expected members in the folder pool/player_0, got {_names(run / 'pool')}")
+    require_left(run, "pool", META_GAME_FILE)
     if not (run / META_GAME_FILE).is_file():
+        if run_config(run)["name"] == "psro":
+            raise ValueError(f"{run}: expected its {META_GAME_FILE}, which says what its members weigh, got none")
         if all(int(folder.name) == 0 for folder in (*pool[0], *pool[1])):
             choice = _opponents(run_config(run)).get("choice")
             why = "" if choice is None else f" by --opponent.choice {choice}"

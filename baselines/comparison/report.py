@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...agents.folders import read_json
 from ..evaluation.exploitability import NashConvLowerBound, ResponseBudget
 from ..evaluation.head_to_head import HeadToHead
 from ..evaluation.intervals import Estimate
@@ -17,6 +18,7 @@ from ..reporting.tables import markdown_table, markdown_text
 from ..training.costs import Costs
 from ..training.files import write_json, write_text
 
+NUMBERS_FILE = "compare.json"
 NOTHING = "-"
 
 
@@ -161,11 +163,17 @@ class Comparison:
         return _section("Costs of training", "As each run counted them.", header, rows)
 
 
+def is_unmarked(folder: Path) -> bool:
+    """Whether an older version, which made no marks, left this comparison."""
+    numbers = folder / NUMBERS_FILE
+    return numbers.is_file() and {"game", "entrants"} <= read_json(numbers).keys()
+
+
 def write_comparison(found: Comparison, folder: Path) -> None:
     """Write the page, the numbers and the heat map of matches won."""
     names = found.head_to_head.names
     write_text(folder / "compare.md", found.markdown())
-    write_json(folder / "compare.json", found.json())
+    write_json(folder / NUMBERS_FILE, found.json())
     plot_heat_map(
         found.head_to_head.win_rates,
         names,

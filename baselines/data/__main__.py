@@ -13,7 +13,7 @@ from ...envs import make_game
 from ...envs.registry import parse_option
 from ..training.checks import check_count, check_seed
 from ..training.failures import run_command
-from ..training.files import Json
+from ..training.files import Json, check_output
 from .dialogues import PreferencePair, TextDialogue
 from .documents import MARKERS, Markers, to_document
 from .export import export_play, json_line, ticking, write_texts
@@ -79,6 +79,7 @@ def _add_convert_options(parser: argparse.ArgumentParser) -> None:
 def _export(options: argparse.Namespace) -> str:
     check_count("--episodes", options.episodes)
     check_seed("--seed", options.seed)
+    check_output("--out", options.out)
     game = make_game(options.game, **dict(parse_option(text) for text in options.option))
     seats = [
         load_agent(spec, game.vocabulary, game=options.game, max_view_tokens=game.max_view_tokens)
@@ -92,6 +93,7 @@ def _export(options: argparse.Namespace) -> str:
 
 
 def _convert(options: argparse.Namespace) -> str:
+    check_output("OUT", options.target, inputs=[options.source])
     markers = MARKERS[options.markers] if options.markers in MARKERS else Markers.parse(options.markers)
     if options.to in ("hh", "pairs"):
         if options.format not in ("auto", "hh", "pairs"):

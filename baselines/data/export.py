@@ -19,7 +19,7 @@ from ...agents.population import Seat
 from ...envs import Episode, LanguageGame
 from ..rollouts.episodes import rollout
 from ..training.checks import check_count
-from ..training.files import Json, replacing
+from ..training.files import Json, check_output, replacing
 from .dialogues import ASSISTANT, TextDialogue, TextTurn
 from .documents import MARKERS, to_document
 from .messages import to_messages
@@ -65,9 +65,10 @@ def export_play(
         form: how an episode is written; as a document it is without rewards.
 
     Raises:
-        ValueError: fewer than one episode.
+        ValueError: fewer than one episode, or a file that cannot be written.
     """
     check_count("episodes", num_episodes)
+    check_output("out", path)
     rng, returns, num_forfeits = np.random.default_rng(seed), np.zeros(2), 0
 
     def episodes() -> Iterator[Episode[Any]]:

@@ -21,7 +21,7 @@ import tyro
 from ..reporting.plots import COLOURS, _figure, _percent_axis, _save, as_label
 from ..reporting.tables import markdown_table
 from ..training.failures import run_command
-from ..training.files import write_text
+from ..training.files import check_output, write_text
 from .counts import Counts
 from .intervals import Estimate, mean_interval
 from .over_training import diversity_over_training
@@ -292,6 +292,8 @@ class ReportOptions:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print or write the summary that the command line asks for."""
     options = tyro.cli(ReportOptions, args=arguments)
+    if options.out is not None:
+        check_output("out", options.out, inputs=options.results)
     page = summarise_seeds(options.results)
     if options.out is None:
         print(page, end="")

@@ -43,12 +43,16 @@ def run_command(run: Callable[[], object], *, prog: str = "duologue") -> int:
     except BrokenPipeError:  # whoever reads, `head` for one, has seen enough
         _let_go_of_stdout()
         return NO_READER
-    except KeyboardInterrupt:
-        _say("\nduologue: stopped; a run goes on by the same command")
-        return INTERRUPTED
+    except KeyboardInterrupt as stopped:
+        said = f"; {stopped}" if str(stopped) else ""
+        _say(f"\nduologue: stopped{said}; a run goes on by the same command")
+        return int(getattr(stopped, "status", INTERRUPTED))
     except Exception as error:
-        if wants_traceback():
+        trace = getattr(error, "trace", None)
+        if wants_traceback() and trace is None:
             raise
+        if wants_traceback():
+            _say(str(trace))  # of the process that failed
         _say(f"{prog}: {in_one_line(error)}")
         _let_go_of_stdout()
         return FAILED

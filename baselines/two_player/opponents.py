@@ -109,8 +109,7 @@ class OpponentPool:
             raise ValueError(f"iteration: expected one after {self.iterations[-1]}, got {iteration}")
         frozen = frozen_copy(agent)
         if self._folder is not None:
-            with replacing(self._path(iteration)) as written:
-                written.mkdir()
+            with replacing(self._path(iteration), folder=True) as written:
                 save_model(frozen, written)
         members, iterations = (*self.members, frozen), (*self.iterations, iteration)
         dropped = 0 if self._capacity is None else max(0, len(members) - self._capacity)

@@ -13,7 +13,7 @@ WANTED := pyproject.toml constraints.txt
 TEST_EXTRAS := dev,sb3,encoders,openspiel,data,peft,accelerate
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev gambit demo test check lint types layers bench guests newest docs structure wheel clean
+.PHONY: help install dev gambit demo test torture check lint types layers bench guests newest docs structure wheel clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)$$/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -47,6 +47,9 @@ demo: $(ALONE)  ## train adversary and defender against each other, print the ta
 
 test: $(DEV)  ## run the test suite
 	$(BIN)/python -m pytest -rs
+
+torture: $(DEV)  ## kill commands, give them twice, fill the disk, hand them hostile folders; KILLS=20 for fewer
+	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python -m duologue.tests.torture --kills $(or $(KILLS),100)
 
 check: lint types layers  ## ruff, ruff format, mypy, import-linter, documentation pages, contents of the wheel
 	$(BIN)/python docs/generate.py --check

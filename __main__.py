@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import inspect
 import itertools
-import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,16 @@ import numpy as np
 
 from .agents import AGENT_SPECS, HumanAgent, Quit, Speaker, load_agent
 from .baselines.api.commands import COMMANDS, GROUPS, TRAINERS, Command, asked_for_help, training_command
+from .baselines.training.checks import check_seed
+from .baselines.training.failures import run_command
 from .envs import Episode, make_game, registered_games, speak_all
+from .envs.printable import file_name
 from .envs.registry import game_factory, parse_option
 
 RESUMES = "A run that was stopped or killed goes on by the same command, and ends as if nothing had happened."
 
+PIPE_STATUS = 128 + 13
+"""What a shell says of a process that wrote into a pipe that nobody read."""
 EPILOG = """\
 examples:
   duologue games                                         what is registered
@@ -36,28 +41,7 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments[:1] == ["train"]:
-        return _train(arguments[1:])
-    if arguments[:1] == ["solve"]:
-        from .baselines.solvers.command import main as solve  # brings torch
-
-        return _run(solve, arguments[1:])
-    if arguments and arguments[0] in COMMANDS:
-        return _command(COMMANDS[arguments[0]], arguments[1:])
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    try:
-        if options.command == "games":
-            print(games_table())
-        elif options.command == "play":
-            return _play(options)
-        else:
-            parser.print_help()
-    except (ValueError, TypeError, OSError, ImportError) as error:
-        print(f"duologue: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_command(partial(_main, list(sys.argv[1:] if argv is None else argv)))
 
 
 def games_table() -> str:
@@ -78,21 +62,37 @@ def play(
     **options: Any,
 ) -> Episode[Any]:
     """Play one episode, `human` in the seat `player` against the agent named `opponent`."""
+    check_seed("seed", seed)
     game, rng = make_game(name, **options), np.random.default_rng(seed)
-    seats = {player: human, 1 - player: load_agent(opponent, game.vocabulary, game=name)}
+    seats = {
+        player: human,
+        1 - player: load_agent(opponent, game.vocabulary, game=name, max_view_tokens=game.max_view_tokens),
+    }
     episode = Episode(game, game.deals.sample(rng))
     while episode.player is not None:
         speak_all([episode], seats[episode.player].speak([episode.view()], rng))
     return episode
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    data = text.encode("utf-8")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_bytes(data)
-    partial.replace(path)
+def _main(arguments: list[str]) -> int | None:
+    """Run one command; what goes wrong is raised."""
+    if arguments[:1] == ["train"]:
+        return _train(arguments[1:])
+    if arguments[:1] == ["solve"]:
+        from .baselines.solvers.command import main as solve  # brings torch
+
+        return solve(arguments[1:])
+    if arguments and arguments[0] in COMMANDS:
+        return _command(COMMANDS[arguments[0]], arguments[1:])
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command == "play":
+        return _play(options)
+    if options.command == "games":
+        print(games_table())
+    else:
+        parser.print_help()
+    return None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -147,6 +147,8 @@ def _play(options: argparse.Namespace) -> int:
     except (Quit, KeyboardInterrupt):
         print("\nleft before the end; no transcript saved")
         return 1
+    from .baselines.training.files import write_text  # takes its time
+
     transcript = episode.transcript()
     path = _free_path(options) if options.transcript is None else options.transcript
     print(f"\n{transcript}\n")
@@ -157,7 +159,7 @@ def _play(options: argparse.Namespace) -> int:
 
 def _free_path(options: argparse.Namespace) -> Path:
     """Return where a transcript is saved by default; an earlier one is never replaced."""
-    stem = f"{options.game}-player{options.player}-seed{options.seed}"
+    stem = f"{file_name(options.game)}-player{options.player}-seed{options.seed}"
     names = (stem if k == 1 else f"{stem}-{k}" for k in itertools.count(1))
     return next(path for name in names if not (path := Path("runs", "play", f"{name}.txt")).exists())
 
@@ -177,41 +179,24 @@ def _required_options(factory: Callable[..., object]) -> list[str]:
     return [parameter.name for parameter in named if parameter.default is parameter.empty]
 
 
-def _train(arguments: Sequence[str]) -> int:
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print("usage: duologue train ALGORITHM [options]; --help after it shows those that matter first\n")
-        for title, commands in GROUPS.items():
-            print("\n".join([f"{title}:", *(f"  {command.name:<17}{command.summary}" for command in commands), ""]))
-        print(RESUMES)
-        return 0 if arguments else 2
-    try:
-        command = training_command(arguments[0])
-    except ValueError as error:
-        print(f"duologue {error}", file=sys.stderr)
-        return 2
-    return _command(command, arguments[1:])
+def _train(arguments: Sequence[str]) -> int | None:
+    if arguments and arguments[0] not in ("-h", "--help"):
+        return _command(training_command(arguments[0]), arguments[1:])
+    print("usage: duologue train ALGORITHM [options]; --help after it shows those that matter first\n")
+    for title, commands in GROUPS.items():
+        print("\n".join([f"{title}:", *(f"  {command.name:<17}{command.summary}" for command in commands), ""]))
+    print(RESUMES)
+    return 0 if arguments else 2
 
 
-def _command(command: Command, arguments: Sequence[str]) -> int:
+def _command(command: Command, arguments: Sequence[str]) -> int | None:
     """Run a command that has a dataclass of options, or print its help."""
     group = asked_for_help(arguments)
     if group is not None:
-        return _run(lambda _: command.print_help(group), ())
-    return _run(command.module.main if command.prints else command.run, arguments)
-
-
-def _run(run: Callable[[list[str]], object], arguments: Sequence[str]) -> int:
-    try:
-        run(list(arguments))
-    except KeyboardInterrupt:
-        print("\nduologue: stopped; a run goes on by the same command", file=sys.stderr)
-        return 130
-    except (ValueError, TypeError, OSError, FloatingPointError, ImportError) as error:
-        if "DUOLOGUE_TRACEBACK" in os.environ:
-            raise
-        print(f"duologue: {error}\n(DUOLOGUE_TRACEBACK=1 shows where)", file=sys.stderr)
-        return 2
-    return 0
+        command.print_help(group)
+        return None
+    status = command.module.main(arguments) if command.prints else command.run(arguments)
+    return status if isinstance(status, int) else None
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -25,9 +26,9 @@ def utter(view: View, tokens: Sequence[int]) -> Utterance:
 
     Args:
         view: of the player who speaks.
-        tokens: the words, without thought and without `<eos>`.
+        tokens: the words, without thought and without `<eos>`; TypeError if one is no integer.
     """
-    spoken = tuple(int(token) for token in tokens[: view.max_turn_tokens])
+    spoken = tuple(operator.index(token) for token in tokens[: view.max_turn_tokens])
     if len(spoken) == view.max_turn_tokens:
         return Utterance(spoken, ending=Ending.TOO_LONG)
     return Utterance((*spoken, view.vocabulary.eos_id))

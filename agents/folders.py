@@ -19,6 +19,8 @@ SB3_CONFIG_FILE = "sb3_policy.json"
 """In whose folder a policy of Stable-Baselines3 lies."""
 WORDS_FILE = "words.json"
 """Beside a language model over a list of words: the list."""
+MAX_JSON_BYTES = 256 * 2**20
+"""No file of ours has as many: read, it takes ten times as much memory."""
 NAMED_MODELS = 6
 """How many model folders an error lists."""
 
@@ -27,8 +29,13 @@ def read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object in a file.
 
     Raises:
-        ValueError: it holds something else; the message names the file and the line.
+        ValueError: it holds something else, or more than `MAX_JSON_BYTES`; the message names the file and the line.
+        FileNotFoundError: there is no such file.
     """
+    if path.is_dir():
+        raise ValueError(f"{path}: expected a JSON file, got a folder")
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise ValueError(f"{path}: expected a JSON file of at most {MAX_JSON_BYTES} bytes, got {path.stat().st_size}")
     return parse_json(path.read_bytes(), str(path))
 
 
@@ -39,13 +46,17 @@ def parse_json(data: bytes, where: str, *, first_line: int = 1) -> dict[str, Any
         ValueError: they hold something else; the message names place and line.
     """
     try:
-        value = json.loads(data.decode("utf-8"))
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=_unambiguous)
+    except RecursionError as error:
+        raise ValueError(f"{where}, line {first_line}: expected JSON, got brackets nested too deeply") from error
     except json.JSONDecodeError as error:
         line = first_line + error.lineno - 1
         raise ValueError(f"{where}, line {line}: expected JSON, got something else ({error.msg})") from error
     except UnicodeDecodeError as error:
         line = first_line + data.count(b"\n", 0, error.start)
         raise ValueError(f"{where}, line {line}: expected JSON in UTF-8, got byte {data[error.start]:#04x}") from error
+    except ValueError as error:  # a key that comes twice, or a number of thousands of digits
+        raise ValueError(f"{where}, line {first_line}: expected JSON, got something else ({error})") from error
     if not isinstance(value, dict):
         raise ValueError(f"{where}, line {first_line}: expected a JSON object, got {type(value).__name__}")
     return value
@@ -72,6 +83,17 @@ def reading_tensors(path: Path) -> Iterator[None]:
 def words_of(vocabulary: Vocabulary) -> list[str] | None:
     """Return the words that a model's folder keeps; None where the vocabulary is no list of words."""
     return list(vocabulary.words) if isinstance(vocabulary, WordVocabulary) else None
+
+
+def checked_words(words: object, path: Path) -> list[str] | None:
+    """Return the words that a file of ours lists; None where it lists none.
+
+    Raises:
+        ValueError: it has something else there.
+    """
+    if words is not None and not (isinstance(words, list) and all(isinstance(word, str) for word in words)):
+        raise ValueError(f"{path}: expected a list of words, got {words!r:.80}")
+    return words
 
 
 def require_words(what: str, saved: Sequence[str] | None, vocabulary: Vocabulary) -> None:
@@ -120,3 +142,12 @@ def _damaged(path: Path) -> Path:
 
 def _quoted(word: str | None) -> str:
     return "missing" if word is None else repr(word)
+
+
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object of some pairs, of which no two have the same name: readers differ in which one they take."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the name {next(name for name in names if names.count(name) > 1)!r:.80} twice")
+    return value

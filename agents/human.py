@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..envs import Ending
+from ..envs.printable import printable, printable_lines
 from .agent import Utterance, View
 
 MAX_LISTED = 24
@@ -67,14 +68,14 @@ class HumanAgent:
 def shown(view: View) -> str:
     """Return what a player has been told and said, a line a message."""
     names = {None: "[the game tells you]", view.player: "[you]", 1 - view.player: "[the other]"}
-    lines = [f"{names[speaker]} {view.vocabulary.decode(tokens)}" for speaker, tokens in view.messages]
+    lines = [f"{names[speaker]} {printable_lines(view.vocabulary.decode(tokens))}" for speaker, tokens in view.messages]
     return "\n".join(["", *lines])
 
 
 def legal_words(view: View, prefix: tuple[int, ...]) -> list[str]:
     """Return the texts of the tokens that may follow `prefix`, `<eos>` and thought tokens left out."""
     legal = view.legal_mask(prefix) & view.vocabulary.sayable_mask
-    return [view.vocabulary.decode((int(token),)) for token in np.flatnonzero(legal)]
+    return [printable(view.vocabulary.decode((int(token),))) for token in np.flatnonzero(legal)]
 
 
 def listed(words: Sequence[str]) -> str:
@@ -87,7 +88,7 @@ def parse_turn(line: str, view: View) -> tuple[tuple[int, ...], str]:
     try:
         tokens = view.vocabulary.encode(line)
     except ValueError as error:
-        return (), f"That cannot be read: {error}. Try again ('?' lists the words, 'quit' leaves)."
+        return (), f"That cannot be read: {printable(str(error))}. Try again ('?' lists the words, 'quit' leaves)."
     num_spoken = len(tokens) - _thought_length(view, tokens)
     if num_spoken > view.max_turn_tokens:
         return (), f"That is too long: {num_spoken} tokens, at most {view.max_turn_tokens} are allowed."

@@ -13,16 +13,18 @@ AGENT_SPECS = ("random", "echo")
 """The agents that have a name; everything else is a folder."""
 
 
-def load_agent(spec: str, vocabulary: Vocabulary, *, game: str | None = None) -> Speaker:
+def load_agent(spec: str, vocabulary: Vocabulary, *, game: str | None = None, max_view_tokens: int = 0) -> Speaker:
     """Return the agent that `spec` names: one of `AGENT_SPECS` or the folder of a language model or of an SB3 policy.
 
     Args:
         spec: a name or a folder.
         vocabulary: the tokens of the game.
         game: its name, if a policy that is known to be of another game is to be refused: two games may share words.
+        max_view_tokens: the longest view that it shows, if a model with fewer positions is to be refused.
 
     Raises:
-        ValueError: neither, and the message lists what is known; or it was trained in another game.
+        ValueError: neither, and the message lists what is known; it was trained in another game, or it has not
+            enough positions.
     """
     if spec == "random":
         return RandomAgent()
@@ -39,7 +41,10 @@ def load_agent(spec: str, vocabulary: Vocabulary, *, game: str | None = None) ->
         agent = SB3Agent.from_pretrained(spec, vocabulary)
         if game is not None and agent.game not in (None, game):
             raise ValueError(f"policy {spec}: expected one of {game}, got {agent!r}")
+        if agent.max_view_tokens < max_view_tokens:
+            asked = f"{max_view_tokens} tokens, the game's longest"
+            raise ValueError(f"policy {spec}: expected one for views of {asked}, got one for {agent.max_view_tokens}")
         return agent
     from .language_model.causal_lm import CausalLMAgent  # brings torch, which the other agents do without
 
-    return CausalLMAgent.from_pretrained(spec, vocabulary)
+    return CausalLMAgent.from_pretrained(spec, vocabulary, max_view_tokens=max_view_tokens)

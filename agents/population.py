@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..envs import Speaker, Utterance, View
+from ..envs.engine.views import check_utterances
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class Population:
         for member in np.unique(seated):
             rows = np.flatnonzero(seated == member).tolist()
             spoken = self.members[member].speak([views[row] for row in rows], rng)
+            check_utterances(spoken, len(rows))
             said.update(zip(rows, spoken, strict=True))
         return [said[row] for row in range(len(views))]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
+from safetensors import safe_open
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 from typing_extensions import override
@@ -18,9 +19,10 @@ from typing_extensions import override
 from ..envs import Ending, Observation, Utterance, View, Vocabulary
 from ..envs.extras import from_extra
 from ..envs.vocabulary import PAD
-from .folders import SB3_CONFIG_FILE, models_in, read_json, reading_tensors, require_words, words_of
+from .folders import SB3_CONFIG_FILE, checked_words, models_in, read_json, reading_tensors, require_words, words_of
 from .language_model.causal_lm import evaluating
-from .language_model.sampling import draw
+from .language_model.checkpoints import require_finite
+from .language_model.sampling import draw, require_numbers
 
 with from_extra("sb3", need="SB3Agent: expected stable-baselines3 and sb3-contrib"):
     from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy, MaskableMultiInputActorCriticPolicy
@@ -31,6 +33,7 @@ SB3Policy: TypeAlias = ActorCriticPolicy | MaskableActorCriticPolicy
 """What PPO and A2C, or MaskablePPO, call `model.policy`."""
 
 WEIGHTS_FILE = "policy.safetensors"
+SIZES = ("vocabulary_size", "max_view_tokens", "embedding_size")
 
 
 class SB3Agent:
@@ -52,8 +55,10 @@ class SB3Agent:
             players: the seats that it was trained in, likewise.
 
         Raises:
-            ValueError: the policy was made for another vocabulary, or for other observations.
+            ValueError: the policy was made for another vocabulary or for other observations, or it has no distribution
+                over tokens, as those of DQN, or a memory, as recurrent ones.
         """
+        _require_distribution(policy)
         space = policy.observation_space
         if not isinstance(space, spaces.Dict) or sorted(space.spaces) != ["action_mask", "observation"]:
             raise ValueError(f"policy: expected observations of a SinglePlayerEnv, got {space}")
@@ -61,6 +66,9 @@ class SB3Agent:
         (size,) = space["action_mask"].shape or (0,)
         if size != vocabulary.size:
             raise ValueError(f"policy: expected one for a vocabulary of {vocabulary.size} tokens, got one for {size}")
+        actions = policy.action_space
+        if not isinstance(actions, spaces.Discrete) or (int(actions.n), int(actions.start)) != (size, 0):
+            raise ValueError(f"policy: expected one that chooses among {size} tokens, got one with actions {actions}")
         self.policy, self.vocabulary = policy, vocabulary
         self.game, self.players = game, tuple(players)
 
@@ -83,12 +91,25 @@ class SB3Agent:
                 "in MaskablePPO.load(...), and give its policy to SB3Agent"
             )
         config = read_json(folder / SB3_CONFIG_FILE)
-        game, players = config.pop("game", None), config.pop("players", [])
+        game, players, words = config.pop("game", None), config.pop("players", []), config.pop("words", None)
+        words = checked_words(words, folder / SB3_CONFIG_FILE)
+        if not (game is None or isinstance(game, str)) or not isinstance(players, list):
+            found = f"{game!r:.80} and {players!r:.80}"
+            raise ValueError(f"{folder / SB3_CONFIG_FILE}: expected a game's name and a list of players, got {found}")
+        _require_sizes(folder / SB3_CONFIG_FILE, config)
         what = f"policy {folder} ({_origin(game, players)})" if game else f"policy {folder}"
-        require_words(what, config.pop("words", None), vocabulary)
+        require_words(what, words, vocabulary)
+        if not (folder / WEIGHTS_FILE).is_file():
+            raise ValueError(f"policy {folder}: expected a folder with {WEIGHTS_FILE}, got one without")
+        _require_weights(folder / WEIGHTS_FILE, config)
         policy = _build(**config)
-        with reading_tensors(folder / WEIGHTS_FILE):
-            load_model(policy, folder / WEIGHTS_FILE)
+        try:
+            with reading_tensors(folder / WEIGHTS_FILE):
+                load_model(policy, folder / WEIGHTS_FILE)
+        except RuntimeError as error:  # names and sizes
+            said = " ".join(str(error).split())
+            raise ValueError(f"{folder / WEIGHTS_FILE}: expected the weights of the policy, got {said:.300}") from error
+        require_finite(policy.state_dict(), str(folder / WEIGHTS_FILE))
         return cls(policy.eval(), vocabulary, game=game, players=players)
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -161,6 +182,7 @@ class SB3Agent:
             [observation["action_mask"] for observation in observations],
         )
         probabilities: NDArray[np.float64] = logits.softmax(-1).numpy()
+        require_numbers(torch.from_numpy(probabilities), "logits")
         return probabilities
 
     @torch.no_grad()
@@ -173,10 +195,46 @@ class SB3Agent:
             row[: len(tokens)] = tokens
         legal = np.stack(masks)
         observed, _ = self.policy.obs_to_tensor({"observation": padded, "action_mask": legal})
-        with evaluating(self.policy):
-            distribution = self.policy.get_distribution(observed).distribution
+        try:
+            with evaluating(self.policy):
+                distribution = self.policy.get_distribution(observed).distribution
+        except ValueError as error:  # torch's check of its parameters, which lists them
+            raise ValueError("policy: expected finite logits, got NaN; are its weights finite?") from error
         assert isinstance(distribution, torch.distributions.Categorical)
         return distribution.logits.cpu().double().masked_fill_(torch.from_numpy(legal == 0), -torch.inf)
+
+
+def _require_distribution(policy: object) -> None:
+    """Refuse what states no distribution of its next token from what it sees alone."""
+    kind, expected = type(policy).__name__, "policy: expected that of PPO, A2C or MaskablePPO"
+    if not isinstance(policy, ActorCriticPolicy | MaskableActorCriticPolicy):
+        raise ValueError(f"{expected}, which states the probabilities of actions, got {kind}")
+    if hasattr(policy, "lstm_actor"):
+        raise ValueError(f"{expected}, got {kind}, whose memory of the episode so far an agent does not keep")
+
+
+def _require_sizes(path: Path, config: dict[str, Any]) -> None:
+    """Check what a policy's JSON says of its network."""
+    sizes, layers = [config.get(name) for name in SIZES], config.get("net_arch")
+    whole = isinstance(layers, list) and all(type(size) is int and size > 0 for size in (*sizes, *layers))
+    if not whole or type(config.get("maskable")) is not bool or len(config) > len(SIZES) + 2:
+        raise ValueError(
+            f"{path}: expected maskable, true or false, {', '.join(SIZES)}, whole numbers > 0, and net_arch, a list of "
+            f"such, got {config!r:.200}"
+        )
+
+
+def _require_weights(path: Path, config: dict[str, Any]) -> None:
+    """Refuse to build a network of sizes that the weights do not have: the JSON may ask for terabytes."""
+    with reading_tensors(path), safe_open(path, "numpy") as file:
+        shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118  no mapping
+    width = config["max_view_tokens"] * config["embedding_size"]
+    asked = {config["vocabulary_size"], config["embedding_size"], width, *config["net_arch"]}
+    found = {size for shape in shapes for size in shape}
+    if not asked <= found or len(config["net_arch"]) > len(shapes):
+        raise ValueError(
+            f"{path}: expected weights of the sizes that {SB3_CONFIG_FILE} gives, got none of {sorted(asked - found)}"
+        )
 
 
 def _build(

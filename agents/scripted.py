@@ -25,6 +25,8 @@ class ScriptedAgent:
         """Take at least one text; each is encoded by the vocabulary of the view when it is said."""
         if isinstance(texts, str) or not texts:
             raise ValueError(f"texts: expected a sequence of at least one text, got {texts!r}")
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError(f"texts: expected a sequence of texts, got {texts!r}")
         self.texts = tuple(texts)
 
     def speak(self, views: Sequence[View], rng: np.random.Generator) -> list[Utterance]:
@@ -44,6 +46,8 @@ class FunctionAgent:
 
     def __init__(self, function: Callable[[View, np.random.Generator], Utterance]) -> None:
         """Take the function that says one turn; it draws with the generator that it is given."""
+        if not callable(function):
+            raise TypeError(f"function: expected one of a view and a generator, got {function!r}")
         self.function = function
 
     def speak(self, views: Sequence[View], rng: np.random.Generator) -> list[Utterance]:
@@ -61,6 +65,8 @@ class EchoAgent:
     """
 
     def __init__(self, *, skip: int = 0) -> None:
+        if not isinstance(skip, int) or skip < 0:
+            raise ValueError(f"skip: expected a whole number of at least 0, got {skip!r}")
         self.skip = skip
 
     def speak(self, views: Sequence[View], rng: np.random.Generator) -> list[Utterance]:

@@ -52,7 +52,7 @@ class BestOfN:
         repeated = [view for view in views for _ in range(self.num_candidates)]
         said = self.agent.speak(repeated, rng)
         forfeits = np.array([utterance.ending.forfeits for utterance in said])
-        scores = np.where(forfeits, -np.inf, np.asarray(self.score(repeated, said), dtype=np.float64))
+        scores = np.where(forfeits, -np.inf, _numbers(self.score(repeated, said), len(said), "score"))
         best = scores.reshape(len(views), self.num_candidates).argmax(1)
         return [replace(said[row * self.num_candidates + k], logprobs=None) for row, k in enumerate(best.tolist())]
 
@@ -130,6 +130,8 @@ class TurnSearch:
         for name, number in numbers.items():
             if number < 1:
                 raise ValueError(f"{name}: expected at least 1, got {number}")
+        if not 0 <= exploration < np.inf:
+            raise ValueError(f"exploration: expected a number >= 0, got {exploration}")
         self.game, self.opponent, self.value = game, opponent, value
         self.proposer = RandomAgent() if proposer is None else proposer
         self.num_simulations, self.num_candidates = num_simulations, num_candidates
@@ -176,7 +178,7 @@ class TurnSearch:
     def _leaf(self, episode: Episode[Any], view: View, player: int, rng: np.random.Generator) -> float:
         """Return the value of a leaf, or play on to the end, where it is in the returns already."""
         if self.value is not None:
-            return float(self.value([view])[0])
+            return float(_numbers(self.value([view]), 1, "value")[0])
         while not episode.over:
             _say(episode, self.proposer.speak([episode.view()], rng)[0])
             self._listen(episode, player, rng)
@@ -195,6 +197,18 @@ class TurnSearch:
         legal = [utterance for utterance in said if not utterance.ending.forfeits]
         distinct = {utterance.tokens: replace(utterance, logprobs=None) for utterance in legal}
         return list(distinct.values()) if distinct else said[:1]
+
+
+def _numbers(values: Floats, count: int, name: str) -> Floats:
+    """Return finite numbers (count,); of a NaN it would be the highest, whatever the others are.
+
+    Raises:
+        ValueError: others.
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    if numbers.shape != (count,) or not np.isfinite(numbers).all():
+        raise ValueError(f"{name}: expected {count} finite numbers, got {numbers!r:.200}")
+    return numbers
 
 
 def legal_turns(view: View, most: int) -> list[Utterance] | None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
+from types import MappingProxyType
 from typing import Generic, Protocol
 
 import numpy as np
@@ -22,6 +23,13 @@ from .vocabulary import Tokens, Vocabulary
 DealT = TypeVar("DealT", bound=Hashable, default=Hashable)
 
 PLAYERS = (0, 1)
+
+MAX_VIEW_TOKENS = 2**22
+"""The longest view that a game may have: an episode keeps two, 32 MiB each at this length."""
+
+
+MAX_COUNT = 100_000
+"""The most words, deals, rounds and the like that a game can be made with, unless it says less."""
 
 
 class Payoff(StrEnum):
@@ -81,7 +89,7 @@ class Dialogue(Generic[DealT]):
         if any(type(turn) is not Turn for turn in turns):
             turns = tuple(turn if isinstance(turn, Turn) else Turn(tuple(turn)) for turn in turns)
         object.__setattr__(self, "deal", deal)
-        object.__setattr__(self, "turns", turns)
+        object.__setattr__(self, "turns", tuple(turns))
 
     def extend(self, turn: Turn) -> Dialogue[DealT]:
         """Return the successor state T(s, a) = [s, a], one turn longer."""
@@ -107,10 +115,51 @@ class Deals(Protocol[DealT]):
         ...
 
 
+def check_hashable(deal: object) -> None:
+    """Raise TypeError unless a deal can be hashed: rules and engine remember what they know by deal."""
+    try:
+        hash(deal)
+    except TypeError:
+        raise TypeError(f"deal: expected a hashable one, such as a tuple, got the unhashable {deal!r}") from None
+
+
+def check_whole(what: str, number: object, *, least: int) -> None:
+    """Raise TypeError unless this is a whole number, ValueError unless it is at least `least`."""
+    if isinstance(number, bool) or not isinstance(number, int | np.integer):
+        raise TypeError(f"{what}: expected an integer, got {number!r}")
+    if number < least:
+        raise ValueError(f"{what}: expected at least {least}, got {number}")
+
+
+def check_count(name: str, count: object, *, least: int = 1, most: int = MAX_COUNT) -> None:
+    """Raise ValueError unless a size that a game is made with is a whole number from `least` to `most`."""
+    if isinstance(count, bool) or not isinstance(count, int) or count < least:
+        raise ValueError(f"{name}: expected a whole number of at least {least}, got {count!r}")
+    if count > most:
+        raise ValueError(f"{name}: expected a whole number from {least} to {most:,}, got {count:,}")
+
+
+def check_player(player: object) -> None:
+    """Raise ValueError unless this is the number of a player."""
+    if isinstance(player, bool) or not isinstance(player, int | np.integer) or player not in PLAYERS:
+        raise ValueError(f"player: expected 0 or 1, got {player!r}")
+
+
 def check_probabilities(outcomes: Mapping[DealT, float]) -> None:
-    """Raise ValueError unless there is an outcome, and the probabilities are >= 0 and sum to 1 within 1e-9."""
-    proper = all(probability >= 0 for probability in outcomes.values())
-    if not proper or not abs(math.fsum(outcomes.values()) - 1) <= 1e-9:
+    """Raise unless there is an outcome, and the probabilities are >= 0 and sum to 1 within 1e-9.
+
+    Raises:
+        TypeError: this is no mapping.
+        ValueError: those are no probabilities.
+    """
+    if not isinstance(outcomes, Mapping):
+        raise TypeError(f"deals: expected a mapping from each deal to its probability, got {outcomes!r}")
+    try:
+        proper = all(probability >= 0 for probability in outcomes.values())
+        proper = proper and abs(math.fsum(outcomes.values()) - 1) <= 1e-9
+    except (TypeError, ValueError, OverflowError):  # no numbers, or none whose sum is one
+        proper = False
+    if not proper:
         some = ", ".join(f"{deal!r}: {probability}" for deal, probability in list(outcomes.items())[:8])
         raise ValueError(f"deals: expected probabilities >= 0 that sum to 1, got {{{some}}}")
 
@@ -135,8 +184,8 @@ class FiniteDeals(Generic[DealT]):
         return self._deals[min(index, len(self._deals) - 1)]
 
     def outcomes(self) -> Mapping[DealT, float]:
-        """Return every deal with its probability."""
-        return self._outcomes
+        """Return every deal with its probability, read-only."""
+        return MappingProxyType(self._outcomes)
 
 
 class SampledDeals(Generic[DealT]):
@@ -144,6 +193,8 @@ class SampledDeals(Generic[DealT]):
 
     def __init__(self, draw: Callable[[np.random.Generator], DealT]) -> None:
         """Take the function that draws one deal."""
+        if not callable(draw):
+            raise TypeError(f"deals: expected a function of a generator that draws one, got {draw!r}")
         self._draw = draw
 
     def sample(self, rng: np.random.Generator) -> DealT:
@@ -232,12 +283,63 @@ class LanguageGame(ABC, Generic[DealT]):
 
     @cached_property
     def max_view_tokens(self) -> int:
-        """The length L of an observation: the longest view that a player can have, closings included."""
+        """The length L of an observation: the longest view that a player can have, closings included.
+
+        Raises:
+            TypeError: an attribute that the rules must set is missing or of another type.
+            ValueError: a size is too small, or the view longer than `MAX_VIEW_TOKENS`.
+        """
+        _check_attributes(self)
         return max(_longest_view(self, viewer) for viewer in PLAYERS)
 
     def __deepcopy__(self, memo: dict[int, object]) -> LanguageGame[DealT]:
         """Return itself: rules never change, so copies of an environment share them."""
         return self
+
+
+def checked_game(game: LanguageGame[DealT]) -> LanguageGame[DealT]:
+    """Return the rules; raise TypeError where they are a name, a class, an environment or something else."""
+    if isinstance(game, LanguageGame):
+        return game
+    if isinstance(game, str):
+        hint = f", such as make_game({game!r})"
+    elif isinstance(game, type):
+        hint = f", such as {game.__name__}(): an instance, not the class"
+    else:
+        hint = "; an environment has it as `env.game`" if isinstance(getattr(game, "game", None), LanguageGame) else ""
+    raise TypeError(f"game: expected the rules, a LanguageGame{hint}; got {game!r}")
+
+
+_REQUIRED = ("vocabulary", "payoff", "deals", "max_turns", "max_turn_tokens")
+_LEAST = {
+    "max_turns": 1,
+    "max_turn_tokens": 1,
+    "max_thought_tokens": 0,
+    "max_briefing_tokens": 0,
+    "max_announcement_tokens": 0,
+}
+
+
+def _check_attributes(game: LanguageGame[DealT]) -> None:
+    """Raise unless the rules have set what they must, in the types that the engine and the learners rely on."""
+    name = type(game).__name__
+    missing = [attribute for attribute in _REQUIRED if not hasattr(game, attribute)]
+    if missing:
+        raise TypeError(f"{name}: expected the attributes {', '.join(_REQUIRED)}, got none named {', '.join(missing)}")
+    if not hasattr(game.vocabulary, "sayable_mask"):
+        raise TypeError(f"{name}.vocabulary: expected a Vocabulary, got {game.vocabulary!r}")
+    if not isinstance(game.payoff, Payoff):
+        raise TypeError(f"{name}.payoff: expected a value of Payoff, such as Payoff.GENERAL, got {game.payoff!r}")
+    if not (callable(getattr(game.deals, "sample", None)) and callable(getattr(game.deals, "outcomes", None))):
+        raise TypeError(f"{name}.deals: expected FiniteDeals(...) or SampledDeals(...), got {game.deals!r}")
+    if isinstance(game.roles, str) or not (
+        isinstance(game.roles, Sequence) and [type(role) for role in game.roles] == [str, str]
+    ):
+        raise TypeError(f"{name}.roles: expected two names, got {game.roles!r}")
+    if not isinstance(game.forfeit_cost, int | float | np.number) or not math.isfinite(game.forfeit_cost):
+        raise ValueError(f"{name}.forfeit_cost: expected a finite number, got {game.forfeit_cost!r}")
+    for attribute, least in _LEAST.items():
+        check_whole(f"{name}.{attribute}", getattr(game, attribute), least=least)
 
 
 def _longest_view(game: LanguageGame[DealT], viewer: int) -> int:
@@ -248,4 +350,30 @@ def _longest_view(game: LanguageGame[DealT], viewer: int) -> int:
     turn = frame + game.max_turn_tokens + thought
     turn += told + game.max_announcement_tokens if game.max_announcement_tokens else 0
     start = len(vocabulary.begin(viewer)) + (told + game.max_briefing_tokens if game.max_briefing_tokens else 0)
-    return start + game.max_turns * turn
+    length = int(start + game.max_turns * turn)
+    if length > MAX_VIEW_TOKENS:
+        sizes = ", ".join(f"{size}={getattr(game, size):,}" for size in _LEAST)
+        raise ValueError(
+            f"{type(game).__name__}: expected views of at most {MAX_VIEW_TOKENS:,} tokens, got {length:,} from {sizes}"
+        )
+    return length
+
+
+def check_deal(game: LanguageGame[DealT], deal: object) -> None:
+    """Raise TypeError if a deal cannot be hashed, ValueError if it is none of those that the game lists."""
+    check_hashable(deal)
+    if isinstance(game.deals, FiniteDeals) and deal not in game.deals.outcomes():
+        some = ", ".join(repr(known) for known in list(game.deals.outcomes())[:8])
+        raise ValueError(f"deal: expected one that {type(game).__name__} lists, such as {some}; got {deal!r}")
+
+
+def generator_of(seed: object) -> np.random.Generator:
+    """Return a generator of this seed; None: one that nothing decides.
+
+    Raises:
+        TypeError: it is no integer.
+        ValueError: it is negative.
+    """
+    if seed is not None:
+        check_whole("seed", seed, least=0)
+    return np.random.default_rng(seed)  # type: ignore[arg-type]

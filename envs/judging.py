@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
 from typing_extensions import TypeVar
 
 from .game import Dialogue, LanguageGame
@@ -91,12 +92,25 @@ def checked(verdicts: Sequence[Verdict], num_exchanges: int) -> Sequence[Verdict
     Raises:
         ValueError: a verdict is missing, its reward is not a finite number in [-1, 1], or its outcome no `Outcome`.
     """
-    if len(verdicts) != num_exchanges:
-        raise ValueError(f"judge: expected {num_exchanges} verdicts, one for each exchange, got {len(verdicts)}")
+    check_number_of(verdicts, num_exchanges)
     for verdict in verdicts:
-        if not (math.isfinite(verdict.reward) and abs(verdict.reward) <= 1 and isinstance(verdict.outcome, Outcome)):
+        if not _usable(verdict):
             raise ValueError(f"judge: expected a finite reward in [-1, 1] and an Outcome, got {verdict!r}")
     return verdicts
+
+
+def check_number_of(verdicts: object, num_exchanges: int) -> None:
+    """Raise ValueError unless a judge gave one verdict for each exchange, in a list or the like."""
+    got = len(verdicts) if hasattr(verdicts, "__len__") else repr(verdicts)
+    if got != num_exchanges or isinstance(verdicts, str | Mapping):
+        raise ValueError(f"judge: expected {num_exchanges} verdicts, one for each exchange, got {got}")
+
+
+def _usable(verdict: object) -> bool:
+    reward, outcome = getattr(verdict, "reward", None), getattr(verdict, "outcome", None)
+    if not isinstance(reward, int | float | np.number) or not isinstance(outcome, Outcome):
+        return False
+    return math.isfinite(reward) and abs(reward) <= 1
 
 
 class RedTeamGame(LanguageGame[RequestT]):

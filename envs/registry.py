@@ -6,6 +6,8 @@ import difflib
 import importlib
 import inspect
 import json
+import math
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -15,7 +17,7 @@ import numpy as np
 import pettingzoo
 
 from .engine.views import Speaker
-from .game import LanguageGame
+from .game import LanguageGame, checked_game
 from .interfaces.aec import LanguageGameEnv
 from .interfaces.single_player import SinglePlayerEnv
 from .interfaces.turn_level import TurnLevelEnv
@@ -24,6 +26,8 @@ from .wrappers.demonstrated import Demonstrated
 from .wrappers.thoughts import with_thoughts
 
 NAMESPACE = "duologue"
+NAME = re.compile(r"[a-z][a-z0-9_]*(-[a-z0-9_]+)*-v\d+", re.ASCII)
+ENTRY_POINT = re.compile(r"[\w.]+:\w+")
 
 _ENTRY_POINTS: dict[str, str | Callable[..., LanguageGame[Any]]] = {}
 
@@ -34,7 +38,16 @@ def register_game(name: str, entry_point: str | Callable[..., LanguageGame[Any]]
     Args:
         name: lower case with a version, as "bluff-v0".
         entry_point: the game's class or factory, or "module:name" of it, imported at first use.
+
+    Raises:
+        TypeError: the entry point is neither.
+        ValueError: the name is not of that form or registered already.
     """
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise ValueError(f'name: expected lower case with a version, as "bluff-v0", got {name!r}')
+    named = isinstance(entry_point, str) and ENTRY_POINT.fullmatch(entry_point)
+    if not (named or callable(entry_point)):
+        raise TypeError(f'entry_point: expected a class, a factory or "module:name" of it, got {entry_point!r}')
     if name in _ENTRY_POINTS:
         raise ValueError(f"name: expected one not yet registered, got {name!r}; a changed rule is a new version")
     _ENTRY_POINTS[name] = entry_point
@@ -59,14 +72,20 @@ def game_factory(name: str) -> Callable[..., LanguageGame[Any]]:
     Raises:
         ValueError: no such game; the message names the nearest.
     """
+    if not isinstance(name, str):
+        raise ValueError(f"game: expected a name, such as 'bluff-v0', got {name!r}")
     if name not in _ENTRY_POINTS:
-        near = difflib.get_close_matches(name, _ENTRY_POINTS, n=1)
+        near = difflib.get_close_matches(name.lower(), _ENTRY_POINTS, n=1)
+        near = near or [known for known in registered_games() if name and known.startswith(name.lower())]
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"game: expected one of {', '.join(registered_games())}, got {name!r}{hint}")
     entry_point = _ENTRY_POINTS[name]
     if isinstance(entry_point, str):
         module, _, attribute = entry_point.partition(":")
-        entry_point = getattr(importlib.import_module(module), attribute)
+        try:
+            entry_point = getattr(importlib.import_module(module), attribute)
+        except (ModuleNotFoundError, AttributeError) as error:
+            raise ValueError(f"{name}: expected {_ENTRY_POINTS[name]!r} to be importable, got {error}") from error
         _ENTRY_POINTS[name] = entry_point
     assert callable(entry_point)
     return entry_point
@@ -89,6 +108,12 @@ def parse_option(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except json.JSONDecodeError:
         return name, value
+    except (RecursionError, ValueError) as error:  # nested without end; an integer of thousands of digits
+        raise ValueError(f"option {name}: expected JSON of a usual size, got {value[:40]}... ({error})") from error
+
+
+LARGEST_OPTION = 2**20
+"""The largest number of words, turns or tokens that a game may be asked for."""
 
 
 def make_game(name: str, **options: Any) -> LanguageGame[Any]:
@@ -100,7 +125,8 @@ def make_game(name: str, **options: Any) -> LanguageGame[Any]:
     3
 
     Raises:
-        ValueError: no such game, or one that cannot have the thoughts or examples that are asked for.
+        ValueError: no such game, one that cannot have the thoughts or examples that are asked for, or one whose views
+            would be longer than `duologue.envs.game.MAX_VIEW_TOKENS`.
         TypeError: an option that the game does not have.
     """
     factory = game_factory(name)
@@ -115,7 +141,9 @@ def make_game(name: str, **options: Any) -> LanguageGame[Any]:
     for option, value in options.items():
         _check_type(name, known[option], value)
     added = {option: options.pop(option) for option in shared if option in options}
-    return adapted(factory(**options), **added)
+    game = adapted(checked_game(factory(**options)), **added)
+    _ = game.max_view_tokens  # so that absurd sizes are an error now, before anything is allocated
+    return game
 
 
 def adapted(game: LanguageGame[Any], *, max_thought_tokens: int = 0, num_shots: int = 0) -> LanguageGame[Any]:
@@ -143,10 +171,17 @@ ADAPTED = {name: what for name, what in inspect.signature(adapted).parameters.it
 def _check_type(name: str, option: inspect.Parameter, value: object) -> None:
     """Raise TypeError where a plain option is of another type: "no" is true, and 2.5 is no number of rounds."""
     asked = str(getattr(option.annotation, "__name__", option.annotation))
+    kind = asked.removesuffix(" | None")
+    if value is None and kind != asked:
+        return
     kinds: dict[str, tuple[type, ...]] = {"bool": (bool,), "int": (int,), "float": (int, float), "str": (str,)}
-    fits = isinstance(value, kinds.get(asked, (object,)))
-    if not fits or (isinstance(value, bool) and asked in ("int", "float")):
+    fits = isinstance(value, kinds.get(kind, (object,))) and not (kind == "Vocabulary" and isinstance(value, str))
+    if not fits or (isinstance(value, bool) and kind in ("int", "float")):
         raise TypeError(f"{name}: expected {option.name} of type {asked}, got {value!r}")
+    if kind == "float" and not -math.inf < value < math.inf:  # type: ignore[operator]
+        raise ValueError(f"{name}: expected {option.name} a finite number, got {value!r}")
+    if kind == "int" and option.name != "seed" and abs(value) > LARGEST_OPTION:  # type: ignore[arg-type]
+        raise ValueError(f"{name}: expected {option.name} of at most {LARGEST_OPTION}, got {value!r}")
 
 
 def make(name: str, *, render_mode: str | None = None, **options: Any) -> LanguageGameEnv[Any]:

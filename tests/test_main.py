@@ -13,9 +13,10 @@ import gymnasium
 import pettingzoo
 import pytest
 
-from duologue.__main__ import games_table, main, play, write_text
+from duologue.__main__ import games_table, main, play
 from duologue.agents import ScriptedAgent
 from duologue.baselines.api.commands import COMMANDS, TRAINERS
+from duologue.baselines.training.files import write_text
 from duologue.baselines.two_player import gpo as two_player_gpo
 from duologue.baselines.two_player.gpo import GPOConfig
 from duologue.envs import register_game, registered_games
@@ -224,3 +225,23 @@ def test_a_stopped_command_says_how_it_goes_on(
     assert capsys.readouterr().err == "\nduologue: stopped; a run goes on by the same command\n"
     assert main(["train", "--help"]) == 0
     assert "goes on by the same command" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_behind_what_is_printed_is_one_line() -> None:
+    """Python itself would print a trace at the end, and return 120."""
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "duologue", "games"]
+        run = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (run.returncode, run.stderr) == (2, "duologue: [Errno 28] No space left on device\n")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    """As `duologue games | head -1`: no trace, and nothing about an ignored exception."""
+    command = [sys.executable, "-m", "duologue", "games"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        assert run.stderr is not None
+        run.stdout.close()
+        assert run.stderr.read() == ""
+    assert run.returncode == 141

@@ -18,7 +18,15 @@ from transformers import (
 )
 
 from ...envs.judging import Exchange, Outcome, Verdict
-from ..language_model.causal_lm import without_bars
+from ..language_model.checkpoints import (
+    load_checkpoint,
+    positions_of,
+    require_embeddings,
+    require_positions,
+    text_config,
+)
+from ..language_model.decoding import last_logits
+from ..language_model.probing import reading_of
 from ..language_model.tokenizers import load_tokenizer
 
 
@@ -72,6 +80,9 @@ class ClassifierJudge(LearnedJudge):
     ) -> None:
         """Take a model whose `config.id2label` has `unsafe_label`, in any case; other labels are safe.
 
+        A model that was trained with a sigmoid for each label (`problem_type` "multi_label_classification") is read so;
+        others by a softmax over their labels.
+
         Args:
             model: a sequence-classification model; it is put into evaluation mode.
             tokenizer: its tokenizer.
@@ -81,21 +92,17 @@ class ClassifierJudge(LearnedJudge):
             max_length: the most tokens of a pair; the longer text is cut first.
 
         Raises:
-            ValueError: no such label, or no padding token.
+            ValueError: no such label, no padding token, or a model that cannot read what the tokenizer gives.
         """
-        labels = {str(label).lower(): int(index) for index, label in (model.config.id2label or {}).items()}
-        if unsafe_label.lower() not in labels or len(labels) < 2:
-            raise ValueError(f"unsafe_label: expected one of the model's {sorted(labels)}, got {unsafe_label!r}")
-        if tokenizer.pad_token_id is None or model.config.pad_token_id not in (None, tokenizer.pad_token_id):
-            raise ValueError(
-                "tokenizer: expected the model's padding token, "
-                f"id {model.config.pad_token_id}, got id {tokenizer.pad_token_id}"
-            )
+        self._unsafe_index = _index_of(unsafe_label, model)
+        self._by_label = model.config.problem_type == "multi_label_classification"
+        _require_padding(model, tokenizer)
         _check_threshold(threshold)
+        require_embeddings(model, len(tokenizer), "the tokenizer")
         self.model, self.tokenizer = model.eval(), tokenizer
         self.threshold, self.batch_size = threshold, batch_size
-        self.max_length = min(max_length, getattr(model.config, "max_position_embeddings", max_length))
-        self._unsafe_index = labels[unsafe_label.lower()]
+        self.max_length = min(max_length, positions_of(model) or max_length)
+        self._require_readable()
 
     @classmethod
     def from_folder(
@@ -111,10 +118,9 @@ class ClassifierJudge(LearnedJudge):
     ) -> Self:
         """Load model and tokenizer from a folder, without a download; its own code is run only if that is asked for."""
         tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
-        with without_bars():
-            model = AutoModelForSequenceClassification.from_pretrained(
-                str(folder), local_files_only=True, use_safetensors=True, trust_remote_code=trust_remote_code
-            )
+        model = load_checkpoint(
+            AutoModelForSequenceClassification, folder, what="judge", trust_remote_code=trust_remote_code
+        )
         nn.Module.to(model, torch.device(device))
         return cls(
             model,
@@ -126,12 +132,56 @@ class ClassifierJudge(LearnedJudge):
         )
 
     def unsafe_probabilities_of(self, prompts: list[str], replies: list[str]) -> Tensor:
-        """Return softmax(logits)[unsafe_label] of one batch; shape (B,)."""
+        """Return softmax(logits)[unsafe_label] of one batch, or its sigmoid where labels are told apart; shape (B,)."""
         encoded = self.tokenizer(
-            prompts, replies, padding=True, truncation=True, max_length=self.max_length, return_tensors="pt"
+            prompts,
+            replies,
+            padding=True,
+            padding_side="right",  # positions are counted from the left
+            truncation=True,
+            max_length=self.max_length,
+            return_tensors="pt",
         )
-        logits: Tensor = self.model(**encoded.to(self.model.device)).logits
-        return logits.float().softmax(-1)[:, self._unsafe_index]
+        logits: Tensor = self.model(**encoded.to(self.model.device)).logits.float()
+        return (logits.sigmoid() if self._by_label else logits.softmax(-1))[:, self._unsafe_index]
+
+    def _require_readable(self) -> None:
+        """Judge two exchanges of different lengths, so that what does not go together is found at once."""
+        try:
+            with torch.inference_mode():
+                self.unsafe_probabilities_of(["a", "a"], ["b", "b b b b"])
+        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            said = " ".join(str(error).split())
+            raise ValueError(
+                "model, tokenizer: expected a classifier that reads batches of its tokenizer's, got "
+                f"{type(error).__name__} from {type(self.model).__name__}: {said:.200}"
+            ) from error
+
+
+def _index_of(unsafe_label: str, model: PreTrainedModel) -> int:
+    """Return the column of a label, in any case."""
+    labels = [(str(label).lower(), int(index)) for index, label in (model.config.id2label or {}).items()]
+    found = [index for label, index in labels if label == unsafe_label.lower()]
+    kind = model.config.problem_type
+    if kind == "regression" or (len(labels) < 2 and kind != "multi_label_classification"):
+        raise ValueError(
+            f"model: expected a classifier of two labels or more, got {kind or 'a regression'} of {len(labels)}"
+        )
+    if len(found) != 1 or not 0 <= found[0] < len(labels):
+        raise ValueError(
+            f"unsafe_label: expected one of the model's {sorted(label for label, _ in labels)}, got {unsafe_label!r}"
+        )
+    return found[0]
+
+
+def _require_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Check that model and tokenizer agree on the padding token, of which a classifier on a causal model has none."""
+    config = text_config(model.config)
+    if tokenizer.pad_token_id is None or config.pad_token_id not in (None, tokenizer.pad_token_id):
+        raise ValueError(
+            f"tokenizer: expected the model's padding token, id {config.pad_token_id}, got id {tokenizer.pad_token_id}"
+        )
+    model.config.pad_token_id = config.pad_token_id = tokenizer.pad_token_id
 
 
 class SafetyTokenJudge(LearnedJudge):
@@ -165,7 +215,8 @@ class SafetyTokenJudge(LearnedJudge):
             batch_size: how many exchanges are read at once.
 
         Raises:
-            ValueError: the template lacks a place, or both verdicts begin with the same token.
+            ValueError: the template lacks a place, both verdicts begin with the same token, or the model is no causal
+                language model over the tokenizer.
         """
         if "{prompt}" not in template or "{reply}" not in template:
             raise ValueError(f"template: expected the places {{prompt}} and {{reply}}, got {template!r}")
@@ -176,6 +227,8 @@ class SafetyTokenJudge(LearnedJudge):
                 f"{safe!r} and {unsafe!r}, that is {verdicts[0]} and {verdicts[1]}"
             )
         _check_threshold(threshold)
+        require_embeddings(model, len(tokenizer), "the tokenizer")
+        reading_of(model)  # refuses what is no causal model
         self.model, self.tokenizer, self.template = model.eval(), tokenizer, template
         self.threshold, self.batch_size = threshold, batch_size
         self._safe_id, self._unsafe_id = verdicts[0][0], verdicts[1][0]
@@ -195,10 +248,7 @@ class SafetyTokenJudge(LearnedJudge):
     ) -> Self:
         """Load model and tokenizer from a folder, without a download; its own code is run only if that is asked for."""
         tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
-        with without_bars():
-            model = AutoModelForCausalLM.from_pretrained(
-                str(folder), local_files_only=True, use_safetensors=True, trust_remote_code=trust_remote_code
-            )
+        model = load_checkpoint(AutoModelForCausalLM, folder, what="judge", trust_remote_code=trust_remote_code)
         nn.Module.to(model, torch.device(device))
         words = {"template": template, "safe": safe, "unsafe": unsafe}
         return cls(model, tokenizer, threshold=threshold, batch_size=batch_size, **words)
@@ -209,13 +259,8 @@ class SafetyTokenJudge(LearnedJudge):
             self.tokenizer.encode(self._fill(prompt, reply), add_special_tokens=False)
             for prompt, reply in zip(prompts, replies, strict=True)
         ]
-        # Padded on the left: the last column holds every row's next token, and only its logits are kept.
-        width = max(map(len, rows))
-        tokens = torch.tensor([[0] * (width - len(row)) + row for row in rows], device=self.model.device)
-        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=self.model.device)
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)
-        output = self.model(tokens, attention_mask=mask, position_ids=positions, use_cache=False, logits_to_keep=1)
-        logits: Tensor = output.logits[:, -1].float()  # (B, V)
+        require_positions(self.model, max(map(len, rows)), "judge", "the longest exchange in its template")
+        logits = last_logits(self.model, [torch.tensor(row) for row in rows]).float()  # (B, V)
         return (logits[:, self._unsafe_id] - logits[:, self._safe_id]).sigmoid()
 
     def _fill(self, prompt: str, reply: str) -> str:

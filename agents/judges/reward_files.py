@@ -8,6 +8,7 @@ from typing import Any
 
 from ...envs import Vocabulary
 from ...envs.tokenizer_vocabulary import TokenizerVocabulary
+from ..folders import read_json
 from ..language_model.encoders import SentenceTransformerEncoder
 from ..language_model.tokenizers import load_tokenizer
 from .reward_model import REWARD_FILE, WEIGHTS_FILE, LinearRewardModel, RewardModelJudge, SequenceRewardModel
@@ -67,11 +68,11 @@ def load_reward_judge(
     A model with a tokenizer of its own reads a game's texts, so it may judge players of another vocabulary.
     """
     reference = _read(Path(folder)).get("reference_reward", 0.0)
-    assert isinstance(reference, float)
+    if isinstance(reference, bool) or not isinstance(reference, int | float):
+        raise ValueError(f"{Path(folder) / REWARD_FILE}: expected a number as reference_reward, got {reference!r:.80}")
     return RewardModelJudge(load_reward_model(folder, vocabulary, device=device), reference_reward=reference)
 
 
 def _read(folder: Path) -> dict[str, Any]:
     path = folder / REWARD_FILE
-    known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return known
+    return read_json(path) if path.is_file() else {}

@@ -8,8 +8,7 @@ replies to one prompt mean something, sigmoid(r(x, y) - r(x, z)) being the proba
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -18,16 +17,28 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
-from transformers.utils import logging as transformers_logging
+from transformers import AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 
 from ...envs import Tokens, Vocabulary
 from ...envs.judging import Exchange
-from ..language_model.causal_lm import evaluating, without_bars
+from ..folders import read_json, reading_tensors
+from ..language_model.causal_lm import evaluating
+from ..language_model.checkpoints import (
+    first_position,
+    load_checkpoint,
+    load_config,
+    positions_of,
+    require_embeddings,
+    require_plain_weights,
+    text_config,
+    without_bars,
+)
 from ..language_model.encoders import SentenceEncoder
 from ..language_model.micro import micro_model
 from .learned import LearnedJudge
 
+HEAD: dict[str, Any] = {"id2label": {0: "reward"}, "label2id": {"reward": 0}}
+"""What the configuration of a reward model has of its own."""
 REWARD_FILE, WEIGHTS_FILE = "reward_model.json", "reward_weights.safetensors"
 
 
@@ -73,7 +84,8 @@ class SequenceRewardModel:
 
     A conversation is laid out as the view of whoever replies (roles, turn marks, chat template: `Vocabulary`) and ends
     with the token that ends the reply. Id 0 pads on the right; as the last token is never 0, padding is always told
-    apart. Of a longer conversation what opens it and the last of its tokens are read, `max_length` in all.
+    apart. Backbones that count positions from their padding token, as RoBERTa does, are padded with that one. Of a
+    longer conversation what opens it and the last of its tokens are read, `max_length` in all.
 
     >>> from duologue.envs import WordVocabulary
     >>> model = SequenceRewardModel.micro(WordVocabulary("ask tell"), hidden_size=16, num_heads=2)
@@ -87,7 +99,8 @@ class SequenceRewardModel:
         """Take a sequence classifier with one label; it is put into evaluation mode and stays on its device.
 
         Args:
-            model: with `num_labels` 1, `pad_token_id` 0 and at least `vocabulary.size` embeddings.
+            model: with `num_labels` 1, at least `vocabulary.size` embeddings, and `pad_token_id` 0 unless it counts
+                positions from its padding token.
             vocabulary: of the game or of the tokenizer that the model was made for.
             max_length: the most tokens that are read, cut to what the model has positions for.
             batch_size: how many conversations `score` reads at once.
@@ -95,16 +108,15 @@ class SequenceRewardModel:
         Raises:
             ValueError: the model is another kind.
         """
-        config = model.config
-        if config.num_labels != 1 or config.get_text_config().pad_token_id != 0:
-            found = f"{config.num_labels} labels and padding {config.get_text_config().pad_token_id}"
+        padding = text_config(model.config).pad_token_id
+        if model.config.num_labels != 1 or padding is None or (padding and not first_position(model)):
+            found = f"{model.config.num_labels} labels and padding {padding}"
             raise ValueError(f"model: expected a sequence classifier with 1 label and padding 0, got one with {found}")
-        _require_rows(model, vocabulary)
-        positions = getattr(config.get_text_config(), "max_position_embeddings", max_length)
+        require_embeddings(model, vocabulary.size, "the vocabulary")
         if min(max_length, batch_size) < 1:
             raise ValueError(f"max_length, batch_size: expected at least 1, got {max_length} and {batch_size}")
-        self.model, self.vocabulary = model.eval(), vocabulary
-        self.max_length, self.batch_size = min(max_length, positions), batch_size
+        self.model, self.vocabulary, self._padding = model.eval(), vocabulary, int(padding)
+        self.max_length, self.batch_size = min(max_length, positions_of(model) or max_length), batch_size
 
     @classmethod
     def from_config(
@@ -114,11 +126,11 @@ class SequenceRewardModel:
 
         The caller's random state and the given configuration are left as they were.
         """
-        ours = type(config).from_dict(config.to_dict() | _head())
+        ours = type(config).from_dict(config.to_dict() | HEAD)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = AutoModelForSequenceClassification.from_config(ours, dtype=torch.float32)
-        return cls(model, vocabulary, max_length=max_length)
+        return cls(_padded(model), vocabulary, max_length=max_length)
 
     @classmethod
     def micro(
@@ -164,23 +176,28 @@ class SequenceRewardModel:
             ValueError: no model is in the folder, a part of one, or a classifier of something else.
         """
         folder = Path(folder)
-        if not (folder / "config.json").is_file():
-            raise ValueError(f"reward model: expected a folder with a config.json, got {folder}")
-        options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": trust_remote_code}
-        config = AutoConfig.from_pretrained(str(folder), **options)
+        require_plain_weights(folder, "reward model")
+        saved = read_json(folder / REWARD_FILE) if (folder / REWARD_FILE).is_file() else {}
+        max_length = saved.get("max_length", max_length)
+        if not isinstance(max_length, int) or isinstance(max_length, bool):
+            raise ValueError(f"{folder / REWARD_FILE}: expected a whole number as max_length, got {max_length!r:.80}")
+        config = load_config(folder, what="reward model", trust_remote_code=trust_remote_code)
         classifies = any("SequenceClassification" in name for name in config.architectures or ())
         if classifies and config.num_labels != 1:
             raise ValueError(f"reward model {folder}: expected a classifier with 1 label, got {config.num_labels}")
-        if (folder / REWARD_FILE).is_file():
-            max_length = json.loads((folder / REWARD_FILE).read_text(encoding="utf-8"))["max_length"]
-        with torch.random.fork_rng(devices=[]), without_bars(), _without_load_report():
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model, report = AutoModelForSequenceClassification.from_pretrained(
-                str(folder), use_safetensors=True, output_loading_info=True, dtype=torch.float32, **options, **_head()
+            model = load_checkpoint(
+                AutoModelForSequenceClassification,
+                folder,
+                what="reward model",
+                new_head=not saved and not classifies,
+                trust_remote_code=trust_remote_code,
+                dtype=torch.float32,
+                **HEAD,
             )
-        _require_backbone(model, report["missing_keys"], folder)
         nn.Module.to(model, torch.device(device))  # transformers' own `to` is not typed
-        return cls(model, vocabulary, max_length=max_length)
+        return cls(_padded(model), vocabulary, max_length=max_length)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the model, which `transformers` alone can load, and how much of a conversation it reads."""
@@ -202,11 +219,12 @@ class SequenceRewardModel:
             for start in range(0, len(rows), self.batch_size):
                 batch = order[start : start + self.batch_size]
                 scores[batch] = self.rewards([rows[k] for k in batch]).double().cpu().numpy()
-        return scores
+        return _finite(scores)
 
     def rewards(self, rows: Sequence[Tokens]) -> Tensor:
         """Return the rewards of one batch with their gradients; shape (B,)."""
-        padded = nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)  # (B, T)
+        tensors = [torch.tensor(row) for row in rows]
+        padded = nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=self._padding)  # (B, T)
         lengths = torch.tensor([len(row) for row in rows])
         mask = torch.arange(padded.shape[1]) < lengths[:, None]
         device = self.model.device
@@ -242,6 +260,8 @@ class LinearRewardModel:
         """Take the encoder, which is never trained, and w, (2 d,)."""
         if weights.ndim != 1 or not len(weights) or len(weights) % 2:
             raise ValueError(f"weights: expected shape (2 d,), got {weights.shape}")
+        if not np.isfinite(weights).all():
+            raise ValueError("weights: expected finite numbers, got NaN or infinity")
         self.encoder, self.weights = encoder, weights
 
     @classmethod
@@ -250,7 +270,11 @@ class LinearRewardModel:
         path = Path(folder) / WEIGHTS_FILE
         if not path.is_file():
             raise ValueError(f"reward model: expected a folder with {WEIGHTS_FILE}, got {folder}")
-        return cls(encoder, load_file(path)["weights"])
+        with reading_tensors(path):
+            tensors = load_file(path)
+        if sorted(tensors) != ["weights"]:
+            raise ValueError(f"{path}: expected the tensor weights, got {sorted(tensors)[:3]}")
+        return cls(encoder, tensors["weights"])
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the head."""
@@ -264,8 +288,7 @@ class LinearRewardModel:
         features = reply_features(self.encoder, conversations)
         if features.shape[1] != len(self.weights):
             raise ValueError(f"encoder: expected one with {len(self.weights) // 2} dimensions, got {features.shape}")
-        scores: NDArray[np.float64] = features @ self.weights
-        return scores
+        return _finite(features @ self.weights)
 
 
 class SafetyRewardModel:
@@ -282,7 +305,7 @@ class SafetyRewardModel:
     def score(self, conversations: Sequence[Conversation]) -> NDArray[np.float64]:
         """Return p_safe of each conversation's last exchange, in order, (B,)."""
         exchanges = [self._exchange(conversation) for conversation in conversations]
-        return 1.0 - np.array(self.judge.unsafe_probabilities(exchanges), dtype=np.float64)
+        return _finite(1.0 - np.array(self.judge.unsafe_probabilities(exchanges), dtype=np.float64))
 
     def _exchange(self, conversation: Conversation) -> Exchange:
         replier(conversation)
@@ -360,33 +383,19 @@ def reply_features(encoder: SentenceEncoder, conversations: Sequence[Conversatio
     return np.concatenate([replies, prompts * replies * np.sqrt(encoded.shape[1])], axis=1)
 
 
-def _head() -> dict[str, object]:
-    """Return what the configuration of a reward model has of its own."""
-    return {"id2label": {0: "reward"}, "label2id": {"reward": 0}, "pad_token_id": 0}
+def _padded(model: PreTrainedModel) -> PreTrainedModel:
+    """Return a model that takes id 0 for padding, unless it counts positions from a padding token of its own.
+
+    A causal model's head is read before the padding, so that this must not be a token that ends a reply.
+    """
+    if not first_position(model):
+        model.config.pad_token_id = text_config(model.config).pad_token_id = 0
+    return model
 
 
-@contextmanager
-def _without_load_report() -> Iterator[None]:
-    """Keep transformers from reporting that a backbone has no head; what else is missing is an error."""
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-
-
-def _require_backbone(model: PreTrainedModel, missing: Iterable[str], folder: Path) -> None:
-    """Check that a folder had all weights but those of a head, to which an encoder's pooler belongs."""
-    inner = f"{model.base_model_prefix}."
-    absent = sorted(name for name in missing if name.startswith(inner) and "pooler" not in name)
-    if absent:
-        raise ValueError(f"reward model {folder}: expected all weights of a backbone, got none for {absent[:3]}")
-
-
-def _require_rows(model: PreTrainedModel, vocabulary: Vocabulary) -> None:
-    embedding = model.get_input_embeddings()
-    assert isinstance(embedding, nn.Embedding)
-    if embedding.num_embeddings < vocabulary.size:
-        expected = f"at least {vocabulary.size} embeddings (the vocabulary)"
-        raise ValueError(f"model: expected {expected}, got {embedding.num_embeddings}")
+def _finite(rewards: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return rewards (B,) that are numbers; raises ValueError where one is not."""
+    wrong = np.flatnonzero(~np.isfinite(rewards))
+    if len(wrong):
+        raise ValueError(f"reward model: expected finite rewards, got {rewards[wrong[0]]} for conversation {wrong[0]}")
+    return rewards

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -14,18 +14,39 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
-from transformers.utils import logging as transformers_logging
 
-from ...envs import Observation, Utterance, View, Vocabulary
-from ..folders import SAMPLING_FILE, WORDS_FILE, models_in, read_json, reading_tensors, require_words, words_of
-from .decoding import Decoder, OpenTurns
+from ...envs import Observation, Utterance, View, Vocabulary, WordVocabulary
+from ...envs.tokenizer_vocabulary import TokenizerVocabulary
+from ..folders import SAMPLING_FILE, WORDS_FILE, checked_words, read_json, reading_tensors, require_words, words_of
+from .checkpoints import (
+    load_checkpoint,
+    positions_of,
+    require_embeddings,
+    require_finite,
+    require_plain_weights,
+    require_positions,
+    text_config,
+    without_bars,
+)
+from .decoding import OpenTurns, last_logits
 from .legal_mask import LegalMask
-from .sampling import draw
+from .probing import reading_of
+from .sampling import draw, require_numbers
+from .tokenizers import load_tokenizer
 
 DType = Literal["float32", "bfloat16", "float16"]
 VALUE_HEAD_FILE = "value_head.safetensors"
 IMPOSSIBLE = -1e4
 """A log-probability, in nats, whose probability is 0 in any precision."""
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+)
+"""Of which one lies beside a model that reads text."""
 OBSERVATIONS_AT_ONCE = 256
 """How many observations `token_probabilities` gives to the model in one batch."""
 
@@ -63,26 +84,38 @@ class CausalLMAgent:
             vocabulary: the tokens of the game.
             temperature: > 0; 1 samples the model's own distribution.
             value_head: maps last hidden states (..., hidden_size) to values (..., 1); a critic for learners.
+
+        Raises:
+            ValueError: a temperature that is none, or a model that cannot play: it has no embedding or no logit for
+                some token, or what it says of a token depends on those that come later.
         """
-        if not temperature > 0:
+        if not 0 < temperature < np.inf:
             raise ValueError(f"temperature: expected a number > 0, got {temperature}")
-        embedding = model.get_input_embeddings()
-        assert isinstance(embedding, nn.Embedding)
-        rows = embedding.num_embeddings
-        if rows < vocabulary.size:
-            raise ValueError(f"model: expected at least {vocabulary.size} embeddings (the vocabulary), got {rows}")
+        require_embeddings(model, vocabulary.size, "the vocabulary")
+        reading = reading_of(model)
+        if reading.num_logits < vocabulary.size:
+            raise ValueError(
+                f"model: expected at least {vocabulary.size} logits (the vocabulary), got {reading.num_logits}"
+            )
         self.model = model
         self.vocabulary = vocabulary
         self.temperature = temperature
         self.value_head = value_head
-        sayable = torch.zeros(model.config.vocab_size, dtype=torch.bool)
+        self._decoder, self._max_positions = reading.decoder, positions_of(model)
+        sayable = torch.zeros(reading.num_logits, dtype=torch.bool)
         sayable[: vocabulary.size] = torch.from_numpy(vocabulary.sayable_mask.astype(bool))
         sayable[vocabulary.eos_id] = True
         self._unsayable = (~sayable).nonzero().squeeze(-1).to(model.device)
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, vocabulary: Vocabulary, *, device: str = "cpu", dtype: DType = "float32"
+        cls,
+        folder: str | Path,
+        vocabulary: Vocabulary,
+        *,
+        device: str = "cpu",
+        dtype: DType = "float32",
+        max_view_tokens: int = 0,
     ) -> CausalLMAgent:
         """Load a folder written by `save_pretrained`, or any local Hugging Face causal-model folder.
 
@@ -94,33 +127,26 @@ class CausalLMAgent:
             vocabulary: the tokens of the game.
             device: where the model is to stand, as "cuda" or "cpu".
             dtype: the precision of the weights; the value head's stays float32.
+            max_view_tokens: the longest view that the game shows.
 
         Raises:
-            ValueError: there is no such folder, its weights are pickled or damaged, the game has other words than
-                those it was saved with, or the dtype is unknown.
+            ValueError: there is no such folder, its weights are pickled, damaged, not finite or not all there, the
+                game has other words than those it was saved with or another tokenizer, a view is longer than the
+                model has positions for, or the dtype is unknown.
         """
         folder = Path(folder)
-        _require_model_folder(folder)
-        _require_safe_weights(folder)
+        require_plain_weights(folder)
         if dtype not in get_args(DType):
             raise ValueError(f"dtype: expected one of {', '.join(get_args(DType))}, got {dtype!r}")
-        sampling = _sampling_of(folder, vocabulary)
-        with without_bars(), reading_tensors(folder):
-            model = AutoModelForCausalLM.from_pretrained(
-                folder,
-                local_files_only=True,
-                trust_remote_code=False,
-                use_safetensors=True,
-                dtype=getattr(torch, dtype),
-            )
-        head = None
-        if (folder / VALUE_HEAD_FILE).is_file():
-            head = nn.Linear(model.config.hidden_size, 1)
-            with reading_tensors(folder / VALUE_HEAD_FILE):
-                head.load_state_dict(load_file(folder / VALUE_HEAD_FILE))
+        temperature = _temperature_of(folder, vocabulary)
+        _require_tokens(folder, vocabulary)
+        model = load_checkpoint(AutoModelForCausalLM, folder, dtype=getattr(torch, dtype))
+        require_positions(model, max_view_tokens, f"model {folder}", "the game's longest view")
+        head = _value_head_of(folder, text_config(model.config).hidden_size)
+        if head is not None:
             head.to(device)
         nn.Module.to(model, torch.device(device))  # transformers' own `to` is not typed
-        return cls(model.eval(), vocabulary, value_head=head, **sampling)
+        return cls(model, vocabulary, value_head=head, temperature=temperature)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write model, value head, temperature and the game's words; `transformers` alone can load the folder."""
@@ -151,6 +177,7 @@ class CausalLMAgent:
         tokens = observation["observation"]
         length = int(np.flatnonzero(tokens)[-1]) + 1
         with evaluating(self.model):
+            self._require_positions(length)
             inputs = torch.from_numpy(tokens[None, :length].astype(np.int64)).to(self.model.device)
             logits = self.model(input_ids=inputs, use_cache=False, logits_to_keep=1).logits[:, -1]
         token, _ = draw(self._legal_logits(logits, self._observed([observation])), rng)
@@ -191,6 +218,7 @@ class CausalLMAgent:
         legal = None if legal_mask is None else legal_mask.at((slice(None), columns)).at(chosen)
         logprobs = torch.log_softmax(self._legal_logits(output.logits[chosen], legal), dim=-1)  # (N, V)
         own = logprobs.gather(-1, tokens[:, columns][chosen][:, None]).squeeze(-1)
+        require_numbers(own.detach(), "logits")
         entropies = -(logprobs.exp() * logprobs.clamp(min=IMPOSSIBLE)).sum(-1)
         values = torch.zeros_like(own)
         if self.value_head is not None:
@@ -201,19 +229,12 @@ class CausalLMAgent:
 
     def _next_probabilities(self, observations: Sequence[Observation]) -> Tensor:
         """Return the next token's distribution (N, V) by one forward pass over right-padded views."""
-        device = self.model.device
         told = [torch.from_numpy(np.trim_zeros(o["observation"], "b").astype(np.int64)) for o in observations]
-        inputs = nn.utils.rnn.pad_sequence(told, batch_first=True).to(device)
-        lengths = torch.tensor([len(view_tokens) for view_tokens in told], device=device)
-        columns, column = torch.unique(lengths - 1, return_inverse=True)
-        output = self.model(
-            input_ids=inputs,
-            attention_mask=torch.arange(inputs.shape[1], device=device) < lengths[:, None],
-            use_cache=False,
-            logits_to_keep=columns,
-        )
-        logits = output.logits[torch.arange(len(told), device=device), column]
-        return self._legal_logits(logits, self._observed(observations)).double().softmax(-1)[:, : self.vocabulary.size]
+        self._require_positions(max(map(len, told)))
+        logits = self._legal_logits(last_logits(self.model, told), self._observed(observations))
+        probabilities = logits.double().softmax(-1)
+        require_numbers(probabilities[:, :1], "logits")
+        return probabilities[:, : self.vocabulary.size]
 
     def _observed(self, observations: Sequence[Observation]) -> LegalMask:
         """Return the legal tokens of each observation."""
@@ -236,7 +257,8 @@ class CausalLMAgent:
         return precise
 
     def _sample(self, views: Sequence[View], rng: np.random.Generator) -> list[Utterance]:
-        decoder, turns = Decoder(self.model, views), OpenTurns(views)
+        self._require_positions(max(len(view.tokens) for view in views))
+        decoder, turns = self._decoder(self.model, views), OpenTurns(views)
         while True:
             drawn, logprobs = draw(self._legal_logits(decoder.logits, self._next_legal(turns)), rng)
             going = turns.say(drawn.cpu().numpy(), logprobs.cpu().numpy())
@@ -249,45 +271,73 @@ class CausalLMAgent:
         legal = turns.legal
         return None if legal is None else LegalMask.of(legal, self.vocabulary).to(self.model.device)
 
+    def _require_positions(self, num_tokens: int) -> None:
+        """Refuse a view that is longer than what the model has positions for."""
+        if self._max_positions is not None and num_tokens > self._max_positions:
+            raise ValueError(
+                f"view: expected at most {self._max_positions} tokens, the model's positions, got {num_tokens}"
+            )
 
-def _require_model_folder(folder: Path) -> None:
-    if not (folder / "config.json").is_file():
-        raise ValueError(f"model folder: expected a folder with a config.json, got {folder}{models_in(folder)}")
-    if "model_type" not in read_json(folder / "config.json"):
-        raise ValueError(f"model folder: expected the folder of a model, got {folder}, another kind{models_in(folder)}")
 
-
-def _sampling_of(folder: Path, vocabulary: Vocabulary) -> dict[str, Any]:
+def _temperature_of(folder: Path, vocabulary: Vocabulary) -> float:
     """Return how a saved model is sampled from, once the game is seen to have its vocabulary."""
-    sampling = read_json(folder / SAMPLING_FILE) if (folder / SAMPLING_FILE).is_file() else {}
-    size = sampling.pop("vocabulary_size", vocabulary.size)
+    path = folder / SAMPLING_FILE
+    sampling = read_json(path) if path.is_file() else {}
+    size, temperature = sampling.pop("vocabulary_size", vocabulary.size), sampling.pop("temperature", 1.0)
+    if sampling:
+        raise ValueError(f"{path}: expected temperature and vocabulary_size, got {', '.join(map(repr, sampling))} too")
     if size != vocabulary.size:
         raise ValueError(f"model {folder}: expected a game of its vocabulary, {size} tokens, got {vocabulary.size}")
-    if (folder / WORDS_FILE).is_file():
-        require_words(f"model {folder}", read_json(folder / WORDS_FILE).get("words"), vocabulary)
-    return sampling
+    if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 0 < temperature < np.inf:
+        raise ValueError(f"{path}: expected a temperature > 0, got {temperature!r:.80}")
+    return float(temperature)
 
 
-def _require_safe_weights(folder: Path) -> None:
-    pickled = sorted(path.name for path in folder.glob("pytorch_model*.bin"))
-    if pickled and not any(folder.glob("*.safetensors")):
+def _require_tokens(folder: Path, vocabulary: Vocabulary) -> None:
+    """Refuse a model whose token ids mean something else in the game: other words, or another tokenizer."""
+    path = folder / WORDS_FILE
+    words = checked_words(read_json(path).get("words"), path) if path.is_file() else None
+    tokenizer = next((name for name in TOKENIZER_FILES if (folder / name).is_file()), None)
+    if words is not None:
+        if isinstance(vocabulary, TokenizerVocabulary):
+            raise ValueError(f"model {folder}: expected one that reads text, got one of {len(words)} words")
+        require_words(f"model {folder}", words, vocabulary)
+    elif tokenizer is not None and isinstance(vocabulary, WordVocabulary):
         raise ValueError(
-            f"model {folder}: expected weights as safetensors, which hold numbers only, got {', '.join(pickled)}, a "
-            "pickle, which can run anything when it is read; if you trust it, load it with transformers and call "
-            "save_pretrained"
+            f"model {folder}: expected a model of the game's {vocabulary.size} words, got one that reads text by a "
+            f"tokenizer of its own, {tokenizer}"
+        )
+    if tokenizer is not None and isinstance(vocabulary, TokenizerVocabulary):
+        _require_tokenizer(folder, vocabulary)
+
+
+def _require_tokenizer(folder: Path, vocabulary: TokenizerVocabulary) -> None:
+    """Refuse a model whose own tokenizer has other tokens at the same ids as the game's; one may have more."""
+    own, asked = load_tokenizer(folder), vocabulary.tokenizer
+    ids = list(range(min(len(own), len(asked))))
+    pairs = enumerate(zip(*(tokenizer.convert_ids_to_tokens(ids) for tokenizer in (own, asked)), strict=True))
+    number, other = next(((number, pair) for number, pair in pairs if pair[0] != pair[1]), (-1, None))
+    if other is not None:
+        raise ValueError(
+            f"model {folder}: expected the game's tokenizer, of {len(asked)} tokens, got another, of {len(own)}: token "
+            f"{number} is {other[1]!r} in the game and {other[0]!r} there"
         )
 
 
-@contextmanager
-def without_bars() -> Iterator[None]:
-    """Keep transformers from drawing progress bars for files that take milliseconds."""
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()
+def _value_head_of(folder: Path, hidden_size: int) -> nn.Linear | None:
+    """Return the value head that was saved beside a model; None where none was."""
+    path = folder / VALUE_HEAD_FILE
+    if not path.is_file():
+        return None
+    head = nn.Linear(hidden_size, 1)
+    with reading_tensors(path):
+        weights = load_file(path)
+    expected, found = ({name: tuple(x.shape) for name, x in part.items()} for part in (head.state_dict(), weights))
+    if found != expected:
+        raise ValueError(f"{path}: expected the value head of a model of width {hidden_size}, {expected}, got {found}")
+    require_finite(weights, str(path))
+    head.load_state_dict(weights)
+    return head
 
 
 @contextmanager

@@ -144,3 +144,46 @@ class Decoder:
         if self._mask is not None and self._next_position is not None:
             self._mask, self._next_position = self._mask[index], self._next_position[index]
         return tokens[index]
+
+
+class Rereader:
+    """Decodes a batch without a cache: everything is read again for each token, as `evaluate` reads it.
+
+    For models whose cache is none, or gives other log-probabilities than a whole pass; see `probing.decoder_of`.
+    """
+
+    def __init__(self, model: PreTrainedModel, views: Sequence[View]) -> None:
+        """Read the views, one row each."""
+        self._model = model
+        self._rows = [torch.from_numpy(view.tokens).to(torch.int64) for view in views]
+        self._logits = last_logits(model, self._rows)
+
+    @property
+    def logits(self) -> Tensor:
+        """The next token's logits, one row for each live row; (B, V)."""
+        return self._logits
+
+    def advance(self, tokens: Tensor, going: Ids) -> None:
+        """Add the tokens just drawn for the live rows, keep only `going` of them and read them all."""
+        said = tokens.cpu()
+        self._rows = [torch.cat([self._rows[row], said[row : row + 1]]) for row in going.tolist()]
+        self._logits = last_logits(self._model, self._rows)
+
+
+def last_logits(model: PreTrainedModel, rows: Sequence[Tensor]) -> Tensor:
+    """Return the logits after the last token of each row (T,), (B, V), by one pass that is padded on the right.
+
+    So every model counts its positions as it does in a row alone.
+    """
+    device = model.device
+    inputs = nn.utils.rnn.pad_sequence(list(rows), batch_first=True).to(device)
+    lengths = torch.tensor([len(row) for row in rows], device=device)
+    columns, column = torch.unique(lengths - 1, return_inverse=True)
+    output = model(
+        input_ids=inputs,
+        attention_mask=torch.arange(inputs.shape[1], device=device) < lengths[:, None],
+        use_cache=False,
+        logits_to_keep=columns,
+    )
+    logits: Tensor = output.logits
+    return logits[torch.arange(len(rows), device=device), column]

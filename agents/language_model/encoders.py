@@ -47,28 +47,37 @@ class StaticWordEncoder:
 
 
 class SentenceTransformerEncoder:
-    """A model of the sentence-transformers library, by its name on the Hugging Face hub or by a local folder.
+    """A model of the sentence-transformers library: a local folder, or a name that the hub's local cache knows.
+
+    Nothing is downloaded (`hf download NAME` does), no pickle is read, and only the library's own modules are built: a
+    folder names the classes of its parts, which could be any that Python can import.
 
     Args:
-        name_or_path: Such as "sentence-transformers/all-MiniLM-L6-v2"; a folder needs no network.
+        name_or_path: Such as a folder, or "sentence-transformers/all-MiniLM-L6-v2" once it has been downloaded.
         device: Such as "cuda"; None lets the library choose.
         batch_size: Texts encoded at once.
 
     Raises:
         ImportError: the library is missing; it comes with the extra `encoders`.
+        ValueError: there is no such model, or its folder is not what it says.
     """
 
     def __init__(self, name_or_path: str, *, device: str | None = None, batch_size: int = 64) -> None:
         with from_extra("encoders", need=f"encoder {name_or_path}: expected sentence-transformers"):
             from sentence_transformers import SentenceTransformer  # slow to import
-        from .causal_lm import without_bars  # here, as the static encoder needs no torch
+        from .encoder_folders import load_sentence_transformer  # here, as the static encoder needs no torch
 
-        with without_bars():
-            self._model = SentenceTransformer(name_or_path, device=device)
+        if batch_size < 1:
+            raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
+        self._model = load_sentence_transformer(SentenceTransformer, name_or_path, device)
         self._batch_size = batch_size
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return the model's normalised embedding of each text, (n, d)."""
+        """Return the model's normalised embedding of each text, (n, d).
+
+        Raises:
+            ValueError: an embedding that is not finite.
+        """
         _require_texts(texts)
         if not texts:
             return np.zeros((0, self._model.get_embedding_dimension() or 0), dtype=np.float32)
@@ -79,7 +88,11 @@ class SentenceTransformerEncoder:
             convert_to_numpy=True,
             normalize_embeddings=True,
         )
-        return np.asarray(embeddings, dtype=np.float32)
+        vectors = np.asarray(embeddings, dtype=np.float32)
+        wrong = np.flatnonzero(~np.isfinite(vectors).all(1))
+        if len(wrong):
+            raise ValueError(f"encoder: expected finite embeddings, got NaN or infinity for {texts[wrong[0]]!r:.80}")
+        return vectors
 
 
 def make_encoder(spec: str | None, words: Sequence[str]) -> SentenceEncoder:

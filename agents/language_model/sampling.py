@@ -21,15 +21,36 @@ def draw(logits: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
 
     Returns:
         The tokens and their log-probabilities, (B,) each.
+
+    Raises:
+        ValueError: a row has NaN or +inf, or nothing but -inf.
     """
     uniform = torch.from_numpy(rng.random(len(logits))).to(logits.device)[:, None]
     if logits.shape[1] < LARGE_VOCABULARY:
         logprobs = torch.log_softmax(logits, dim=-1)
         tokens = _invert(logprobs.exp(), uniform)
-        return tokens.squeeze(1), logprobs.gather(1, tokens).squeeze(1)
-    weights = logits.sub_(logits.amax(1, keepdim=True)).exp_()
-    tokens, total = _invert_by_blocks(weights, uniform)
-    return tokens.squeeze(1), (weights.gather(1, tokens) / total).log().to(logits.dtype).squeeze(1)
+        chosen = logprobs.gather(1, tokens).squeeze(1)
+    else:
+        weights = logits.sub_(logits.amax(1, keepdim=True)).exp_()
+        tokens, total = _invert_by_blocks(weights, uniform)
+        chosen = (weights.gather(1, tokens) / total).log().to(logits.dtype).squeeze(1)
+    require_numbers(chosen, "logits")
+    return tokens.squeeze(1), chosen
+
+
+def require_numbers(logprobs: Tensor, what: str) -> None:
+    """Refuse log-probabilities (B, ...) of which one is NaN, as all of a row are whose logits have NaN or +inf.
+
+    Raises:
+        ValueError: naming the row. A row without any possible token is NaN as well.
+    """
+    wrong = logprobs.isnan()
+    if wrong.any():
+        row = int(wrong.nonzero()[0, 0])
+        raise ValueError(
+            f"{what}: expected finite numbers for the legal tokens, got NaN, +inf or nothing but -inf in row {row}; "
+            "are the model's weights finite, and its precision wide enough?"
+        )
 
 
 def _invert(weights: Tensor, uniform: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """The attacker: PPO of the adversary against a frozen defender, a red-teaming run and a lower bound on its weakness.
 
-Section 5.2 of arXiv 2402.08078 reads red teaming as zero-sum play; with one side frozen it is the best response of
+Section 4.7 of arXiv 2402.08078 reads red teaming as zero-sum play; with one side frozen it is the best response of
 player 0, eq. 5 there.
 """
 
@@ -13,7 +13,7 @@ from typing import ClassVar
 from ..learners.best_response import BestResponse
 from ..learners.options import LearnerOptions
 from ..learners.ppo import PPOConfig
-from ..training.checks import Count
+from ..training.checks import Count, Rows
 from ..training.loop import Training, trainer
 from ..training.options import load_model
 from .starts import BothPlayersOptions
@@ -30,7 +30,7 @@ class AttackConfig(BothPlayersOptions, LearnerOptions):
     """The run's folder; the model is in its folder `model`."""
     num_steps: Count = 40
     """Batches, each followed by one update."""
-    batch_size: Count = 192
+    batch_size: Rows = 192
     """Episodes in a batch."""
     ppo: PPOConfig = field(default_factory=PPOConfig)
     """Options of PPO."""

@@ -23,10 +23,10 @@ from torch import Tensor
 from ...envs import Vocabulary
 from ..data.dialogues import PreferencePair
 from ..data.encoding import EncodedDialogue, encode_text_dialogue
-from ..data.readers import read_pairs
+from ..data.readers import OnError, read_pairs
 from ..learners.preference import PreferenceConfig, PreferenceLearner, PreferenceUpdate, ReplyPairs
 from ..rollouts.trajectories import Trajectories
-from ..training.checks import Count, Positive
+from ..training.checks import Count, Positive, Rows
 from ..training.loop import Training, trainer
 from ..training.options import leaves, load_model
 from ..training.state import Stateful
@@ -45,17 +45,19 @@ class DPOConfig(DefenderOptions):
     """The model to start from, which is the reference; None: the micro defender, trained first in `out`."""
     pairs: Path | None = None
     """A file or folder of preference pairs; None: they are drawn from the start model in the game."""
+    on_error: OnError = "raise"
+    """Whether a row of the file that is no pair is fatal, or skipped and counted."""
     out: Path = Path("runs/dpo")
     """The run's folder; the model is in its folder `model`."""
-    num_pairs: Count = 2048
+    num_pairs: Rows = 2048
     """How many pairs are drawn, or at most read."""
     label_temperature: Positive = 0.25
     """Noise of the labels of drawn pairs: the better reply is preferred with sigmoid(gain / this)."""
-    max_tokens: Count | None = None
+    max_tokens: Rows | None = None
     """The longest prompt with reply; pairs that are longer are left out and counted. None: any."""
     num_steps: Count = 120
     """Batches, each followed by one update."""
-    batch_size: Count = 64
+    batch_size: Rows = 64
     """Pairs in a batch."""
     preference: PreferenceConfig = field(default_factory=PreferenceConfig)
     """How the model learns from them."""
@@ -172,7 +174,9 @@ def dpo(config: DPOConfig) -> Training:
         rng = np.random.default_rng([config.seed, 2])
         pairs = oracle_pairs(game, agent, config.num_pairs, rng, temperature=config.label_temperature)
     else:
-        pairs = list(islice(read_pairs(config.pairs), config.num_pairs))
+        reader = read_pairs(config.pairs, on_error=config.on_error)
+        pairs = list(islice(reader, config.num_pairs))
+        reader.report()
     loop = DPO(
         PreferenceLearner(agent, config.preference, num_planned=config.num_steps),
         encode_pairs(game.vocabulary, pairs, max_tokens=config.max_tokens),

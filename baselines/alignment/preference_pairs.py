@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from ...envs import Dialogue, Episode, LanguageGame
 from ...envs.engine.episode import deal_episodes
 from ..data.dialogues import ASSISTANT, PreferencePair, TextDialogue, TextTurn
 from ..rollouts.episodes import PlayedEpisode, play_out
+from ..training.checks import check_count
 from ..training.options import preamble_of
 
 PAIRS_AT_ONCE = 256
@@ -45,8 +47,9 @@ def oracle_pairs(
     Raises:
         ValueError: the replies to one prompt hardly ever differ, or player 1 does not have the last turn.
     """
-    if not temperature > 0:
-        raise ValueError(f"temperature: expected a number > 0, got {temperature}")
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"temperature: expected a finite number > 0, got {temperature}")
+    check_count("num_pairs", num_pairs)
     pairs: list[PreferencePair] = []
     agents = (EchoAgent(skip=preamble_of(game)), replier)
     for _ in range(1 + MAX_TRIES * num_pairs // PAIRS_AT_ONCE):
@@ -87,7 +90,7 @@ def split_by_prompt(
     Raises:
         ValueError: shares that leave nothing to learn from, no such fold, or too few prompts for three parts.
     """
-    if min(validation_share, test_share) <= 0 or validation_share + test_share >= 1:
+    if not (validation_share > 0 and test_share > 0 and validation_share + test_share < 1):
         shares = f"{validation_share} and {test_share}"
         raise ValueError(f"validation_share, test_share: expected numbers > 0 with a sum below 1, got {shares}")
     if not 0 <= fold <= round(1 / test_share, 6) - 1:

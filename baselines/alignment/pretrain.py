@@ -13,7 +13,7 @@ from ...agents.language_model.causal_lm import CausalLMAgent
 from ...agents.language_model.micro import micro_model
 from ..learners.behaviour_cloning import BehaviourCloning, BehaviourCloningConfig
 from ..rollouts.demonstrations import demonstrations_of, encode_dialogues
-from ..training.checks import Count
+from ..training.checks import Count, Rows, Width, check_model_size
 from ..training.loop import Training, trainer
 from ..training.options import GameOptions, TrainingOptions, leaves, placed
 from ..training.run import FINISHED_FILE
@@ -27,18 +27,23 @@ class PretrainConfig(TrainingOptions):
     options: Annotated[GameOptions, tyro.conf.arg(name="")] = field(default_factory=GameOptions)
     out: Path = Path("runs/pretrain")
     """The run's folder; the model is in its folder `model`."""
-    num_demonstrations: Count = 30_000
+    num_demonstrations: Rows = 30_000
     """Dialogues, each seen by both players."""
-    hidden_size: Count = 64
+    hidden_size: Width = 64
     """Width of the model."""
-    num_layers: Count = 2
+    num_layers: Width = 2
     """Depth of the model."""
-    num_heads: Count = 4
+    num_heads: Width = 4
     """Attention heads."""
     cloning: BehaviourCloningConfig = field(default_factory=BehaviourCloningConfig)
     """How it is trained."""
     save_every: Count = 200
     """Steps between two saved states."""
+
+    def __post_init__(self) -> None:
+        """Check the sizes; raise ValueError where one is absurd."""
+        super().__post_init__()
+        check_model_size(hidden_size=self.hidden_size, num_layers=self.num_layers, num_heads=self.num_heads)
 
 
 @trainer

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -38,8 +38,8 @@ from ..data.dialogues import PreferencePair
 from ..data.readers import OnError, read_pairs
 from ..evaluation.calibration import PairReport, longer_is_preferred, pair_report
 from ..functional.supervised import bradley_terry_loss
-from ..learners.optimisation import SupervisedConfig, make_optimizer, set_learning_rate, take_step
-from ..training.checks import Count
+from ..learners.optimisation import SupervisedConfig, make_optimizer, numbered, set_learning_rate, take_step
+from ..training.checks import Count, Positive, Rows
 from ..training.loop import Training, train
 from ..training.options import TrainedDType, load_model
 from ..training.run import Run
@@ -57,7 +57,7 @@ class BradleyTerryConfig(SupervisedConfig):
 
     check_every: Count = 25
     """Steps between two looks at the validation pairs; the best weights seen there are kept."""
-    rows_at_once: Count = 16
+    rows_at_once: Rows = 16
     """Replies in one forward pass, of about equal length so that little is padding; the loss is that of the batch."""
 
 
@@ -73,21 +73,21 @@ class RewardModelConfig(DefenderOptions):
     """Whether a line of the data that is no pair is fatal, or skipped and counted."""
     defender: Path | None = None
     """Whose replies are compared; None: the micro defender, trained first in `out`."""
-    num_pairs: int = 3000
+    num_pairs: Rows = 3000
     """Pairs drawn from a game."""
-    temperature: float = 0.25
+    temperature: Positive = 0.25
     """The noise of the oracle's choices: the first of two replies is chosen with sigmoid(gain in return / this)."""
     encoder: str | None = None
     """A sentence-transformers model, by name or folder, to put a linear head on; None: a transformer is trained."""
     model: Path | None = None
     """The backbone's folder, any causal model or encoder with its tokenizer; None: the micro model, from nothing."""
-    vocab_size: int = 4096
+    vocab_size: Rows = 4096
     """Tokens of the tokenizer that is made from a file's training pairs where no folder has one."""
-    max_length: int = 256
+    max_length: Rows = 256
     """The most tokens of prompt and reply; the beginning is cut."""
     out: Path = Path("runs/reward_model")
     """The run's folder; the reward model is in its folder `model`."""
-    fold: int | None = None
+    fold: Literal[0, 1, 2, 3, 4] | None = None
     """0 to 4: the fifth of the prompts to test on, of a split that is the same for every seed; None: `seed` decides."""
     dtype: TrainedDType = "float32"
     """What training computes in (autocast); weights, their updates and the final test are float32."""
@@ -167,12 +167,13 @@ class BradleyTerry(Stateful):
         device = self.reward_model.model.device
         # dropout draws from the global generator, which stays as it was
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(1_000_003 * self.seed + self.iteration)
+            torch.manual_seed((1_000_003 * self.seed + self.iteration) % 2**63)
             rewards = self._rewards([row for side in zip(*batch, strict=True) for row in side])
         chosen, rejected = rewards.chunk(2)
         loss = bradley_terry_loss(chosen, rejected)
         set_learning_rate(self._optimizer, self.config.learning_rate_at(self.iteration))
-        take_step(loss, self._optimizer, self._parameters, max_grad_norm=self.config.max_grad_norm)
+        with numbered("step", self.iteration + 1):
+            take_step(loss, self._optimizer, self._parameters, max_grad_norm=self.config.max_grad_norm)
         self.iteration += 1
         return float(loss.detach()), float((chosen > rejected).float().mean())
 

@@ -18,7 +18,7 @@ from ...envs import LanguageGame
 from ..learners.best_response import BestResponse
 from ..learners.options import LearnerOptions
 from ..learners.ppo import PPOConfig
-from ..training.checks import Count
+from ..training.checks import Count, Rows
 from ..training.loop import Training, trainer
 from ..training.options import load_model, preamble_of
 from .starts import DefenderOptions
@@ -36,7 +36,7 @@ class RLHFConfig(DefenderOptions, LearnerOptions):
     """The run's folder; the model is in its folder `model`."""
     num_steps: Count = 120
     """Batches, each followed by one update; as many as GPO's defender takes."""
-    batch_size: Count = 192
+    batch_size: Rows = 192
     """Episodes in a batch."""
     ppo: PPOConfig = DEFENDER_PPO
     """Options of PPO."""

@@ -16,7 +16,7 @@ from ...envs.judging import Outcome, RedTeamGame
 from ..evaluation import evaluate_prompts
 from ..learners.behaviour_cloning import BehaviourCloning, BehaviourCloningConfig
 from ..rollouts.demonstrations import demonstrations_of, encode_dialogues
-from ..training.checks import Count, Share
+from ..training.checks import Count, Rows, Share
 from ..training.loop import Training, trainer
 from ..training.options import GameOptions, TrainingOptions, leaves, load_model
 from ..training.run import Record, Run
@@ -40,7 +40,7 @@ class SFTConfig(TrainingOptions):
     """The base model's folder; None: the micro model, pre-trained first in the folder `base` of `out`."""
     out: Path = Path("runs/sft")
     """The run's folder; the model is in its folder `model`."""
-    num_demonstrations: Count = 4_000
+    num_demonstrations: Rows = 4_000
     """Dialogues."""
     cloning: BehaviourCloningConfig = SFT_CLONING
     """How it is trained."""

@@ -58,10 +58,19 @@ class Command:
         return f"duologue train {self.name}" if self.trains else f"duologue {self.name}"
 
     def parse(self, argv: Sequence[str] | None = None) -> Any:
-        """Return the options that a command line asks for."""
+        """Return the options that a command line asks for.
+
+        Raises:
+            ValueError: they ask for a device that this machine has not.
+        """
         import tyro  # slow to import, and `duologue games` needs none
 
-        return tyro.cli(self.config, args=argv, prog=self.prog, description=self.module.__doc__)
+        config = tyro.cli(self.config, args=argv, prog=self.prog, description=self.module.__doc__)
+        if hasattr(config, "device"):
+            from ..training.options import require_device  # needs torch
+
+            require_device(config.device)
+        return config
 
     def print_help(self, group: str = "") -> None:
         """Print the first page of its help, that of a group of options, or with "all" every option.

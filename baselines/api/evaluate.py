@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
+from ...agents.folders import read_json
 from ...agents.loading import load_agent
 from ...agents.population import Seat
 from ...agents.tabular import seat_profile
@@ -46,8 +47,8 @@ from ..evaluation.exploitability import frozen_copy
 from ..learners.base import PlayerLearner
 from ..learners.options import RESPONSE_PPO, LearnerOptions
 from ..reporting.tables import text_table
-from ..training.checks import Count, Options, Whole
-from ..training.files import Json, write_json
+from ..training.checks import Options, Rows, Seed, Threads, Whole
+from ..training.files import Json, check_output, write_json
 from ..training.loop import use_threads
 from ..training.options import GameOptions, ModelOptions
 from ..two_player.learner import derived_seed
@@ -80,24 +81,24 @@ class EvaluateConfig(Options):
     options: Annotated[RulesOptions, tyro.conf.arg(name="")] = field(default_factory=RulesOptions)
     out: Path | None = None
     """The file that is written; None: evaluation.json in the folder."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides deals, what is said, and attackers."""
     prompt_set: tuple[str, ...] = ()
     """Prompt sets of red_team-v0: static, plain, in_distribution, unseen_styles, unseen_compositions, unseen_topics,
     benign, benign_disguised; none: all but static, or the requests of `requests` alone if they are given."""
-    num_episodes: Count = 512
+    num_episodes: Rows = 512
     """Episodes of the players with each other, where there are two."""
     max_nodes: Whole = 100_000
     """The largest game tree on which NashConv is exact; 0: none is listed."""
     attacker_updates: Whole = 0
     """Updates of a fresh attacker; 0: none is trained."""
-    attacker_batch_size: Count = 128
+    attacker_batch_size: Rows = 128
     """Episodes for one update of it."""
-    attacker_episodes: Count = 2048
+    attacker_episodes: Rows = 2048
     """Fresh episodes on which it is scored; a quarter of that choose which of its checkpoints is."""
     attacker: ModelOptions = field(default_factory=ModelOptions)
     """What it starts from; against a defender, what the run's own adversary started from if that is there."""
-    num_threads: Whole = 0
+    num_threads: Threads = 0
     """Threads of torch; 0: its default."""
 
     @property
@@ -240,6 +241,8 @@ def evaluate(
         config = make_config(EvaluateConfig, {"player": Path(), **named, **options}, whose="evaluate")
         rules = game if isinstance(game, LanguageGame) else _rules(config.options, "agents").build(split="test")
         name = type(rules).__name__ if isinstance(game, LanguageGame) else config.options.game
+        if config.out is not None:
+            _check_file(config.out)
         found = _measure(_Measured("agents", name, rules, (players[0], players[1])), config)
         if config.out is not None:
             write_json(config.out, found.json())
@@ -253,9 +256,17 @@ def evaluate(
 def evaluate_folder(config: EvaluateConfig) -> Evaluation:
     """Measure the players of a folder as the options say, write what was found, and return it."""
     use_threads(config.num_threads)
+    _check_file(config.file)
     found = _measure(_loaded(config), config)
     write_json(config.file, found.json())
     return found
+
+
+def _check_file(path: Path) -> None:
+    """Raise ValueError where an evaluation cannot be written, or would replace something else."""
+    check_output("out", path)
+    if path.exists() and path.stat().st_size and not {"what", "game", "prompts"} <= read_json(path).keys():
+        raise ValueError(f"out {str(path)!r}: expected a new file, or an earlier evaluation, got another")
 
 
 def _loaded(config: EvaluateConfig) -> _Measured:
@@ -268,7 +279,7 @@ def _loaded(config: EvaluateConfig) -> _Measured:
     except ValueError:  # a single model
         options = _rules(config.options, str(folder))
         game = options.build(folder, split="test")
-        agent = load_agent(str(folder), game.vocabulary, game=options.game)
+        agent = load_agent(str(folder), game.vocabulary, game=options.game, max_view_tokens=game.max_view_tokens)
         trained = getattr(agent, "players", ()) or ((1,) if isinstance(game, RedTeamGame) else (0, 1))
         seats = (agent if 0 in trained else None), (agent if 1 in trained else None)
         return _Measured(str(folder), options.game, game, seats)

@@ -17,7 +17,8 @@ import tyro
 from ...agents.loading import load_agent
 from ...agents.population import Seat
 from ..data.export import Exported, Form, export_play
-from ..training.checks import Count, Options
+from ..training.checks import Count, Options, Seed
+from ..training.files import check_output
 from .options import make_config
 from .runs import RunResult, load_run
 
@@ -32,7 +33,7 @@ class ExportConfig(Options):
     """How many."""
     out: Path | None = None
     """The file, .gz by name; None: episodes.jsonl, or episodes.txt, in the run's folder."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides deals and tokens."""
     viewer: Literal[0, 1] = 1
     """Whose view is written: what this player was told, heard, thought and said."""
@@ -68,6 +69,7 @@ def export(run: RunResult | str | Path, **options: object) -> Exported:
 
 def export_run(config: ExportConfig) -> Exported:
     """Do the same as the options say."""
+    check_output("out", config.file, inputs=() if config.file.name.startswith("episodes") else (config.run,))
     run = load_run(config.run)
     game = run.game()
     seats: Sequence[Seat]
@@ -75,8 +77,10 @@ def export_run(config: ExportConfig) -> Exported:
         seats = run.average
     else:
         name = run.game_options.game
+        longest = game.max_view_tokens
         seats = [
-            load_agent(config.opponent, game.vocabulary, game=name) if agent is None else agent for agent in run.seats
+            load_agent(config.opponent, game.vocabulary, game=name, max_view_tokens=longest) if agent is None else agent
+            for agent in run.seats
         ]
     return export_play(
         game, seats, config.episodes, config.file, viewer=config.viewer, seed=config.seed, form=config.to

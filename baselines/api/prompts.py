@@ -11,7 +11,7 @@ from ...envs.games.red_team.game import RedTeam, Seed
 from ...envs.games.red_team.language import Kind, parse_prompt
 from ...envs.games.red_team.prompt_sets import prompt_set
 from ...envs.games.red_team_text.game import RedTeamText
-from ...envs.games.red_team_text.requests import read_requests
+from ...envs.games.red_team_text.requests import LABEL_COLUMN, Request, read_requests
 from ...envs.judging import RedTeamGame
 from ..evaluation import TEST_SETS, red_team_prompts, request_prompts
 from ..training.options import GameOptions
@@ -66,14 +66,19 @@ def _add(name: str, prompts: Prompts, kinds: Sequence[bool], found: dict[str, Pr
             benign |= {label} if kind else set()
 
 
+def _encoded(game: RedTeam, request: Request, path: Path) -> Tokens:
+    try:
+        return game.vocabulary.encode(request.text)
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"requests {path}, row {request.row}: expected words of red_team-v0: {error}") from error
+
+
 def _requests(game: RedTeam, path: Path, options: GameOptions) -> list[tuple[Seed, Tokens]]:
     """Return the requests of a file in the words of red_team-v0; what they ask for says whether they are harmful."""
-    columns = {"request_column": options.request_column, "label_column": options.label_column}
-    rows = read_requests(path, **{name: column for name, column in columns.items() if column is not None})
-    try:
-        encoded = [game.vocabulary.encode(request.text) for request in rows]
-    except (KeyError, ValueError) as error:
-        raise ValueError(f"requests {path}: expected words of {options.game}: {error}") from error
+    rows = read_requests(
+        path, request_column=options.request_column or "prompt", label_column=options.label_column or LABEL_COLUMN
+    )
+    encoded = [_encoded(game, request, path) for request in rows]
     seeded = game.max_briefing_tokens > 0
     asked = [parse_prompt(tuple(request.text.split())) for request in rows]
     return [(Seed(prompt if seeded else None), tokens) for prompt, tokens in zip(asked, encoded, strict=True)]

@@ -68,6 +68,8 @@ class RunResult:
         if not is_run(self.folder):
             inside = sorted(path.name for path in self.folder.iterdir())[:8]
             raise ValueError(f"run {self.folder}: expected a {CONFIG_FILE} with name and config in it, got {inside}")
+        if not (isinstance(self._asked["name"], str) and isinstance(self._asked["config"], dict)):
+            raise ValueError(f"run {self.folder}: expected a {CONFIG_FILE} with a name and options, got other types")
 
     @property
     def name(self) -> str:
@@ -200,8 +202,11 @@ class RunResult:
     def _loaded(self, folders: Sequence[Path]) -> dict[Path, Speaker]:
         """Return the agents of the run's game in these folders, each loaded once; its judge is not needed for that."""
         options = replace(self.game_options, judge=None)
-        vocabulary = options.build(*folders).vocabulary
-        return {folder: load_agent(str(folder), vocabulary, game=options.game) for folder in dict.fromkeys(folders)}
+        game = options.build(*folders)
+        return {
+            folder: load_agent(str(folder), game.vocabulary, game=options.game, max_view_tokens=game.max_view_tokens)
+            for folder in dict.fromkeys(folders)
+        }
 
     @cached_property
     def _asked(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -11,11 +12,13 @@ from typing import Any
 import torch
 
 from ...agents.tabular import seat_profile
+from ...envs import Payoff
 from ...envs.tree.analysis import GameTree, Profile, expected_returns, nash_conv
 from ..learners.base import PlayerLearner
 from ..learners.options import SELF_PLAY_PPO, LearnerOptions
 from ..learners.registry import load_learners
-from ..training.checks import Count, Options
+from ..reporting.records import record_of
+from ..training.checks import Count, Options, Rows, Seed
 from ..training.costs import CostMeter, Costs, metered_game
 from ..training.loop import use_threads
 from ..training.options import ModelOptions
@@ -23,7 +26,7 @@ from ..training.watchers import watched
 from ..two_player.learner import Task
 from ..two_player.measured import ExactDistance
 from . import entrants  # noqa: F401  (registers the algorithms that come with the package)
-from .games import GameFacts, ScaledGame, bench_game, game_facts, shortfall
+from .games import GameFacts, ScaledGame, bench_game, game_facts, is_game, shortfall
 from .registry import ALGORITHMS, algorithm_of, any_game, code_of_spec, load_algorithms
 
 
@@ -33,7 +36,7 @@ class Cell:
 
     algorithm: str
     game: str
-    seed: int
+    seed: Seed
 
     def __str__(self) -> str:
         """Return it as in messages."""
@@ -46,7 +49,7 @@ class BenchSettings(Options):
 
     num_updates: Count
     """Updates of each player."""
-    batch_size: Count
+    batch_size: Rows
     """Episodes for one update."""
     measure_every: Count = 6
     """Updates between two computations of NashConv."""
@@ -107,21 +110,22 @@ class CellResult:
     """Processor time of making the algorithm, training and measuring."""
 
     @classmethod
-    def from_json(cls, line: Mapping[str, Any]) -> CellResult:
-        """Return the result that a line of `results.jsonl` holds."""
+    def from_json(cls, line: Mapping[str, Any], where: str) -> CellResult:
+        """Return the result that a line of `results.jsonl` holds beside other things.
 
-        def measured(record: Mapping[str, Any]) -> Measured:
-            return Measured(record["nash_conv"], (record["returns"][0], record["returns"][1]), record["shortfall"])
-
-        curve = (CurvePoint(p["iteration"], measured(p["last"]), measured(p["average"])) for p in line["curve"])
-        return cls(
-            Cell(**line["cell"]),
-            line["code"],
-            GameFacts(**line["facts"]),
-            tuple(curve),
-            Costs(**line["costs"]),
-            line["cpu_seconds"],
-        )
+        Raises:
+            ValueError: it does not; the message begins with `where`.
+        """
+        names = [name for name in cls.__dataclass_fields__ if name in line]
+        result = record_of(cls, {name: line[name] for name in names}, where)
+        payoffs = [payoff.value for payoff in Payoff]
+        if result.facts.payoff not in payoffs:
+            raise ValueError(
+                f"{where}: facts.payoff: expected one of {', '.join(payoffs)}, got {result.facts.payoff!r}"
+            )
+        if not (result.curve and result.cell.algorithm and result.cell.game):
+            raise ValueError(f"{where}: expected names and a curve of at least one point, got {result.cell}")
+        return result
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +147,9 @@ class CellJob:
 
 
 def can_play(algorithm: str, game: str) -> bool:
-    """Return whether an algorithm takes a game; one that is not registered is taken to play all."""
+    """Return whether an algorithm takes a game; where one of the two is not registered here, it is taken to."""
     name = algorithm.partition(":")[0]
-    plays = ALGORITHMS[name].plays if name in ALGORITHMS else any_game
+    plays = ALGORITHMS[name].plays if name in ALGORITHMS and is_game(game) else any_game
     return plays is any_game or plays(bench_game(game).make())
 
 
@@ -204,4 +208,6 @@ def _point(iteration: int, distance: ExactDistance, facts: GameFacts) -> CurvePo
 def _measured(tree: GameTree, profile: Profile, facts: GameFacts) -> Measured:
     first, second = expected_returns(tree, profile).tolist()
     distance = nash_conv(tree, profile)
+    if not math.isfinite(first + second + distance):
+        raise ValueError(f"expected finite returns and NashConv, got {first}, {second} and {distance}")
     return Measured(distance, (first, second), shortfall(facts, distance, (first, second)))

@@ -25,14 +25,16 @@ from typing import Literal
 import tyro
 
 from ..learners.registry import load_learners
-from ..training.checks import Count, Options
+from ..training.checks import Count, Few, Options, Rows
+from ..training.failures import run_command
 from ..training.files import write_text
-from ..training.pool import run_all
+from ..training.folders import KeptFolder
+from ..training.pool import WorkerFailed, run_all
 from .cell import BenchSettings, Cell, CellJob, CellResult, can_play
 from .games import GAMES, bench_game
 from .registry import ALGORITHMS, algorithm_of, load_algorithms
-from .report import write_report
-from .results import COMMAND_FILE, Results, versions_of
+from .report import MARKDOWN_FILE, counted, last_line, write_report
+from .results import COMMAND_FILE, FAILURES_FILE, Results, is_unmarked, versions_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,13 +88,13 @@ class BenchConfig(Options):
     """Names, or NAME:LEARNER for other learners, with commas or spaces between; none: the suite's, and a file's own."""
     games: tuple[str, ...] = ()
     """Names of the benchmark's games, or registered ones that can be enumerated; none: the suite's."""
-    seeds: Count | None = None
+    seeds: Few | None = None
     """Trainings of each algorithm in each game."""
     num_updates: Count | None = None
     """Updates of each player, a multiple of 6."""
-    batch_size: Count | None = None
+    batch_size: Rows | None = None
     """Episodes for one update, a multiple of 4."""
-    processes: Count = 2
+    processes: Few = 2
     """Cells that are trained at the same time."""
     algorithm_file: tuple[Path, ...] = ()
     """Python files that register algorithms."""
@@ -109,10 +111,10 @@ class BenchConfig(Options):
         Raises:
             ValueError: a number below 1.
         """
+        super().__post_init__()
         for name in ("algorithms", "games"):
             split = (part.strip() for entry in getattr(self, name) for part in entry.split(","))
             object.__setattr__(self, name, tuple(dict.fromkeys(part for part in split if part)))
-        super().__post_init__()
 
     @property
     def settings(self) -> BenchSettings:
@@ -164,8 +166,14 @@ def bench(config: BenchConfig, *, command: str | None = None) -> dict[Cell, str]
         command: what the leaderboard says it was made by; None: this process's command line.
 
     Raises:
-        ValueError: an unknown name, or results of another version in the folder.
+        ValueError: an unknown name, results of another version in the folder, or a folder that is no benchmark's, or
+            that another process writes into.
     """
+    with KeptFolder.open(config.out, kind="bench", older=is_unmarked):
+        return _bench(config, command)
+
+
+def _bench(config: BenchConfig, command: str | None) -> dict[Cell, str]:
     results, failures = Results(config.out), dict[Cell, str]()
     for path in config.algorithm_file:
         load_algorithms(path)
@@ -178,7 +186,7 @@ def bench(config: BenchConfig, *, command: str | None = None) -> dict[Cell, str]
         results.require(versions)
         missing = [cell for cell in grid if cell not in results.cells]
         if len(missing) < len(grid):
-            print(f"{len(grid) - len(missing)} of {len(grid)} cells are finished already", flush=True)
+            print(f"{len(grid) - len(missing)} of {counted(len(grid), 'cell')} finished already", flush=True)
         jobs = [CellJob(cell, settings, config.algorithm_file, config.learner_file) for cell in missing]
         done = run_all(jobs, num_processes=config.processes, preload="duologue.baselines.benchmark.cell")
         for number, outcome in enumerate(done, start=1):
@@ -189,7 +197,7 @@ def bench(config: BenchConfig, *, command: str | None = None) -> dict[Cell, str]
             else:
                 failures[cell] = outcome.error or ""
                 results.fail(cell, failures[cell])
-                line = f"failed: {failures[cell].strip().splitlines()[-1]}"
+                line = f"failed: {last_line(failures[cell])}"
             print(f"[{number}/{len(missing)}] {cell}: {line}", flush=True)
         write_text(config.out / COMMAND_FILE, command or " ".join(map(shlex.quote, sys.argv)))
     made_by = config.out / COMMAND_FILE
@@ -216,12 +224,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if argv is None else argv)
     config = tyro.cli(BenchConfig, args=arguments, prog="duologue bench", description=description)
     failures = bench(config, command=" ".join(["duologue", "bench", *map(shlex.quote, arguments)]))
-    print(f"leaderboard: {config.out / 'leaderboard.md'}")
+    print(f"leaderboard: {config.out / MARKDOWN_FILE}")
     if failures:
-        raise ChildProcessError(
-            f"{len(failures)} cells failed, see {config.out / 'failures.jsonl'}; the same command tries them again"
+        raise WorkerFailed(
+            f"{counted(len(failures), 'cell')} failed, see {config.out / FAILURES_FILE}; "
+            f"the same command tries {'it' if len(failures) == 1 else 'them'} again",
+            "\n".join(f"{cell}:\n{error}" for cell, error in failures.items()),
         )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

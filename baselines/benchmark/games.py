@@ -54,6 +54,11 @@ GAMES = {
 """By the names that `--games` takes; it takes any registered name as well."""
 
 
+def is_game(name: str) -> bool:
+    """Whether `bench_game` knows a name."""
+    return name in GAMES or name in registered_games()
+
+
 def bench_game(name: str) -> BenchGame:
     """Return the game of that name.
 

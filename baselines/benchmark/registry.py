@@ -81,10 +81,13 @@ def register_algorithm(
 
     Raises:
         ValueError: the name is not of that form, or another algorithm bears it.
+        TypeError: what is registered is no function.
     """
     check_name(name)
 
     def register(function: AnyT) -> AnyT:
+        if not callable(function):
+            raise TypeError(f"register_algorithm {name}: expected a function, got {function!r}")
         code, known = code_of(function), ALGORITHMS.get(name)
         require_free(name, None if known is None else known.code, code)
         ALGORITHMS[name] = RegisteredAlgorithm(name, as_algorithm(function), source, code, plays, takes_learners)

@@ -14,9 +14,10 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
 from ...envs import Payoff
+from ...envs.printable import file_name, printable
 from ..evaluation.intervals import Estimate, mean_interval
-from ..reporting.page import Block, Code, Heading, Paragraph, Picture, Table, as_html, as_markdown
-from ..reporting.plots import COLOURS, DASHES
+from ..reporting.page import Block, Caption, Code, Heading, Paragraph, Picture, Table, as_html, as_markdown
+from ..reporting.plots import COLOURS, DASHES, MAX_NAME, as_label
 from ..training.files import replacing, write_text
 from .cell import Cell, CellResult, can_play
 from .entrants import BUDGET
@@ -57,10 +58,20 @@ def write_report(folder: Path, results: Results, *, command: str, failures: Mapp
     else:
         blocks.append(Paragraph("No cell is finished."))
     if failures:
-        rows = [[str(cell), error.strip().splitlines()[-1]] for cell, error in failures.items()]
+        rows = [[str(cell), last_line(error)] for cell, error in failures.items()]
         blocks += [Heading("Failed"), Table(["cell", "error"], rows)]
     write_text(folder / MARKDOWN_FILE, as_markdown(blocks))
     write_text(folder / HTML_FILE, as_html(blocks))
+
+
+def counted(number: int, what: str) -> str:
+    """Return how many there are of something whose plural ends in s."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def last_line(error: str) -> str:
+    """Return what an error comes to."""
+    return printable(next(reversed(error.strip().splitlines()), "no word of why"))
 
 
 def _place(cell: Cell) -> tuple[int, int, int, str, str]:
@@ -78,8 +89,9 @@ def _made_with(results: Results, command: str) -> list[Block]:
     seeds = sorted({cell.seed for cell in results.cells})
     hours = sum(result.cpu_seconds for result in results.cells.values()) / 3600
     versions = ", ".join(f"{name} {number}" for name, number in (results.versions or {}).items())
+    which = f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
     budget = (
-        f"{len(results.cells)} cells, seeds {', '.join(map(str, seeds))}; each player gets {num_updates} updates "
+        f"{counted(len(results.cells), 'cell')}, {which}; each player gets {counted(num_updates, 'update')} "
         f"on batches of {results.batch_size} episodes; {hours:.2f} hours of processor time in all."
     )
     return [Code(command), Paragraph(budget), Paragraph(f"Made with {versions}.")]
@@ -105,7 +117,7 @@ def _overall(cells: Mapping[Cell, CellResult]) -> list[Block]:
     rows += [[name, *[NONE] * (len(header) - 1)] for name in partial]
     blocks: list[Block] = [Heading("All games")]
     if rows:
-        blocks += [Table(header, rows), Paragraph(READING), Paragraph(BUDGET)]
+        blocks += [Table(header, rows), Caption(READING), Caption(BUDGET)]
     if partial:
         without = "; ".join(f"{name} ({', '.join(games)})" for name, games in partial.items())
         blocks.append(Paragraph(f"Without a rank, because they cannot play every game: {without}."))
@@ -134,7 +146,7 @@ def _game(cells: Mapping[Cell, CellResult], game: str, folder: Path) -> list[Blo
     title = GAMES[game].title if game in GAMES else game
     identical = facts.payoff == Payoff.IDENTICAL.value
     y_label = "return short of the best / payoff range" if identical else "NashConv / payoff range"
-    picture = folder / f"bench_{game}.png"
+    picture = folder / f"bench_{file_name(game)}.png"
     plot_game(results, picture, title=title, y_label=y_label)
     zero_sum = facts.payoff == Payoff.ZERO_SUM.value
     ahead = sorted(
@@ -203,7 +215,7 @@ def plot_game(results: Mapping[str, Sequence[CellResult]], path: Path, *, title:
     """Draw the last iterate and the average side by side: mean over seeds, band from the lowest to the highest seed."""
     figure = Figure(figsize=SIZE_INCHES, layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    figure.suptitle(as_label(title), x=0.01, ha="left", fontsize=12)
     for axis, which, label in zip(axes, ("average", "last"), ("average policy", "last iterate"), strict=True):
         for (name, runs), colour, dash in zip(results.items(), cycle(COLOURS), cycle(DASHES), strict=False):
             _draw(axis, name, runs, which, colour, dash)
@@ -224,7 +236,15 @@ def plot_game(results: Mapping[str, Sequence[CellResult]], path: Path, *, title:
 def _draw(axis: Axes, name: str, runs: Sequence[CellResult], which: str, colour: str, dash: str) -> None:
     times = [point.iteration for point in runs[0].curve]
     curves = curves_of(runs, which)
-    axis.plot(times, curves.mean(0), label=name, color=colour, linestyle=dash, linewidth=1.8, marker=".")
+    axis.plot(
+        times,
+        curves.mean(0),
+        label=as_label(name, most=MAX_NAME),
+        color=colour,
+        linestyle=dash,
+        linewidth=1.8,
+        marker=".",
+    )
     if len(runs) > 1:
         axis.fill_between(times, curves.min(0), curves.max(0), color=colour, alpha=0.10, linewidth=0)
 

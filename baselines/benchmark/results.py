@@ -7,12 +7,15 @@ import json
 import os
 import platform
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from ... import __version__
-from ..training.files import Json, sync_entry, to_json
+from ...agents.folders import parse_json
+from ..reporting.records import record_of
+from ..training.files import Json, claim, sync_entry, to_json
 from .cell import BenchSettings, Cell, CellResult
 from .registry import code_of_spec, is_known
 
@@ -50,6 +53,14 @@ def package_code(root: Path) -> str:
     return digest.hexdigest()[:16]
 
 
+@dataclass(frozen=True, slots=True)
+class _MadeBy:
+    """What a line says beside its result."""
+
+    versions: Mapping[str, str]
+    batch_size: int | None = None
+
+
 class Results:
     """The finished cells of a folder; a cell is added by one write at the end of the file."""
 
@@ -57,8 +68,29 @@ class Results:
         """Read what is there; a last line that a kill cut off is not a result and goes with the next write."""
         self.folder, self.path = folder, folder / RESULTS_FILE
         self._lines = read_lines(self.path)
-        self.cells = {result.cell: result for result in map(CellResult.from_json, self._lines)}
+        self.cells = self._read()
         """The results by cell."""
+
+    def _read(self) -> dict[Cell, CellResult]:
+        """Return the results by cell.
+
+        Raises:
+            ValueError: a line is none of ours, is a second one of its cell, or has a curve of other points.
+        """
+        read: dict[Cell, int] = {}
+        cells: dict[Cell, CellResult] = {}
+        for number, line in enumerate(self._lines, start=1):
+            where = f"{self.path}, line {number}"
+            record_of(_MadeBy, {name: line[name] for name in ("versions", "batch_size") if name in line}, where)
+            result = CellResult.from_json(line, where)
+            first = next(iter(cells.values()), result)
+            times = [[point.iteration for point in one.curve] for one in (first, result)]
+            if times[0] != times[1]:
+                raise ValueError(f"{where}: expected a curve after {times[0]} updates, as in line 1, got {times[1]}")
+            if result.cell in cells:
+                raise ValueError(f"{where}: expected each cell once, got {result.cell}, as in line {read[result.cell]}")
+            cells[result.cell], read[result.cell] = result, number
+        return cells
 
     @property
     def versions(self) -> Mapping[str, str] | None:
@@ -95,7 +127,6 @@ class Results:
         """Add a finished cell: its line is whole or absent, whenever this process is killed."""
         line: dict[str, Json] = {"versions": dict(versions), "batch_size": batch_size}
         line |= to_json(result, "result")  # type: ignore[arg-type]
-        _cut_torn_line(self.path)
         append_line(self.path, line)
         self._lines.append(line)
         self.cells[result.cell] = result
@@ -116,25 +147,35 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     lines = []
     for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
         try:
-            lines.append(json.loads(line))
-        except ValueError as error:
-            raise ValueError(f"{path}: expected a JSON object in line {number}, got {line[:80]!r}") from error
+            lines.append(parse_json(line, str(path), first_line=number))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path}, line {number}: expected a JSON object, got {line[:80]!r}") from error
     return lines
 
 
 def append_line(path: Path, value: Mapping[str, Json]) -> None:
-    """Add one line to a file by one write, and wait until it is on the disk."""
+    """Add one line to a file by one write, and wait until it is on the disk; a full disk leaves the file as it was."""
+    claim(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    _cut_torn_line(path)
     data = (json.dumps(value) + "\n").encode("utf-8")
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         written = os.write(descriptor, data)
         if written != len(data):
-            raise OSError(f"{path}: expected to write {len(data)} bytes, got {written}")
+            raise OSError(f"{path}: expected to write {len(data)} bytes, got {written}: is the disk full?")
         os.fsync(descriptor)
+    except OSError:
+        _cut_torn_line(path)
+        raise
     finally:
         os.close(descriptor)
     sync_entry(path.parent)
+
+
+def is_unmarked(folder: Path) -> bool:
+    """Whether an older version, which made no marks, left this benchmark."""
+    return any("cell" in line for name in (RESULTS_FILE, FAILURES_FILE) for line in read_lines(folder / name)[:1])
 
 
 def _cut_torn_line(path: Path) -> None:

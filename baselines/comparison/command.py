@@ -11,6 +11,8 @@ of pools, and what each run cost. It prints and writes `compare.md`, `compare.js
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +27,7 @@ from ...agents.loading import load_agent
 from ...agents.tabular import seat_profile
 from ...envs import LanguageGame, Speaker
 from ...envs.game import PLAYERS
+from ...envs.printable import printable
 from ...envs.tree.analysis import GameTree, nash_conv
 from ...envs.tree.enumeration import TreeTooLarge
 from ..evaluation.exploitability import ResponseBudget, nash_conv_lower_bound
@@ -36,33 +39,37 @@ from ..evaluation.regret import profile_regret
 from ..learners.base import PlayerLearner
 from ..learners.options import RESPONSE_PPO, LearnerOptions
 from ..rollouts.episodes import rollout
+from ..training.checks import AtLeastTwo, Options, Rows, RowsOrNone, Seed, Threads, Whole, check_count
+from ..training.failures import run_command
+from ..training.folders import KeptFolder
+from ..training.inputs import require_apart
 from ..training.loop import use_threads
 from ..training.options import GameOptions, ModelOptions
 from ..two_player.learner import derived_seed
 from .entrants import Entrant, Folders, Source, meetings
-from .report import Comparison, Distance, PoolRegret, write_comparison
+from .report import Comparison, Distance, PoolRegret, is_unmarked, write_comparison
 
 MIN_REGRET_PLAYS = 3
 """Pools whose members met less often have no regret to speak of."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measures:
+class Measures(Options):
     """What is measured, and on how much play."""
 
-    num_matches: int = 500
+    num_matches: AtLeastTwo = 500
     """Matches of each pair; a match is one deal in both seatings."""
-    max_nodes: int = 100_000
+    max_nodes: Whole = 100_000
     """The largest game tree on which distances are exact; 0: none is listed."""
-    response_updates: int = 60
+    response_updates: Whole = 60
     """Updates of a trained responder, where distances are not exact; 0: leave these lower bounds out."""
-    response_batch_size: int = 128
+    response_batch_size: Rows = 128
     """Episodes for one update of a responder."""
-    response_episodes: int = 2048
+    response_episodes: Rows = 2048
     """Fresh episodes on which the chosen responder is scored; a quarter of that choose it."""
-    kl_episodes: int = 512
+    kl_episodes: RowsOrNone = 512
     """Episodes of an entrant with itself on which its KL to the start is measured; 0: leave it out."""
-    regret_episodes: int = 128
+    regret_episodes: RowsOrNone = 128
     """Fresh episodes of each meeting on which the best fixed member of a pool is scored, where regret is not exact; a
     quarter of that chooses it; 0: leave that out."""
 
@@ -70,16 +77,14 @@ class Measures:
         """Check the numbers.
 
         Raises:
-            ValueError: one is too small.
+            ValueError: one is too small or too large.
         """
-        least = {"num_matches": 2, "response_batch_size": 1, "response_episodes": 4}
-        or_none = {"kl_episodes": 2, "regret_episodes": 4}  # an interval takes two, and a quarter of them is one
-        for name in self.__dataclass_fields__:
+        super().__post_init__()
+        check_count("response_episodes", self.response_episodes, least=4)
+        for name, least in {"kl_episodes": 2, "regret_episodes": 4}.items():  # an interval takes two, a quarter is one
             number = getattr(self, name)
-            if name in or_none and number and number < or_none[name]:
-                raise ValueError(f"{name}: expected 0 or at least {or_none[name]}, got {number}")
-            if number < least.get(name, 0):
-                raise ValueError(f"{name}: expected at least {least.get(name, 0)}, got {number}")
+            if number and number < least:
+                raise ValueError(f"{name}: expected 0 or at least {least}, got {number}")
 
     @property
     def budget(self) -> ResponseBudget:
@@ -94,7 +99,7 @@ class Measures:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareConfig:
+class CompareConfig(Options):
     """Who is compared, in which game, and how."""
 
     options: Annotated[GameOptions, tyro.conf.arg(name="")] = field(default_factory=GameOptions)
@@ -106,11 +111,11 @@ class CompareConfig:
     """What is measured, and on how much play."""
     responder: ModelOptions = field(default_factory=ModelOptions)
     """What trained responders start from."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides deals, what is said, and responders."""
     out: Path = Path("runs/compare")
     """The folder that is written."""
-    num_threads: int = 0
+    num_threads: Threads = 0
     """Threads of torch; 0: its default."""
 
 
@@ -126,9 +131,13 @@ class Comparing:
         """Return how far an entrant's players are from equilibrium: exactly, else a lower bound, None: left out."""
         if self.tree is not None:
             try:
-                return Distance(nash_conv(self.tree, seat_profile(self.tree, entrant.seats)), None)
+                distance = nash_conv(self.tree, seat_profile(self.tree, entrant.seats))
             except TypeError:  # it does not state its probabilities
                 pass
+            else:
+                if not math.isfinite(distance):
+                    raise ValueError(f"entrant {entrant.name}: expected a finite NashConv, got {distance}")
+                return Distance(distance, None)
         if not self.measures.response_updates:
             return None
         seed, budget = derived_seed(self.seed, 1), self.measures.budget
@@ -226,13 +235,14 @@ def compare(
         bar.update()
         distances, moved, regrets = {}, {}, {}
         for entrant in entrants:
-            bar.set_description(f"{entrant.name}: distance from equilibrium")
+            shown = printable(entrant.name)
+            bar.set_description(f"{shown}: distance from equilibrium")
             distances[entrant.name] = comparing.distance(entrant)
             bar.update()
-            bar.set_description(f"{entrant.name}: KL to the start")
+            bar.set_description(f"{shown}: KL to the start")
             moved[entrant.name] = comparing.moved(entrant)
             bar.update()
-            bar.set_description(f"{entrant.name}: regret")
+            bar.set_description(f"{shown}: regret")
             regrets[entrant.name] = comparing.regret(entrant.pool)
             bar.update()
     costs, notes = (
@@ -254,15 +264,22 @@ def small_tree(game: LanguageGame[Any], max_nodes: int) -> GameTree | None:
 
 
 def run_comparison(config: CompareConfig) -> Comparison:
-    """Load the entrants, measure and write; return what came of it."""
+    """Load the entrants, measure and write; return what came of it.
+
+    Raises:
+        ValueError: an entrant is none, or `out` holds something else than a comparison.
+    """
     use_threads(config.num_threads)
     sources = [Source.parse(text) for text in config.entrant]
     starts = _starts(config.start, [source.name for source in sources])
-    folders = (folder for source in sources for folder in source.model_folders)
+    folders = [folder for source in sources for folder in source.model_folders]
+    require_apart(config.out, {str(folder): folder for folder in folders})
     game = config.options.build(*folders, split="test")
     entrants = [source.load(game, config.options, starts.get(source.name)) for source in sources]
-    found = compare(config.options.game, game, entrants, config.measures, seed=config.seed, responder=config.responder)
-    write_comparison(found, config.out)
+    with KeptFolder.open(config.out, kind="comparison", older=is_unmarked):
+        title, budget = config.options.game, config.measures
+        found = compare(title, game, entrants, budget, seed=config.seed, responder=config.responder)
+        write_comparison(found, config.out)
     return found
 
 
@@ -285,4 +302,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -13,6 +13,7 @@ agents; it has no average of its own.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -25,19 +26,31 @@ from ...agents.loading import load_agent
 from ...agents.population import Population, Seat
 from ...envs import LanguageGame, Speaker
 from ...envs.game import PLAYERS
+from ..reporting.records import MAX_NAME, record_of
 from ..training.costs import COSTS_FILE, Costs
 from ..training.files import to_json
 from ..training.options import GameOptions
-from ..training.run import CONFIG_FILE, FINISHED_FILE
+from ..training.run import CONFIG_FILE, FINISHED_FILE, require_left
 
+META_GAME_FILE = "meta_game.json"
+"""What PSRO's members weigh."""
 Folders: TypeAlias = tuple[tuple[Path, ...], tuple[Path, ...]]
 """The model folders of player 0's members and of player 1's."""
 
-AVERAGE = ":average"
+AVERAGE, META_GAME_FILE = ":average", "meta_game.json"
 SEAT_FOLDERS = (("player_0", "player_1"), ("adversary", "defender"), ("model", "model"))
 """Where runs leave their players, the first that is there."""
 RULES = tuple(option.name for option in fields(GameOptions) if option.name not in ("game", "tokenizer"))
 """Options of a game by which its rules differ; a model that has another tokenizer is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Weighed:
+    """What `meta_game.json` says of a run's mixtures."""
+
+    members: tuple[tuple[int, ...], tuple[int, ...]]
+    """Of each player, the updates after which each came."""
+    weights: tuple[tuple[float, ...], tuple[float, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +93,10 @@ class Source:
             ValueError: there is no such folder, or not what should be in it; the message has the name.
         """
         name, equals, spec = text.partition("=")
-        if not (name and equals and spec):
+        if not (name.strip() and equals and spec):
             raise ValueError(f"entrant: expected NAME=FOLDER or NAME=AGENT, got {text!r}")
+        if len(name) > MAX_NAME:
+            raise ValueError(f"entrant: expected a name of at most {MAX_NAME} characters, got {len(name):,}")
         average = spec.endswith(AVERAGE) and not Path(spec).is_dir()
         folder = Path(spec.removesuffix(AVERAGE) if average else spec)
         try:
@@ -128,12 +143,14 @@ class Source:
                 language models that may have had one.
         """
         try:
-            config = {} if self.run is None else read_json(self.run / CONFIG_FILE)
+            config = {} if self.run is None else run_config(self.run)
             note = _check_rules(config, options)
             loaded: dict[Path, Speaker] = {}
             for folder in self.model_folders:
                 if folder not in loaded:
-                    loaded[folder] = load_agent(str(folder), game.vocabulary, game=options.game)
+                    loaded[folder] = load_agent(
+                        str(folder), game.vocabulary, game=options.game, max_view_tokens=game.max_view_tokens
+                    )
             seats, costs = self._seats(game, loaded), run_costs(self.run)
         except ValueError as error:
             raise ValueError(f"entrant {self.name}: {error}") from error
@@ -144,7 +161,7 @@ class Source:
 
     def _seats(self, game: LanguageGame[Any], loaded: Mapping[Path, Speaker]) -> tuple[Seat, Seat]:
         if self.folders is None:
-            agent = load_agent(self.spec, game.vocabulary)
+            agent = load_agent(self.spec, game.vocabulary, max_view_tokens=game.max_view_tokens)
             return agent, agent
         members = [tuple(loaded[folder] for folder in folders) for folders in self.folders]
         if not self.average:
@@ -157,11 +174,15 @@ def pool_folders(run: Path) -> Folders | None:
 
     What a pool dropped still lies in its folder and is left out; of a league's players, the main agents count.
     """
-    config = read_json(run / CONFIG_FILE)
+    config = run_config(run)
     role, capacity = "main" if config["name"] == "league" else "", _opponents(config).get("capacity", 0)
+    if not isinstance(capacity, int) or capacity < 0:
+        raise ValueError(f"{run / CONFIG_FILE}: capacity: expected a whole number >= 0, got {capacity!r}")
     found: list[tuple[Path, ...]] = []
     for player in PLAYERS:
-        members = [path for path in _inside(run / "pool" / f"player_{player}" / role) if path.name.isdigit()]
+        members = [
+            path for path in _inside(run / "pool" / f"player_{player}" / role) if re.fullmatch("[0-9]+", path.name)
+        ]
         found.append(tuple(sorted(members, key=lambda path: int(path.name))[-capacity:]))
     first, second = found
     if not first:
@@ -186,24 +207,32 @@ def mixture_folders(run: Path) -> tuple[Folders, tuple[tuple[float, ...], tuple[
     pool = pool_folders(run)
     if pool is None:
         raise ValueError(f"{run}: expected members in the folder pool/player_0, got {_names(run / 'pool')}")
-    if not (run / "meta_game.json").is_file():
+    require_left(run, "pool", META_GAME_FILE)
+    if not (run / META_GAME_FILE).is_file():
+        if run_config(run)["name"] == "psro":
+            raise ValueError(f"{run}: expected its {META_GAME_FILE}, which says what its members weigh, got none")
         if all(int(folder.name) == 0 for folder in (*pool[0], *pool[1])):
-            choice = _opponents(read_json(run / CONFIG_FILE)).get("choice")
+            choice = _opponents(run_config(run)).get("choice")
             why = "" if choice is None else f" by --opponent.choice {choice}"
             raise ValueError(f"{run}: expected a pool of snapshots of its training, got the untrained start alone{why}")
         return pool, ((1.0,) * len(pool[0]), (1.0,) * len(pool[1]))
-    meta_game = read_json(run / "meta_game.json")
+    where, found = str(run / META_GAME_FILE), read_json(run / META_GAME_FILE)
+    weighed = record_of(_Weighed, {name: found[name] for name in ("members", "weights") if name in found}, where)
     kept: list[dict[Path, float]] = []
-    for player in PLAYERS:
-        weighed = zip(meta_game["members"][player], meta_game["weights"][player], strict=True)
+    for player, (members, weights) in enumerate(zip(weighed.members, weighed.weights, strict=True)):
+        if len(members) != len(weights) or min(weights, default=0) < 0 or not sum(weights) > 0:
+            raise ValueError(
+                f"{where}: player {player}: expected a weight >= 0 for each member, one > 0, got {weights}"
+            )
         place = run / "pool" / f"player_{player}"
-        kept.append({place / f"{iteration:06d}": float(weight) for iteration, weight in weighed if weight > 0})
+        pairs = zip(members, weights, strict=True)
+        kept.append({place / f"{iteration:06d}": weight for iteration, weight in pairs if weight > 0})
     return (tuple(kept[0]), tuple(kept[1])), (tuple(kept[0].values()), tuple(kept[1].values()))
 
 
 def _check_rules(config: Mapping[str, Any], options: GameOptions) -> str:
     """Return what differs between the rules of a run and those asked for; another game is an error."""
-    trained = config.get("config", {}).get("options", {})
+    trained = _part(config.get("config"), "options")
     if trained.get("game", options.game) != options.game:
         raise ValueError(f"expected a run on {options.game}, got one on {trained['game']}")
     asked = {name: to_json(getattr(options, name), name) for name in RULES}
@@ -225,7 +254,7 @@ def start_folders(config: Mapping[str, Any], run: Path | None) -> tuple[Path | N
     if run is None or not config:
         return None, None
     options = config["config"]
-    models, one_policy = options.get("models") or {}, bool(options.get("one_policy"))
+    models, one_policy = _part(options, "models"), bool(options.get("one_policy"))
     given: list[Any]
     if config["name"] in ("gpo", "advgame"):
         given = [options.get("adversary") or run / "base/model", options.get("defender") or run / "sft/model"]
@@ -236,7 +265,8 @@ def start_folders(config: Mapping[str, Any], run: Path | None) -> tuple[Path | N
         if config["name"] in kept:
             given = [folder or run / kept[config["name"]].format(k) for k, folder in enumerate(given)]
         given[1] = given[0] if one_policy or config["name"] == "spag" else given[1]
-    first, second = (Path(folder) if folder is not None and Path(folder).is_dir() else None for folder in given)
+    paths = (Path(folder) if isinstance(folder, str | Path) else None for folder in given)
+    first, second = (path if path is not None and path.is_dir() else None for path in paths)
     return first, second
 
 
@@ -251,8 +281,25 @@ def _given_starts(start: Source, spec: str, seats: tuple[Seat, Seat]) -> tuple[P
 
 def _opponents(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return how a run chose opponents, as far as that is an option of it."""
-    options: Mapping[str, Any] = config["config"].get("play", {}).get("opponents", {})
-    return options
+    return _part(_part(config["config"], "play"), "opponents")
+
+
+def run_config(run: Path) -> dict[str, Any]:
+    """Return what a run's configuration file holds: its `name`, and the options that are its `config`.
+
+    Raises:
+        ValueError: the file holds something else.
+    """
+    config = read_json(run / CONFIG_FILE)
+    if not (isinstance(config.get("name"), str) and isinstance(config.get("config"), dict)):
+        raise ValueError(f"{run / CONFIG_FILE}: expected the name of a run and an object of its options, got others")
+    return config
+
+
+def _part(options: object, name: str) -> Mapping[str, Any]:
+    """Return the options of that name among others; none where there are none."""
+    part = options.get(name) if isinstance(options, dict) else None
+    return part if isinstance(part, dict) else {}
 
 
 def _elsewhere(seat: Seat, player: int) -> str:
@@ -271,10 +318,7 @@ def run_costs(run: Path | None) -> Costs | None:
     """
     if run is None or not (run / COSTS_FILE).is_file():
         return None
-    found, none = read_json(run / COSTS_FILE), Costs()
-    if not all(hasattr(none, name) and isinstance(value, int | float) for name, value in found.items()):
-        raise ValueError(f"{run / COSTS_FILE}: expected numbers of {', '.join(none.__slots__)}, got {found}")
-    return Costs(**found)
+    return record_of(Costs, read_json(run / COSTS_FILE), str(run / COSTS_FILE))
 
 
 def is_run(folder: Path) -> bool:

@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...agents.folders import read_json
 from ..evaluation.exploitability import NashConvLowerBound, ResponseBudget
 from ..evaluation.head_to_head import HeadToHead
 from ..evaluation.intervals import Estimate
 from ..evaluation.ranking import Ranking
 from ..reporting.plots import plot_heat_map
-from ..reporting.tables import markdown_table
+from ..reporting.tables import markdown_table, markdown_text
 from ..training.costs import Costs
 from ..training.files import write_json, write_text
 
+NUMBERS_FILE = "compare.json"
 NOTHING = "-"
 
 
@@ -68,10 +70,10 @@ class Comparison:
             "an episode to the row's entrant over both seats and half the width of its 95 % interval; matches won, "
             "tied and lost."
         )
-        parts = [f"# Comparison in {self.game}", f"## Head to head\n\n{read}\n\n{met.markdown()}"]
+        parts = [f"# Comparison in {markdown_text(self.game)}", f"## Head to head\n\n{read}\n\n{met.markdown()}"]
         parts += [f"## Ratings\n\n{self.ranking.markdown()}", *self._distances(), *self._moved(), *self._regrets()]
         parts += self._costs()
-        notes = [f"* {name}: {note}." for name, note in self.notes.items() if note]
+        notes = [f"* {markdown_text(f'{name}: {note}')}." for name, note in self.notes.items() if note]
         return "\n\n".join([*parts, "\n".join(["## Notes", "", *notes])] if notes else parts) + "\n"
 
     def json(self) -> dict[str, Any]:
@@ -161,11 +163,17 @@ class Comparison:
         return _section("Costs of training", "As each run counted them.", header, rows)
 
 
+def is_unmarked(folder: Path) -> bool:
+    """Whether an older version, which made no marks, left this comparison."""
+    numbers = folder / NUMBERS_FILE
+    return numbers.is_file() and {"game", "entrants"} <= read_json(numbers).keys()
+
+
 def write_comparison(found: Comparison, folder: Path) -> None:
     """Write the page, the numbers and the heat map of matches won."""
     names = found.head_to_head.names
     write_text(folder / "compare.md", found.markdown())
-    write_json(folder / "compare.json", found.json())
+    write_json(folder / NUMBERS_FILE, found.json())
     plot_heat_map(
         found.head_to_head.win_rates,
         names,

@@ -23,12 +23,12 @@ from .export import episode_dialogue as episode_dialogue
 from .export import export_episodes as export_episodes
 from .export import write_records as write_records
 from .messages import parse_alpaca as parse_alpaca
-from .messages import parse_hh_pair as parse_hh_pair
 from .messages import parse_messages as parse_messages
-from .messages import parse_pair as parse_pair
-from .messages import to_hh_pair as to_hh_pair
 from .messages import to_messages as to_messages
-from .messages import to_pair as to_pair
+from .pairs import parse_hh_pair as parse_hh_pair
+from .pairs import parse_pair as parse_pair
+from .pairs import to_hh_pair as to_hh_pair
+from .pairs import to_pair as to_pair
 from .readers import DOCUMENT_END as DOCUMENT_END
 from .readers import Reader as Reader
 from .readers import read_dialogues as read_dialogues

@@ -11,12 +11,14 @@ from typing import TypeVar, get_args
 from ...agents import load_agent
 from ...envs import make_game
 from ...envs.registry import parse_option
-from ..training.checks import check_count
-from ..training.files import Json
+from ..training.checks import check_count, check_seed
+from ..training.failures import run_command
+from ..training.files import Json, check_output
 from .dialogues import PreferencePair, TextDialogue
 from .documents import MARKERS, Markers, to_document
 from .export import export_play, json_line, ticking, write_texts
-from .messages import to_hh_pair, to_messages, to_pair
+from .messages import to_messages
+from .pairs import to_hh_pair, to_pair
 from .readers import DOCUMENT_END, Format, Reader, read_dialogues, read_pairs
 
 T = TypeVar("T", TextDialogue, PreferencePair)
@@ -33,12 +35,8 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status."""
     options = _parser().parse_args(sys.argv[1:] if argv is None else argv)
-    try:
-        print(_export(options) if options.command == "export" else _convert(options))
-    except (ValueError, TypeError, OSError, ImportError) as error:
-        print(f"duologue data: {error}", file=sys.stderr)
-        return 2
-    return 0
+    run = _export if options.command == "export" else _convert
+    return run_command(lambda: print(run(options)), prog="duologue data")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -80,8 +78,13 @@ def _add_convert_options(parser: argparse.ArgumentParser) -> None:
 
 def _export(options: argparse.Namespace) -> str:
     check_count("--episodes", options.episodes)
+    check_seed("--seed", options.seed)
+    check_output("--out", options.out)
     game = make_game(options.game, **dict(parse_option(text) for text in options.option))
-    seats = [load_agent(spec, game.vocabulary, game=options.game) for spec in (options.agent0, options.agent1)]
+    seats = [
+        load_agent(spec, game.vocabulary, game=options.game, max_view_tokens=game.max_view_tokens)
+        for spec in (options.agent0, options.agent1)
+    ]
     done = export_play(game, seats, options.episodes, options.out, viewer=options.viewer, seed=options.seed)
     return (
         f"{done.num_episodes} episodes of {options.game} as player {options.viewer} sees them: {done.path}\n"
@@ -90,6 +93,7 @@ def _export(options: argparse.Namespace) -> str:
 
 
 def _convert(options: argparse.Namespace) -> str:
+    check_output("OUT", options.target, inputs=[options.source])
     markers = MARKERS[options.markers] if options.markers in MARKERS else Markers.parse(options.markers)
     if options.to in ("hh", "pairs"):
         if options.format not in ("auto", "hh", "pairs"):

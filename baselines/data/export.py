@@ -19,13 +19,14 @@ from ...agents.population import Seat
 from ...envs import Episode, LanguageGame
 from ..rollouts.episodes import rollout
 from ..training.checks import check_count
-from ..training.files import Json, replacing
+from ..training.files import Json, check_output, replacing
 from .dialogues import ASSISTANT, TextDialogue, TextTurn
 from .documents import MARKERS, to_document
 from .messages import to_messages
 from .readers import DOCUMENT_END
 
 EPISODES_AT_ONCE = 64
+BYTE_ORDER_MARK = "\ufeff"
 Form: TypeAlias = Literal["messages", "text"]
 """Records of messages, or documents of marked lines."""
 Written = TypeVar("Written")
@@ -64,9 +65,10 @@ def export_play(
         form: how an episode is written; as a document it is without rewards.
 
     Raises:
-        ValueError: fewer than one episode.
+        ValueError: fewer than one episode, or a file that cannot be written.
     """
     check_count("episodes", num_episodes)
+    check_output("out", path)
     rng, returns, num_forfeits = np.random.default_rng(seed), np.zeros(2), 0
 
     def episodes() -> Iterator[Episode[Any]]:
@@ -139,8 +141,15 @@ def write_records(path: Path, records: Iterable[dict[str, Json]]) -> int:
 
 
 def json_line(record: dict[str, Json]) -> str:
-    """Return a record as one line of JSON."""
-    return json.dumps(record, ensure_ascii=False) + "\n"
+    """Return a record as one line of JSON.
+
+    Raises:
+        ValueError: it holds a number that JSON does not have.
+    """
+    try:
+        return json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
+    except ValueError as error:
+        raise ValueError(f"record: expected finite numbers, got others ({error})") from error
 
 
 def write_texts(path: Path, texts: Iterable[str]) -> int:
@@ -148,6 +157,8 @@ def write_texts(path: Path, texts: Iterable[str]) -> int:
     number = 0
     with replacing(path) as written, _text_file(written, path.name.endswith(".gz")) as file:
         for text in texts:
+            if number == 0 and text.startswith(BYTE_ORDER_MARK):
+                file.write(BYTE_ORDER_MARK)  # readers leave out the first of a file
             file.write(text)
             number += 1
     return number

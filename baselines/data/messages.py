@@ -1,8 +1,8 @@
-"""Records (one JSON object for each dialogue or pair) as dialogues and preference pairs, and back.
+"""Records (one JSON object for each dialogue) as dialogues, and back; `pairs.py` has those of preferences.
 
-The formats: conversational `messages` (OpenAI, TRL, Hugging Face chat data), Alpaca (instruction, input, output),
-hh-rlhf pairs of transcripts (arXiv 2204.05862) and pairs with a prompt of their own (TRL's `prompt`, `chosen`,
-`rejected`, as text or as messages). Keys that a format does not know are left alone.
+The formats: conversational `messages` (OpenAI, TRL, Hugging Face chat data; also ShareGPT's `conversations` of `from`
+and `value`), with or without a `system` beside them, Alpaca (instruction, input, output), and transcripts of hh-rlhf
+(arXiv 2204.05862). Keys that a format does not know are left alone.
 
 A thought is a message's `reasoning_content`, or what stands between `<think>` and `</think>` at the beginning of what
 the assistant says, blanks around both stripped. `to_messages` writes the former.
@@ -14,15 +14,20 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
+from ...envs.text_files import listed
 from ..training.files import Json
-from .dialogues import ASSISTANT, USER, PreferencePair, TextDialogue, TextTurn, merge_turns, quoted
-from .documents import parse_hh, to_hh
+from .dialogues import ASSISTANT, USER, TextDialogue, TextTurn, quoted
+from .documents import parse_hh
 
 Record = Mapping[str, object]
 Which = Literal["chosen", "rejected"]
 
-PLAYER_OF_ROLE = {"system": None, "developer": None, "user": USER, "human": USER, "assistant": ASSISTANT}
+PLAYER_OF_ROLE = {
+    "system": None, "developer": None, "user": USER, "human": USER, "assistant": ASSISTANT, "gpt": ASSISTANT,
+}  # fmt: skip
 """Who speaks in a message of each role."""
+CONVERSATIONS = ("messages", "conversations", "conversation")
+"""The keys under which records hold a list of messages."""
 ROLE_OF_PLAYER = {None: "system", USER: "user", ASSISTANT: "assistant"}
 
 _THINK = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
@@ -34,8 +39,11 @@ def parse_messages(messages: object) -> TextDialogue:
     >>> parse_messages([{"role": "assistant", "content": "<think>2 + 2</think> 4"}]).turns
     (TextTurn(player=1, text='4', thought='2 + 2'),)
 
+    A message may be ShareGPT's, with `from` and `value`. Content may be a list of parts that are text (OpenAI's): they
+    are joined as they stand.
+
     Raises:
-        ValueError: no list, an unknown role (a tool's, say), or content that is no text.
+        ValueError: no list, an unknown role (a tool's, say), a call of a tool, or content that is no text.
     """
     if not isinstance(messages, list | tuple) or not messages:
         raise ValueError(f"messages: expected a list of at least one message, got {quoted(repr(messages))}")
@@ -76,47 +84,18 @@ def parse_hh_record(record: Record, which: Which = "chosen") -> TextDialogue:
     return parse_hh(_text(record, which), exact=False)
 
 
-def parse_hh_pair(record: Record) -> PreferencePair:
-    """Return a pair of transcripts as the turns that they share and the two replies that follow.
-
-    Where one side goes on for several turns of one speaker, `merge_turns` makes them one reply (5 of the 2312 pairs
-    of the harmless test set).
-
-    Raises:
-        ValueError: the transcripts do not part at one reply of the same player.
-    """
-    return _parted(parse_hh_record(record, "chosen"), parse_hh_record(record, "rejected"))
+def parse_conversation(record: Record) -> TextDialogue:
+    """Return a record with a list of messages as a dialogue; a `system` text beside it opens one that has none."""
+    key = next((key for key in CONVERSATIONS if key in record), CONVERSATIONS[0])
+    return with_system(record, parse_messages(record.get(key)))
 
 
-def parse_pair(record: Record) -> PreferencePair:
-    """Return a record with `chosen` and `rejected`, with or without a `prompt`, as a preference pair.
-
-    Each may be text or messages. Prompt texts and replies without marks are a turn of the user's and of the
-    assistant's; a text that opens with "Human:" after an empty line is a transcript. Replies that repeat the prompt, or
-    have no prompt beside them, are parted where they differ.
-    """
-    prompt = record.get("prompt")
-    if prompt is None and _is_hh(record.get("chosen")):
-        return parse_hh_pair(record)
-    before = _turns_of(record, "prompt", USER) if prompt else TextDialogue(())
-    chosen, rejected = (_turns_of(record, which, ASSISTANT) for which in ("chosen", "rejected"))
-    shared = len(before.turns)
-    longer = min(len(chosen.turns), len(rejected.turns)) > shared
-    if longer and chosen.turns[:shared] == rejected.turns[:shared] == before.turns:
-        before = TextDialogue(())
-    return _parted(*(TextDialogue((*before.turns, *side.turns)) for side in (chosen, rejected)))
-
-
-def to_pair(pair: PreferencePair) -> dict[str, Json]:
-    """Return a preference pair as TRL's conversational `prompt`, `chosen` and `rejected`; `parse_pair` reads it."""
-    chosen, rejected = (to_messages(TextDialogue((reply,))) for reply in (pair.chosen, pair.rejected))
-    return {"prompt": to_messages(pair.prompt), "chosen": chosen, "rejected": rejected}
-
-
-def to_hh_pair(pair: PreferencePair) -> dict[str, Json]:
-    """Return a preference pair as two transcripts; `parse_hh_pair` reads it."""
-    chosen, rejected = (to_hh(dialogue) for dialogue in pair.dialogues)
-    return {"chosen": chosen, "rejected": rejected}
+def with_system(record: Record, dialogue: TextDialogue) -> TextDialogue:
+    """Return the dialogue behind the record's `system` text, unless it begins with words of the game's."""
+    system = _text(record, "system", default="")
+    if not system or (dialogue.turns and dialogue.turns[0].player is None):
+        return dialogue
+    return TextDialogue((TextTurn(None, system), *dialogue.turns))
 
 
 def format_of(record: Record) -> str:
@@ -130,27 +109,44 @@ def format_of(record: Record) -> str:
     if {"instruction", "output"} <= record.keys():
         return "alpaca"
     if {"chosen", "rejected"} <= record.keys():
-        return "hh" if "prompt" not in record and _is_hh(record["chosen"]) else "pairs"
+        return "hh" if "prompt" not in record and is_hh(record["chosen"]) else "pairs"
+    if any(key in record for key in CONVERSATIONS):
+        return "messages"
     raise ValueError(
-        "record: expected the keys messages; instruction and output; or chosen and rejected; "
-        f"got {', '.join(map(str, record)) or 'none'}"
+        "record: expected the keys messages (or conversations); instruction and output; or chosen and rejected; "
+        f"got {listed(record)}"
     )
 
 
 def _turn(number: int, message: object) -> TextTurn:
     if not isinstance(message, Mapping):
         raise ValueError(f"message {number}: expected an object with role and content, got {quoted(repr(message))}")
-    role, content, thought = message.get("role"), message.get("content"), message.get("reasoning_content")
-    if not isinstance(role, str) or role not in PLAYER_OF_ROLE:
-        raise ValueError(f"message {number}: expected a role among {', '.join(PLAYER_OF_ROLE)}, got {role!r}")
-    if not isinstance(content, str) or not isinstance(thought, str | None):
-        got = content if not isinstance(content, str) else thought
-        raise ValueError(f"message {number}: expected content and reasoning that are text, got {quoted(repr(got))}")
-    player = PLAYER_OF_ROLE[role]
+    role, thought = message.get("role", message.get("from")), message.get("reasoning_content")
+    if not isinstance(role, str) or role.strip().lower() not in PLAYER_OF_ROLE:
+        got = quoted(role) if isinstance(role, str) else quoted(repr(role))
+        raise ValueError(f"message {number}: expected a role among {', '.join(PLAYER_OF_ROLE)}, got {got}")
+    value = message["content"] if "content" in message else message.get("value")
+    content = _content(value)
+    if content is None or not isinstance(thought, str | None):
+        wrong = value if content is None else thought
+        raise ValueError(f"message {number}: expected content and reasoning that are text, got {quoted(repr(wrong))}")
+    if message.get("tool_calls") or message.get("function_call"):
+        raise ValueError(f"message {number}: expected text, got a call of a tool")
+    player = PLAYER_OF_ROLE[role.strip().lower()]
     inline = _THINK.match(content) if thought is None and player == ASSISTANT else None
     if inline:
         return TextTurn(player, content[inline.end() :], inline.group(1).strip())
     return TextTurn(player, content, thought or "")
+
+
+def _content(value: object) -> str | None:
+    """Return the text of a message's content, also of a list of parts; None if that is not all that it is."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, list | tuple) or not value:
+        return None
+    texts = [part.get("text") if isinstance(part, Mapping) and part.get("type") == "text" else None for part in value]
+    return "".join(map(str, texts)) if all(isinstance(text, str) for text in texts) else None
 
 
 def _text(record: Record, key: str, default: str | None = None) -> str:
@@ -162,28 +158,6 @@ def _text(record: Record, key: str, default: str | None = None) -> str:
     return value
 
 
-def _is_hh(value: object) -> bool:
+def is_hh(value: object) -> bool:
+    """Say whether a value is a transcript of hh-rlhf."""
     return isinstance(value, str) and value.startswith("\n\nHuman:")
-
-
-def _turns_of(record: Record, key: str, speaker: int) -> TextDialogue:
-    value = record.get(key)
-    if isinstance(value, str):
-        return parse_hh(value, exact=False) if _is_hh(value) else TextDialogue((TextTurn(speaker, value),))
-    try:
-        return parse_messages(value)
-    except ValueError as error:
-        raise ValueError(f"{key}: {error}") from None
-
-
-def _parted(chosen: TextDialogue, rejected: TextDialogue) -> PreferencePair:
-    """Return the longest prompt that two dialogues share and leaves each a reply, with the replies."""
-    most = min(len(chosen.turns), len(rejected.turns)) - 1
-    shared = next((k for k in range(most) if chosen.turns[k] != rejected.turns[k]), most)
-    ends = [merge_turns(TextDialogue(side.turns[shared:])).turns for side in (chosen, rejected)]
-    if [len(end) for end in ends] != [1, 1] or ends[0][0].player != ends[1][0].player:
-        raise ValueError(
-            f"pair: expected both sides to go on with one reply of the same player after {shared} turns in common, "
-            f"got replies by {' and '.join(str([turn.player for turn in end]) for end in ends)}"
-        )
-    return PreferencePair(TextDialogue(chosen.turns[:shared]), ends[0][0], ends[1][0])

@@ -8,10 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Generic, Literal, TypeVar, get_args
 
-from .dialogues import PreferencePair, TextDialogue, quoted
+from ...envs.records import Row
+from .dialogues import ASSISTANT, PreferencePair, TextDialogue, quoted
 from .documents import QA, Markers, parse_text
-from .messages import Record, Which, format_of, parse_alpaca, parse_hh_pair, parse_hh_record, parse_messages, parse_pair
-from .records import Row, Source, read_rows
+from .messages import Record, Which, format_of, parse_alpaca, parse_conversation, parse_hh_record
+from .pairs import parse_hh_pair, parse_pair
+from .records import Source, read_rows
 
 Format = Literal["auto", "messages", "alpaca", "hh", "pairs", "text"]
 OnError = Literal["raise", "skip"]
@@ -41,6 +43,7 @@ class Reader(Generic[T]):
         self.problems: list[str] = []
         """What was wrong with the first few of them, each with its file and line."""
         self._rows, self._parse, self._skip, self._name = rows, parse, on_error == "skip", name
+        self._reported = False
 
     def __iter__(self) -> Reader[T]:
         return self
@@ -56,28 +59,30 @@ class Reader(Generic[T]):
                 if row.problem is not None:
                     raise ValueError(row.problem)
                 value = self._parse(row.value)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 self._note(f"{row.where}: {error}", error)
                 continue
             self.num_read += 1
             return value
-        self._finish()
+        self.report()
+        if not self.num_read:
+            raise ValueError(f"{self._name}: expected at least one usable row, got {self.num_skipped} unusable ones")
         raise StopIteration
 
-    def _note(self, problem: str, error: ValueError) -> None:
+    def report(self) -> None:
+        """Log what was skipped so far, once; the end of the source does, and whoever stops before it may."""
+        if self.num_skipped and not self._reported:
+            more = self.num_skipped - len(self.problems)
+            listed = "\n  ".join([*self.problems, *([f"and {more} more"] if more else [])])
+            logger.warning("skipped %d of %d rows:\n  %s", self.num_skipped, self.num_skipped + self.num_read, listed)
+        self._reported = True
+
+    def _note(self, problem: str, error: Exception) -> None:
         if not self._skip:
             raise ValueError(problem) from error
         self.num_skipped += 1
         if len(self.problems) < MAX_PROBLEMS:
             self.problems.append(problem)
-
-    def _finish(self) -> None:
-        if self.num_skipped:
-            more = self.num_skipped - len(self.problems)
-            listed = "\n  ".join([*self.problems, *([f"and {more} more"] if more else [])])
-            logger.warning("skipped %d of %d rows:\n  %s", self.num_skipped, self.num_skipped + self.num_read, listed)
-        if not self.num_read:
-            raise ValueError(f"{self._name}: expected at least one usable row, got {self.num_skipped} unusable ones")
 
 
 def read_dialogues(
@@ -92,8 +97,8 @@ def read_dialogues(
     """Return an iterator over the dialogues of a source, in constant memory.
 
     Args:
-        source: a file (.jsonl, .json, .parquet, .txt; .gz after it), a folder of them or of `datasets`, or records,
-            such as a Hugging Face dataset. A dataset with a column `text` of documents is read by format "text".
+        source: a file (.jsonl, .ndjson, .json, .parquet, .txt; .gz after it), a folder of them or of `datasets`, or
+            records, such as a Hugging Face dataset. A column `text` of documents is read by format "text".
         format: how a row is read; "auto" tells it from each record's keys, and takes a .txt file as documents.
         on_error: whether an unusable row raises, with its file and line, or is skipped and counted.
         which: the side that is read of preference pairs.
@@ -120,6 +125,9 @@ def read_pairs(
         source: as in `read_dialogues`.
         format: how a record is read; "auto" tells it from its keys.
         on_error: as in `read_dialogues`.
+
+    Raises:
+        ValueError: as in `read_dialogues`; a row is unusable, too, whose replies are not the assistant's.
     """
     _check_format(format, ("auto", "hh", "pairs"))
     return Reader(read_rows(source), partial(_pair, format=format), on_error, name=_name(source))
@@ -133,7 +141,7 @@ def _dialogue(value: object, *, format: Format, which: Which, markers: Markers) 
     if kind == "text":
         return _dialogue(record.get("text"), format="text", which=which, markers=markers)
     if kind == "messages":
-        return parse_messages(record.get("messages"))
+        return parse_conversation(record)
     if kind == "alpaca":
         return parse_alpaca(record)
     if kind == "hh":
@@ -144,7 +152,10 @@ def _dialogue(value: object, *, format: Format, which: Which, markers: Markers) 
 
 def _pair(value: object, *, format: str) -> PreferencePair:
     record = _record(value)
-    return parse_hh_pair(record) if format == "hh" else parse_pair(record)
+    pair = parse_hh_pair(record) if format == "hh" else parse_pair(record)
+    if pair.chosen.player != ASSISTANT:
+        raise ValueError("pair: expected replies of the assistant's, got the user's: the wrong role ends both sides")
+    return pair
 
 
 def _record(value: object) -> Record:

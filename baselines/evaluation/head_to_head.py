@@ -197,7 +197,10 @@ def play_returns(
             batch, seats, np.random.default_rng([seed, 1 + start, stream])
         )  # [seed, 0] would be the deals' own stream
         returns += [episode.returns for episode in batch]
-    return np.array(returns)
+    paid = np.array(returns)
+    if not np.isfinite(paid).all():
+        raise ValueError(f"returns: expected finite numbers, got {paid[~np.isfinite(paid)][0]}")
+    return paid
 
 
 def _cell(estimate: Estimate) -> str:

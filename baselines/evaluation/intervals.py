@@ -47,13 +47,15 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Estim
     """Return the mean of independent values, such as one for each seed, with Student's t interval.
 
     It takes the values as normal: for rates near 0 or 1 it may reach beyond them, and is 0 wide where all
-    values are equal. A single value has an infinite interval.
+    values are equal. A single value has an infinite interval. A value that is no number has no mean: it is an error.
 
     >>> [round(number, 4) for number in mean_interval([1.0, 2.0, 3.0])]
     [2.0, -0.4841, 4.4841]
     """
     if not len(values):
         raise ValueError("values: expected at least one, got none")
+    if not np.isfinite(values).all():
+        raise ValueError(f"values: expected finite numbers, got {values[int(np.isfinite(values).argmin())]}")
     mean = float(np.mean(values))
     if len(values) == 1:
         return Estimate(mean, -math.inf, math.inf)

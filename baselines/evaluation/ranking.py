@@ -1,13 +1,26 @@
-"""Entrants ranked three ways from one head-to-head: ratings, alpha-rank, mean returns; and what no ranking can show."""
+"""Entrants ranked three ways from one head-to-head: ratings, alpha-rank, mean returns; and what no ranking can show.
+
+alpha-rank and cycles ask only who is ahead of whom, however little: there a lead within its own noise is none. Two
+entrants that play alike share what they get, and three make no cycle.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..reporting.tables import markdown_table
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from ..reporting.tables import markdown_table, markdown_text
 from ..solvers.alpha_rank import alpha_rank
 from .head_to_head import HeadToHead
 from .ratings import Floats, Ratings, bradley_terry, cyclic_share, majority_cycles
+
+CONFIDENCE = 0.999
+"""That no lead of two who play alike is taken for one, over all pairs."""
+INTERVAL = f"an interval of {CONFIDENCE:.1%} for all pairs at once"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +37,13 @@ class Ranking:
     win_rates: Floats
     """Share of matches won against the other entrants, ties one half; (n,)."""
     alpha_rank: Floats
-    """The share of time an evolving population plays each, from mean returns; (n,)."""
+    """The share of time an evolving population plays each, from mean returns; leads within noise are none; (n,)."""
     cycles: tuple[tuple[int, ...], ...]
-    """Threes of which each wins most of its matches against the next, and the last against the first."""
+    """Threes of which each wins most of its matches against the next, and the last against the first, beyond noise."""
     cyclic_share: float
-    """Share of the advantages in mean return that no rating explains, 0 to 1."""
+    """Share of the advantages in mean return that no rating explains, 0 to 1; leads within their noise are none."""
+    level: tuple[tuple[int, int], ...]
+    """Pairs whose lead in mean return is within its noise."""
 
     def markdown(self) -> str:
         """Return a table, best rating first, and a line on cycles."""
@@ -46,15 +61,23 @@ class Ranking:
         table = markdown_table(["entrant", "Elo scale [95 %]", "alpha-rank", "win rate", "mean return"], rows)
         prior = f"Bradley-Terry with a prior of weight {self.l2:g}" if self.l2 else "Bradley-Terry without a prior"
         share = f"Cyclic share of the advantages: {self.cyclic_share:.1%}."
-        return f"{table}\n\n{prior}. {share} {self.cycle_line()}"
+        return f"{table}\n\n{prior}. {share} {self.cycle_line()} {self.level_line()}"
 
-    def cycle_line(self, *, max_shown: int = 5) -> str:
+    def cycle_line(self) -> str:
         """Return the cycles as a sentence."""
         if not self.cycles:
             return "No three entrants beat each other in a cycle."
-        shown = ["; ".join(" > ".join(self.names[k] for k in (*c, c[0])) for c in self.cycles[:max_shown])]
-        more = [f"and {len(self.cycles) - max_shown} more"] if len(self.cycles) > max_shown else []
-        return f"Cycles, > for wins against: {' '.join([*shown, *more])}."
+        return f"Cycles, > for wins against: {self._listed(' > ', [(*cycle, cycle[0]) for cycle in self.cycles])}."
+
+    def level_line(self) -> str:
+        """Return who is not ahead of whom as a sentence."""
+        if not self.level:
+            return f"Everybody is ahead of or behind every other, beyond {INTERVAL}."
+        return f"Ties, as the lead in mean return is within {INTERVAL}: {self._listed(' = ', self.level)}."
+
+    def _listed(self, sign: str, groups: Sequence[Sequence[int]], *, max_shown: int = 5) -> str:
+        shown = "; ".join(sign.join(markdown_text(self.names[k]) for k in group) for group in groups[:max_shown])
+        return f"{shown} and {len(groups) - max_shown} more" if len(groups) > max_shown else shown
 
 
 def rank(result: HeadToHead, *, l2: float = 0.1) -> Ranking:
@@ -68,16 +91,29 @@ def rank(result: HeadToHead, *, l2: float = 0.1) -> Ranking:
     if size < 2:
         raise ValueError(f"result: expected at least two entrants, got {result.names}")
     returns, win_rates = result.returns, result.win_rates
+    level = _level(result)
+    advantages = np.where(level, (returns + returns.T) / 2, returns)
     return Ranking(
         names=result.names,
         ratings=bradley_terry(result.wins, ties=result.ties, l2=l2),
         l2=l2,
         mean_returns=_mean_of_others(returns),
         win_rates=_mean_of_others(win_rates),
-        alpha_rank=alpha_rank(returns),
-        cycles=tuple(majority_cycles(win_rates)),
-        cyclic_share=cyclic_share(returns),
+        alpha_rank=alpha_rank(advantages),
+        cycles=tuple(majority_cycles(np.where(level, 0.5, win_rates))),
+        cyclic_share=cyclic_share(advantages),
+        level=tuple((i, j) for i in range(size) for j in range(i + 1, size) if level[i, j]),
     )
+
+
+def _level(result: HeadToHead) -> NDArray[np.bool_]:
+    """Return whose lead in mean return is within its noise, by intervals that hold for all pairs at once; (n, n)."""
+    size, df = len(result.names), max(result.num_matches - 1, 1)
+    of_all = 1 - (1 - CONFIDENCE) / max(size * (size - 1) / 2, 1)
+    wider = float(stats.t.ppf((1 + of_all) / 2, df) / stats.t.ppf(0.975, df))
+    margins = wider * (result.half_widths + result.half_widths.T)
+    level: NDArray[np.bool_] = np.abs(result.returns - result.returns.T) <= margins
+    return level
 
 
 def _mean_of_others(matrix: Floats) -> Floats:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
@@ -17,9 +18,10 @@ from typing import Annotated, NamedTuple
 import numpy as np
 import tyro
 
-from ..reporting.plots import COLOURS, _figure, _percent_axis, _save
+from ..reporting.plots import COLOURS, _figure, _percent_axis, _save, as_label
 from ..reporting.tables import markdown_table
-from ..training.files import write_text
+from ..training.failures import run_command
+from ..training.files import check_output, write_text
 from .counts import Counts
 from .intervals import Estimate, mean_interval
 from .over_training import diversity_over_training
@@ -56,10 +58,12 @@ def plot_table_bars(
         spread = np.maximum(0.0, [rates - low, high - rates])
         x = np.arange(len(prompt_sets)) + (k - (len(results) - 1) / 2) * width
         axes.bar(
-            x, rates, 0.92 * width, yerr=spread, label=METHODS.get(method, method), color=colour,
+            x, rates, 0.92 * width, yerr=spread, label=as_label(METHODS.get(method, method)), color=colour,
             error_kw={"elinewidth": 1.2, "capsize": 3, "ecolor": "#333333"},
         )  # fmt: skip
-    axes.set_xticks(range(len(prompt_sets)), [name.replace("_", "\n", 1).replace("_", " ") for name in prompt_sets])
+    axes.set_xticks(
+        range(len(prompt_sets)), [as_label(name.replace("_", "\n", 1).replace("_", " ")) for name in prompt_sets]
+    )
     axes.tick_params(axis="x", length=0)
     axes.set_ylabel("attack success rate, 95 % interval")
     axes.grid(visible=False, axis="x")
@@ -288,10 +292,9 @@ class ReportOptions:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print or write the summary that the command line asks for."""
     options = tyro.cli(ReportOptions, args=arguments)
-    try:
-        page = summarise_seeds(options.results)
-    except ValueError as error:
-        raise SystemExit(f"report: {error}") from None
+    if options.out is not None:
+        check_output("out", options.out, inputs=options.results)
+    page = summarise_seeds(options.results)
     if options.out is None:
         print(page, end="")
     else:
@@ -299,4 +302,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

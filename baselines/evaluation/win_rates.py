@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from ...agents.population import Seat
 from ...envs import LanguageGame
 from ..reporting.tables import markdown_table
 from ..rollouts.episodes import PlayedEpisode, rollout
+from ..training.failures import run_command
 from .intervals import mean_interval, wilson_interval
 
 EPISODES_AT_ONCE = 256
@@ -155,11 +157,8 @@ class ReportOptions:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the summary that the command line asks for."""
     options = tyro.cli(ReportOptions, args=arguments, prog="python -m duologue.baselines.evaluation.win_rates")
-    try:
-        print(summarise_seeds(options.results))
-    except ValueError as error:
-        raise SystemExit(f"win_rates: {error}") from None
+    print(summarise_seeds(options.results))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

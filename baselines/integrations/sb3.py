@@ -26,7 +26,8 @@ from ...agents.population import Seat
 from ...agents.sb3 import SB3Agent, TokenFeatures
 from ...envs import LanguageGame
 from ...envs.extras import from_extra
-from ..training.checks import Count, Options, Positive, Whole, check_choice
+from ..learners.optimisation import numbered, require_sound_weights
+from ..training.checks import Count, LearningRate, NotNegative, Options, Rows, Share, Threads, Width, check_choice
 from ..training.loop import Training, trainer
 from ..training.options import GameOptions, RunOptions
 from ..training.state import Stateful
@@ -45,23 +46,23 @@ class SB3Config(Options):
 
     algorithm: Literal["ppo", "a2c", "maskable_ppo"] = "maskable_ppo"
     """Which of the library's algorithms."""
-    num_envs: Count = 32
+    num_envs: Rows = 32
     """Episodes played side by side."""
-    tokens_per_env: Count = 32
+    tokens_per_env: Rows = 32
     """The learner's own tokens in each of them for one update."""
-    learning_rate: Positive = 1e-3
+    learning_rate: LearningRate = 1e-3
     """The optimiser's; it stays."""
-    entropy_coef: float = 0.01
+    entropy_coef: NotNegative = 0.01
     """Weight of the entropy bonus; too little of it, and the first good answer is kept for ever."""
-    gae_lambda: float = 0.95
+    gae_lambda: Share = 0.95
     """GAE's lambda; rewards are not discounted."""
-    minibatch_size: int = 256
+    minibatch_size: Rows = 256
     """Tokens in a gradient step of PPO; A2C takes one step on all."""
     num_epochs: Count = 4
     """Passes of PPO over a rollout; A2C makes one."""
-    embedding_size: Count = 32
+    embedding_size: Width = 32
     """Of a token, in `TokenFeatures`."""
-    hidden_size: Count = 64
+    hidden_size: Width = 64
     """Width of the one hidden layer of policy and of value, tanh."""
 
     def __post_init__(self) -> None:
@@ -158,6 +159,8 @@ class SB3Learner(Stateful):
         with self._generators.in_use():
             model.learn(model.n_steps * model.n_envs, log_interval=None, reset_num_timesteps=False)  # type: ignore[arg-type]
         self.num_updates += 1
+        with numbered("update", self.num_updates):
+            require_sound_weights(model.policy.parameters())
         return self._report(self.env.take_ended())
 
     def _report(self, ended: Sequence[Ended]) -> SB3Update:
@@ -255,7 +258,7 @@ class TrainSB3Config(RunOptions):
     """The run's folder; the policy is in its folder `model`."""
     num_updates: Count = 100
     """Rollouts, each followed by one update."""
-    num_threads: Whole = 1
+    num_threads: Threads = 1
     """Threads of torch, 0 being its default; more than one only slow down nets as small as these."""
 
 
@@ -263,7 +266,9 @@ class TrainSB3Config(RunOptions):
 def train_sb3(config: TrainSB3Config) -> Training:
     """Return what a run of it trains."""
     game = config.options.build()
-    opponent = load_agent(config.opponent, game.vocabulary, game=config.options.game)
+    opponent = load_agent(
+        config.opponent, game.vocabulary, game=config.options.game, max_view_tokens=game.max_view_tokens
+    )
     learner = SB3Learner(
         game,
         config.learning,

@@ -19,7 +19,7 @@ from ...agents.population import Population, Seat
 from ...agents.sb3 import SB3Agent
 from ...envs import LanguageGame, RandomAgent
 from ...envs.game import PLAYERS
-from ..training.checks import Count, Options, Whole, check_choice
+from ..training.checks import Count, Options, Threads, check_choice
 from ..training.costs import CostMeter
 from ..training.loop import Training, trainer
 from ..training.options import GameOptions, RunOptions
@@ -148,7 +148,7 @@ class TrainSB3SelfPlayConfig(RunOptions):
     self_play: Annotated[SB3SelfPlayConfig, tyro.conf.arg(name="")] = field(default_factory=SB3SelfPlayConfig)
     out: Path = Path("runs/sb3_self_play")
     """The run's folder; the policies are in its folders `player_0` and `player_1`, or `model` if there is one."""
-    num_threads: Whole = 1
+    num_threads: Threads = 1
     """Threads of torch, 0 being its default; more than one only slow down nets as small as these."""
 
 

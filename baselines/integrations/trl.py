@@ -25,19 +25,24 @@ def rollout_func(game: LanguageGame[Any], *, player: int, opponent: Speaker, see
     """Return what TRL calls with prompts and the trainer.
 
     The result has `prompt_ids` (the view before the learner's first token), `completion_ids` (what follows, up to its
-    last token), `logprobs`, `env_mask` and `returns`, which reward functions receive by that name: see `paid`.
+    last token), `logprobs`, `env_mask` and `returns`, which reward functions receive by that name: see `paid`. Tokens
+    are sampled at the trainer's temperature, by which TRL divides logits wherever it computes log-probabilities.
 
     Args:
         game: the rules; its vocabulary's tokens are the model's.
         player: the learner's seat.
         opponent: who sits opposite.
         seed: decides all tokens that are sampled.
+
+    Raises:
+        ValueError: when called: the trainer samples in a way that its log-probabilities do not know, as by top-p.
     """
     rng = np.random.default_rng(seed)
 
     def play(prompts: list[str], trainer: Any) -> dict[str, list[Any]]:
         deals = [game.deals.sample(np.random.default_rng(int(prompt))) for prompt in prompts]
-        learner = CausalLMAgent(trainer.accelerator.unwrap_model(trainer.model), game.vocabulary)
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        learner = CausalLMAgent(model, game.vocabulary, temperature=_temperature_of(trainer))
         games = [_Seat(Episode(game, deal), player) for deal in deals]
         while waiting := [part for part in games if not part.episode.over]:
             for seat, agent in ((player, learner), (1 - player, opponent)):
@@ -58,6 +63,30 @@ def rollout_func(game: LanguageGame[Any], *, player: int, opponent: Speaker, see
 def paid(returns: Sequence[float], **_: object) -> list[float]:
     """Return the episodes' returns: the reward function that belongs to `rollout_func`."""
     return list(returns)
+
+
+NEUTRAL: dict[str, tuple[object, ...]] = {
+    "top_p": (None, 1.0),
+    "top_k": (None, 0, -1),
+    "min_p": (None, 0.0),
+    "repetition_penalty": (None, 1.0),
+    "generation_kwargs": (None, {}),
+}
+"""What TRL calls the other ways to sample, and where they change nothing."""
+
+
+def _temperature_of(trainer: Any) -> float:
+    """Return the temperature of a trainer, 1 where it has none."""
+    args = getattr(trainer, "args", None)
+    for name, neutral in NEUTRAL.items():
+        asked = getattr(trainer, name, getattr(args, name, None))
+        if asked not in neutral:
+            raise ValueError(
+                f"{name}: expected a trainer that samples from the model's own distribution, that is {neutral[-1]!r}, "
+                f"got {asked!r}"
+            )
+    temperature = getattr(trainer, "temperature", getattr(args, "temperature", 1.0))
+    return float(temperature)
 
 
 class _Seat:

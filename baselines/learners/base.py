@@ -23,10 +23,10 @@ from ..functional.divergences import reply_kl_nats
 from ..functional.masking import masked_mean, masked_sum
 from ..functional.policy_losses import Aggregation, clip_fraction, probability_ratio
 from ..rollouts.trajectories import Trajectories
-from ..training.checks import Count, NotNegative, OpenShare, Options, Positive
+from ..training.checks import Count, LearningRate, NotNegative, OpenShare, Options, Positive, Share, Whole
 from ..training.run import Config
 from ..training.state import Stateful
-from .optimisation import learning_rate_share, make_optimizer, set_learning_rate, take_step
+from .optimisation import learning_rate_share, make_optimizer, numbered, require_finite, set_learning_rate, take_step
 
 
 class PlayerLearner(Protocol):
@@ -51,11 +51,11 @@ class PlayerLearner(Protocol):
 class TrainingConfig(Options):
     """How a model is trained against its frozen start; every learner has these."""
 
-    learning_rate: Positive = 1e-3
+    learning_rate: LearningRate = 1e-3
     """AdamW's, after the warm-up."""
-    warmup_updates: int = 4
+    warmup_updates: Whole = 4
     """Updates until the full learning rate, linearly."""
-    final_learning_rate_share: float = 0.1
+    final_learning_rate_share: Share = 0.1
     """What is left of the learning rate at the last planned update; the fall is linear."""
     num_minibatches: Count = 1
     """Gradient steps in a pass over a batch."""
@@ -71,7 +71,7 @@ class PolicyGradientConfig(TrainingConfig):
 
     aggregation: Aggregation = "constant_length"
     """Mean over all tokens, mean per reply and then over replies, or the sum of a reply over a constant."""
-    constant_length: int | None = 1
+    constant_length: Count | None = 1
     """The constant of "constant_length"; 1 gives the gradient of the expected return itself. None for the others."""
 
     def __post_init__(self) -> None:
@@ -141,10 +141,14 @@ class TrainedModel(Stateful, Generic[ConfigT]):
 
     @contextmanager
     def updating(self) -> Iterator[None]:
-        """Switch dropout off and set the learning rate for one update; count it."""
+        """Switch dropout off and set the learning rate for one update; count it.
+
+        Raises:
+            FloatingPointError: something in the update was no finite number; the message says which update and what.
+        """
         set_learning_rate(self._optimizer, self.learning_rate())
         self.num_updates += 1
-        with evaluating(self.agent.model):
+        with evaluating(self.agent.model), numbered("update", self.num_updates):
             yield
 
     def learning_rate(self) -> float:
@@ -215,6 +219,8 @@ class PolicyLearner(TrainedModel[PolicyConfigT]):
         with self.updating():
             old, ref = self.frozen_logprobs(batch)
             advantages = self._over_tokens(batch, self.advantages(batch, old, ref))
+            for name, numbers in (("rewards", batch.rewards), ("logprobs", old - ref), ("advantages", advantages)):
+                require_finite(name, numbers)
             for rows in [rows for _ in range(self.num_epochs) for rows in self.minibatches(len(batch), rng)]:
                 part = batch.select(rows)
                 own, width = part.policy_token_mask, part.tokens.shape[1]

@@ -17,9 +17,9 @@ from ...agents.language_model.causal_lm import CausalLMAgent
 from ..functional.policy_losses import token_logprobs
 from ..functional.supervised import behaviour_cloning_loss
 from ..rollouts.demonstrations import Demonstrations
-from ..training.checks import Count, NotNegative, Positive, Whole
+from ..training.checks import Count, LearningRate, NotNegative, Rows, Whole
 from ..training.state import Stateful
-from .optimisation import SupervisedConfig, make_optimizer, set_learning_rate, take_step
+from .optimisation import SupervisedConfig, make_optimizer, numbered, set_learning_rate, take_step
 
 LENGTH_BUCKET = 4
 
@@ -32,9 +32,9 @@ class BehaviourCloningConfig(SupervisedConfig):
     """Whose tokens are in the loss: all (eq. 7), or one player's (eq. 8: player_1)."""
     num_steps: Count = 1600
     """Gradient steps."""
-    batch_size: Count = 48
+    batch_size: Rows = 48
     """Views in a step."""
-    learning_rate: Positive = 6e-3
+    learning_rate: LearningRate = 6e-3
     """Peak learning rate; linear warm-up, then linear decay to 2 % of it."""
     warmup_steps: Whole = 30
     """Steps until the peak."""
@@ -92,7 +92,8 @@ class BehaviourCloning(Stateful):
         output = self.agent.model(input_ids=tokens[:, :-1], attention_mask=attention[:, :-1], use_cache=False)
         loss = behaviour_cloning_loss(token_logprobs(output.logits, tokens[:, 1:]), mask[:, 1:])
         set_learning_rate(self._optimizer, self.config.learning_rate_at(self.iteration))
-        take_step(loss, self._optimizer, self._parameters, max_grad_norm=self.config.max_grad_norm)
+        with numbered("step", self.iteration + 1):
+            take_step(loss, self._optimizer, self._parameters, max_grad_norm=self.config.max_grad_norm)
         self.iteration += 1
         return BehaviourCloningStep(self.iteration, float(loss.detach()), int(mask.sum()))
 

@@ -23,6 +23,7 @@ from ..functional.advantages import grpo_advantages, prompt_groups
 from ..functional.divergences import KLEstimator
 from ..functional.policy_losses import Aggregation, clipped_surrogate, kl_loss
 from ..rollouts.trajectories import Trajectories
+from ..training.checks import Count
 from .base import ClippedConfig, PolicyLearner
 from .registry import register_learner
 
@@ -33,7 +34,7 @@ class GRPOConfig(ClippedConfig):
 
     aggregation: Aggregation = "sequence_mean"
     """GRPO's mean within a reply, then over replies."""
-    constant_length: int | None = None
+    constant_length: Count | None = None
     """The constant of "constant_length", None for the others."""
     scale_by_std: bool = True
     """Whether advantages are divided by the std of their group; Dr. GRPO does not."""

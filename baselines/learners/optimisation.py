@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from ..training.checks import Count, NotNegative, Options, Positive, Whole
+from ..training.checks import Count, LearningRate, NotNegative, Options, Positive, Rows, Whole
+
+LARGEST_WEIGHT = 1e5
+"""Beyond it the products within a layer leave the range of float32, so that a model says nothing but NaN."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,9 +22,9 @@ class SupervisedConfig(Options):
 
     num_steps: Count = 300
     """Gradient steps."""
-    batch_size: Count = 32
+    batch_size: Rows = 32
     """Items in a step."""
-    learning_rate: Positive = 1e-3
+    learning_rate: LearningRate = 1e-3
     """Peak learning rate; linear warm-up, then linear decay to 2 % of it."""
     warmup_steps: Whole = 20
     """Steps until the peak."""
@@ -68,12 +73,53 @@ def take_step(
     """Descend once; return the gradient's norm before clipping.
 
     Raises:
-        FloatingPointError: the loss is not finite; the parameters are left as they were.
+        FloatingPointError: the loss, the gradient or a new weight is no finite number. Only in the last case is any
+            parameter another than before.
     """
-    if not bool(torch.isfinite(loss)):
-        raise FloatingPointError(f"loss: expected a finite number, got {float(loss)}")
+    require_finite("loss", loss)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    return descend(optimizer, parameters, max_grad_norm=max_grad_norm)
+
+
+def descend(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], *, max_grad_norm: float) -> float:
+    """Clip the gradient that the parameters have, and step; return its norm before that. It raises as `take_step`."""
     norm = nn.utils.clip_grad_norm_(parameters, max_grad_norm)
+    require_finite("gradient norm", norm)
     optimizer.step()
+    require_sound_weights(parameters)
     return float(norm)
+
+
+@torch.no_grad()
+def require_sound_weights(parameters: Iterable[Tensor]) -> None:
+    """Raise FloatingPointError if a weight is so large that no model is left, or no number at all."""
+    largest = float(nn.utils.get_total_norm(parameters, norm_type=math.inf))
+    if not largest <= LARGEST_WEIGHT:
+        raise FloatingPointError(
+            f"weights after the step: expected numbers of at most {LARGEST_WEIGHT:g}, got {largest:g}; the learning "
+            "rate may be too large"
+        )
+
+
+@contextmanager
+def numbered(what: str, number: int) -> Iterator[None]:
+    """Let a FloatingPointError from inside say where: "update 3: loss: expected a finite number, got nan"."""
+    try:
+        yield
+    except FloatingPointError as error:
+        raise FloatingPointError(f"{what} {number}: {error}") from error
+
+
+def require_finite(name: str, numbers: Tensor) -> None:
+    """Raise FloatingPointError unless all of these are finite numbers; the message names them and counts the others."""
+    if not isinstance(numbers, Tensor):
+        raise TypeError(f"{name}: expected a tensor, got {numbers!r}")
+    numbers = numbers.detach()
+    is_finite = torch.isfinite(numbers)
+    if bool(is_finite.all()):
+        return
+    wrong = numbers[~is_finite].flatten()
+    among = "" if numbers.ndim == 0 else f" and {len(wrong) - 1} more among {numbers.numel()}"
+    expected = "a finite number" if numbers.ndim == 0 else "finite numbers"
+    raise FloatingPointError(f"{name}: expected {expected}, got {float(wrong[0])}{among}")

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from ...agents.language_model.causal_lm import CausalLMAgent
-from ..training.checks import Count, Options
+from ..training.checks import Options, Rows
 from .base import PlayerLearner, TrainingConfig
 from .grpo import GRPOConfig
 from .ppo import PPOConfig
@@ -43,7 +43,7 @@ class LearnerOptions(Options):
     """A Python file that registers learners; see `duologue.baselines.learners.registry`."""
     learner_option: tuple[str, ...] = ()
     """Options of a learner that such a file registers, each as NAME=VALUE."""
-    group_size: Count | None = None
+    group_size: Rows | None = None
     """Replies to each prompt; None: 4 for the learners that compare replies, 1 for the others."""
     ppo: PPOConfig = SELF_PLAY_PPO
     """Options of PPO."""

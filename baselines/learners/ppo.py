@@ -16,12 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from ...agents.language_model.causal_lm import CausalLMAgent
+from ...agents.language_model.checkpoints import text_config
 from ..functional.advantages import gae, shaped_token_rewards
 from ..functional.masking import masked_mean, masked_whiten
 from ..functional.policy_losses import clip_fraction, clipped_surrogate, clipped_value_loss, probability_ratio
 from ..rollouts.trajectories import Trajectories
-from ..training.checks import Count, NotNegative, OpenShare
+from ..training.checks import Count, NotNegative, OpenShare, Share
 from .base import TrainedModel, TrainingConfig
+from .optimisation import require_finite
 from .registry import register_learner
 from .shared_critic import SharedCritic
 
@@ -38,15 +40,15 @@ class PPOConfig(TrainingConfig):
     """The ratio is clipped to 1 -+ this."""
     value_clip_epsilon: OpenShare = 0.2
     """Values move at most this far from the old ones in the value loss."""
-    value_coef: float = 0.1
+    value_coef: NotNegative = 0.1
     """Weight of the value loss; a shared critic, which has an optimiser of its own, does without."""
-    entropy_coef: float = 0.0
+    entropy_coef: NotNegative = 0.0
     """Weight of the entropy bonus."""
     kl_coef: NotNegative = 0.01
     """Charge per nat of log pi - log ref, token by token; GPO's 0.01."""
-    gamma: float = 1.0
+    gamma: Share = 1.0
     """Discount from one own token to the next."""
-    gae_lambda: float = 0.95
+    gae_lambda: Share = 0.95
     """GAE's lambda."""
 
 
@@ -98,7 +100,7 @@ class PPOLearner(TrainedModel[PPOConfig]):
         if critic is not None:
             agent.value_head = None
         elif agent.value_head is None:
-            agent.value_head = nn.Linear(agent.model.config.hidden_size, 1, device=agent.model.device)
+            agent.value_head = nn.Linear(text_config(agent.model.config).hidden_size, 1, device=agent.model.device)
             nn.init.zeros_(agent.value_head.weight)
             nn.init.zeros_(agent.value_head.bias)
         heads = [] if agent.value_head is None else [agent.value_head]
@@ -129,8 +131,11 @@ class PPOLearner(TrainedModel[PPOConfig]):
         ref = self._ref_agent.evaluate(batch.tokens, batch.attention_mask, own, batch.legal_mask)
         values = now.values if self.critic is None else self.critic.values(batch)
         rewards = shaped_token_rewards(batch.rewards, now.logprobs, ref.logprobs, own, kl_coef=config.kl_coef)
+        moved = now.logprobs - ref.logprobs
+        for name, numbers in (("rewards", batch.rewards), ("logprobs", moved), ("values", values)):
+            require_finite(name, numbers)
         advantages, returns = gae(rewards, values, own, gamma=config.gamma, gae_lambda=config.gae_lambda)
-        kl_nats = float((now.logprobs - ref.logprobs).sum(1).mean())
+        kl_nats = float(moved.sum(1).mean())
         return _Estimates(now.logprobs, values, masked_whiten(advantages, own), returns), kl_nats
 
     def _step(self, batch: Trajectories, estimates: _Estimates, rows: Tensor) -> tuple[float, float, float, float]:

@@ -28,6 +28,7 @@ from ..functional.supervised import PreferenceLoss, preference_loss
 from ..rollouts.trajectories import Trajectories
 from ..training.checks import Positive
 from .base import TrainedModel, TrainingConfig
+from .optimisation import numbered, require_finite
 from .registry import register_learner
 
 Pairing = Literal["random", "best_worst"]
@@ -120,6 +121,8 @@ class PreferenceLearner(TrainedModel[PreferenceConfig]):
         Raises:
             ValueError: no prompt has two replies; see `rollout_in_groups`.
         """
+        with numbered("update", self.num_updates + 1):
+            require_finite("rewards", batch.rewards)
         first, second = pair_rows(batch, rng, pairing=self.config.pairing)
         replies = batch.select(first), batch.select(second)
         return self.fit(ReplyPairs(*replies, self.preference(*replies)), rng)
@@ -129,6 +132,7 @@ class PreferenceLearner(TrainedModel[PreferenceConfig]):
         config, steps = self.config, []
         pairs = pairs.to(self.agent.model.device)
         with self.updating():
+            require_finite("preferences", pairs.preferences)
             for rows in self.minibatches(len(pairs), rng):
                 part = pairs.select(rows)
                 preferences = part.preferences.to(torch.float32)

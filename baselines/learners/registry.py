@@ -74,10 +74,15 @@ def register_learner(
 
     Raises:
         ValueError: the name is not of that form, or another learner bears it.
+        TypeError: the options are no `TrainingConfig`, or the learner is no class and no function.
     """
     check_name(name)
+    if not (isinstance(config, type) and issubclass(config, TrainingConfig)):
+        raise TypeError(f"register_learner {name}: expected a dataclass below TrainingConfig as config, got {config!r}")
 
     def register(learner: LearnerT) -> LearnerT:
+        if not callable(learner):
+            raise TypeError(f"register_learner {name}: expected a class or a function, got {learner!r}")
         code, known = code_of(learner), LEARNERS.get(name)
         require_free(name, None if known is None else known.code, code)
         LEARNERS[name] = RegisteredLearner(name, learner, config, replies_per_prompt, code)

@@ -19,6 +19,7 @@ from ..functional.advantages import group_mean_returns, prompt_groups, rewards_t
 from ..functional.masking import masked_whiten
 from ..functional.policy_losses import Aggregation, clipped_surrogate
 from ..rollouts.trajectories import Trajectories
+from ..training.checks import Count
 from .base import ClippedConfig, PolicyLearner
 from .registry import register_learner
 
@@ -29,7 +30,7 @@ class ReinforcePPConfig(ClippedConfig):
 
     aggregation: Aggregation = "token_mean"
     """The mean over all own tokens of the batch."""
-    constant_length: int | None = None
+    constant_length: Count | None = None
     """The constant of "constant_length", None for the others."""
     subtract_group_mean: bool = False
     """Whether the mean return of the replies to the same prompt is subtracted first: the baseline form."""

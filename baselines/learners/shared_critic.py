@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ...agents.language_model.causal_lm import evaluating
+from ...agents.language_model.checkpoints import text_config
 from ..rollouts.trajectories import Trajectories
 from ..training.state import Stateful
 from .optimisation import make_optimizer, set_learning_rate, take_step
@@ -32,7 +33,7 @@ class SharedCritic(Stateful):
         backbone = copy.deepcopy(start.base_model)
         assert isinstance(backbone, PreTrainedModel)
         self.backbone = backbone.requires_grad_(True)
-        width, device = start.config.hidden_size, start.device
+        width, device = text_config(start.config).hidden_size, start.device
         self.roles = nn.Embedding.from_pretrained(torch.zeros(2, width, device=device), freeze=False)
         """What is added to a token's embedding in the view of player 0 or 1."""
         self.head = nn.Linear(width, 1, device=device)

@@ -18,25 +18,27 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ...agents.language_model.causal_lm import evaluating
+from ...agents.language_model.checkpoints import text_config
 from ...envs import Utterance, View, Vocabulary
 from ..rollouts.episodes import PlayedEpisode
-from .optimisation import make_optimizer, take_step
+from ..training.checks import Count, LearningRate, NotNegative, Options, Rows
+from .optimisation import make_optimizer, numbered, take_step
 
 AT_ONCE = 1024
 """Places that `ValueModel` gives to the model in one batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ValueConfig:
+class ValueConfig(Options):
     """How a value function is fitted."""
 
-    num_steps: int = 400
+    num_steps: Count = 400
     """Gradient steps."""
-    batch_size: int = 128
+    batch_size: Rows = 128
     """Places in a step."""
-    learning_rate: float = 3e-3
+    learning_rate: LearningRate = 3e-3
     """AdamW's learning rate; it falls linearly to 0."""
-    weight_decay: float = 0.0
+    weight_decay: NotNegative = 0.0
     """AdamW's decay."""
 
 
@@ -65,7 +67,7 @@ class ValueModel:
     def __init__(self, model: PreTrainedModel, vocabulary: Vocabulary) -> None:
         """Take a causal language model; its last hidden state is read by a new linear head that starts at 0."""
         self.model, self.vocabulary = model, vocabulary
-        self.head = nn.Linear(model.config.hidden_size, 1, device=model.device)
+        self.head = nn.Linear(text_config(model.config).hidden_size, 1, device=model.device)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
@@ -132,7 +134,8 @@ def fit_values(
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * (1 - iteration / config.num_steps)
         loss = errors.square().mean()
-        take_step(loss, optimizer, parameters)
+        with numbered("step", iteration + 1):
+            take_step(loss, optimizer, parameters)
         yield ValueStep(iteration + 1, float(loss.detach()))
 
 

@@ -11,6 +11,7 @@ import argparse
 import importlib
 import os
 import statistics
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from pettingzoo import AECEnv
 
 from ...envs.interfaces.aec import LanguageGameEnv
 from ...envs.registry import make, make_game
+from ..training.failures import run_command
 from .envs_batched import NUM_EPISODES as NUM_AT_ONCE
 from .envs_batched import Scaling, Throughput, bytes_per_episode, measure_scalings, measure_throughput
 from .envs_games import BareEnv, Chat, scripted_turns
@@ -187,4 +189,4 @@ def _record_episode(env: AECEnv[str, Any, Any], rng: np.random.Generator, *, fir
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

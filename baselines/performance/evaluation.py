@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ import numpy as np
 from ..functional.diversity import BleuHistory
 from ..functional.joint_bleu import JointBleuHistory
 from ..reporting.tables import markdown_table
+from ..training.failures import run_command
 from .page import Figure, machine, put_section
 
 GOAL = 30.0
@@ -215,4 +217,4 @@ def _cpu_seconds(call: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

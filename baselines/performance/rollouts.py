@@ -45,6 +45,8 @@ from ...envs.tokenizer_vocabulary import TokenizerVocabulary
 from ..learners.ppo import PPOConfig, PPOLearner
 from ..rollouts.episodes import rollout
 from ..rollouts.trajectories import trajectories
+from ..training.checks import Count, Options, Rows, Width
+from ..training.failures import run_command
 from .page import Figure, figure_table, machine, put_section, table, write_figures
 
 DECODE_GOAL, ROLLOUT_GOAL, LEARN_GOAL = 0.9, 0.9, 1.3
@@ -58,7 +60,7 @@ CHAT_TEMPLATE = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchmarkConfig:
+class BenchmarkConfig(Options):
     """What is measured, and on which model."""
 
     json: Path | None = None
@@ -67,23 +69,24 @@ class BenchmarkConfig:
     """Page whose section of this is to be replaced."""
     only: Literal["all", "decode", "learn"] = "all"
     """Which comparison to make; "learn" needs trl (pip install trl)."""
-    vocabulary_size: int = 4096
+    vocabulary_size: Rows = 4096
     """Tokens of the vocabulary."""
-    hidden_size: int = 192
+    hidden_size: Width = 192
     """Width of the model."""
-    num_layers: int = 4
+    num_layers: Width = 4
     """Depth of the model."""
-    batch_size: int = 16
+    batch_size: Rows = 16
     """Replies in a batch."""
-    prompt_tokens: int = 24
+    prompt_tokens: Rows = 24
     """Tokens of each prompt, apart from the marks of the chat template."""
-    reply_tokens: int = 48
+    reply_tokens: Rows = 48
     """Tokens of each reply."""
-    num_repetitions: int = 7
+    num_repetitions: Count = 7
     """Measured batches of each kind; one more warms up."""
 
     def __post_init__(self) -> None:
         """Check that TRL's groups of two fill the batch."""
+        super().__post_init__()
         if self.batch_size < 2 or self.batch_size % 2:
             raise ValueError(f"batch_size: expected an even number >= 2, got {self.batch_size}")
 
@@ -194,7 +197,7 @@ def measure_decoding(game: Replies, config: BenchmarkConfig) -> DecodeSpeeds:
     return DecodeSpeeds(*_tokens_per_second((ours, played, greedy, sampled), config.num_repetitions))
 
 
-def _tokens_per_second(loops: Sequence[Callable[[], int]], num_repetitions: int) -> list[float]:
+def _tokens_per_second(loops: Sequence[Callable[[], int]], num_repetitions: Count) -> list[float]:
     """Return the median speed of each loop, which returns its tokens; they alternate, and the first round warms up."""
     seconds: list[list[float]] = [[] for _ in loops]
     for _ in range(num_repetitions + 1):
@@ -432,4 +435,4 @@ def section(described: str, figures: Sequence[Figure], tables: Sequence[str]) ->
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -26,6 +26,7 @@ from ...envs.batched.rules import NOBODY
 from ...envs.engine.episode import TOLERANCE
 from ...envs.game import LanguageGame, Payoff
 from ...envs.registry import make_game, registered_games
+from ..training.failures import run_command
 from .page import machine, put_section, table
 
 NUM_AT_ONCE = 1_024
@@ -180,4 +181,4 @@ def section(done: Sequence[Soaked], half_peak: int, peak: int) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

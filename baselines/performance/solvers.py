@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -25,6 +26,7 @@ import numpy as np
 from ...envs.games.leduc_poker import CALL, DECK, FOLD, RAISE, LeducPoker
 from ...envs.games.random_game import RandomGame
 from ...envs.tree.analysis import GameTree, Profile, nash_conv, random_profile
+from ..training.failures import run_command
 from .page import Figure
 
 GOALS = {"python": 30.0, "cpp": 10.0}
@@ -298,4 +300,4 @@ def _pyspiel() -> Any:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -1,15 +1,20 @@
-"""A page of headings, paragraphs, tables and pictures, as Markdown and as one HTML file that needs nothing else."""
+"""A page of headings, paragraphs, tables and pictures, as Markdown and as one HTML file that needs nothing else.
+
+All text is data, and shown as it is; only a `Caption` has markup, which we wrote.
+"""
 
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TypeAlias
 
-from .tables import markdown_table
+from ...envs.printable import printable
+from .tables import markdown_line, markdown_table, markdown_text
 
 STYLE = """\
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
@@ -19,6 +24,9 @@ th { border-bottom: 2px solid #888; }
 th:first-child, td:first-child { text-align: left; }
 img { max-width: 100%; }
 code { background: #f3f3f3; padding: 0.1rem 0.3rem; }"""
+
+
+SPAN = re.compile("`([^`]*)`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +40,13 @@ class Heading:
 @dataclass(frozen=True, slots=True)
 class Paragraph:
     """Plain text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """A paragraph in words of ours, names of options between backticks."""
 
     text: str
 
@@ -59,7 +74,7 @@ class Picture:
     caption: str
 
 
-Block: TypeAlias = Heading | Paragraph | Code | Table | Picture
+Block: TypeAlias = Heading | Paragraph | Caption | Code | Table | Picture
 
 
 def as_markdown(blocks: Sequence[Block]) -> str:
@@ -72,7 +87,7 @@ def as_html(blocks: Sequence[Block]) -> str:
     title = next((block.text for block in blocks if isinstance(block, Heading)), "")
     body = "\n".join(map(_html, blocks))
     return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>\n<title>{escape(title)}</title>\n'
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>\n<title>{_escaped(title)}</title>\n'
         f"<style>\n{STYLE}\n</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
     )
 
@@ -80,30 +95,40 @@ def as_html(blocks: Sequence[Block]) -> str:
 def _markdown(block: Block) -> str:
     match block:
         case Heading(text, level):
-            return f"{'#' * level} {text}"
+            return f"{'#' * level} {markdown_text(text)}"
         case Paragraph(text):
+            return markdown_line(text)
+        case Caption(text):
             return text
         case Code(text):
-            return f"```sh\n{text}\n```"
+            fence = max(["```", *(f"{found}`" for found in re.findall("`{3,}", text))], key=len)
+            return f"{fence}sh\n{printable(text)}\n{fence}"
         case Table(header, rows):
             return markdown_table(header, rows)
         case Picture(path, caption):
-            return f"![{caption}]({path.name})"
+            return f"![{markdown_text(caption)}]({path.name})"
 
 
 def _html(block: Block) -> str:
     match block:
         case Heading(text, level):
-            return f"<h{level}>{escape(text)}</h{level}>"
+            return f"<h{level}>{_escaped(text)}</h{level}>"
         case Paragraph(text):
-            return f"<p>{escape(text)}</p>"
+            return f"<p>{_escaped(text)}</p>"
+        case Caption(text):
+            spans = SPAN.sub(r"<code>\1</code>", _escaped(text))
+            return f"<p>{spans}</p>"
         case Code(text):
-            return f"<pre><code>{escape(text)}</code></pre>"
+            return f"<pre><code>{_escaped(text)}</code></pre>"
         case Table(header, rows):
-            head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-            lines = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows)
+            head = "".join(f"<th>{_escaped(cell)}</th>" for cell in header)
+            lines = ("".join(f"<td>{_escaped(cell)}</td>" for cell in row) for row in rows)
             body = "\n".join(f"<tr>{line}</tr>" for line in lines)
             return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
         case Picture(path, caption):
             data = base64.b64encode(path.read_bytes()).decode("ascii")
-            return f'<p><img alt="{escape(caption)}" src="data:image/png;base64,{data}"/></p>'
+            return f'<p><img alt="{_escaped(caption)}" src="data:image/png;base64,{data}"/></p>'
+
+
+def _escaped(text: str) -> str:
+    return escape(printable(text))

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike
 
+from ...envs.printable import printable
 from ..training.files import replacing
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -29,6 +30,9 @@ MAX_MARKERS = 12
 """Markers on a curve; more would hide it."""
 
 FONT_SIZE = 12
+
+MAX_LABEL, MAX_NAME, MAX_TICK = 120, 40, 24
+"""Characters of a text in a picture, of a name in its legend, and of one along an axis."""
 
 MAP = colormaps["cividis"]
 
@@ -68,11 +72,11 @@ def plot_curves(
         colour, dash = (styles or {}).get(name, style)
         every = max(1, -(-np.size(x) // MAX_MARKERS))
         axes.plot(
-            np.asarray(x), np.asarray(y), label=name, color=colour, linestyle=dash, linewidth=2.0,
-            marker=marker, markevery=every, markersize=6,
+            np.asarray(x), np.asarray(y), label=as_label(name, most=MAX_NAME), color=colour, linestyle=dash,
+            linewidth=2.0, marker=marker, markevery=every, markersize=6,
         )  # fmt: skip
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
+    axes.set_xlabel(as_label(x_label))
+    axes.set_ylabel(as_label(y_label))
     axes.margins(x=0.02)
     if log_scale:
         axes.set_xscale("log")
@@ -111,6 +115,7 @@ def plot_heat_map(
     values = np.asarray(matrix, dtype=np.float64)
     if values.shape != (len(rows), len(columns)):
         raise ValueError(f"matrix: expected shape {(len(rows), len(columns))}, got {values.shape}")
+    rows, columns = ([as_label(name, most=MAX_TICK) for name in names] for names in (rows, columns))
     figure, axes = _figure(3.2 + 0.85 * len(columns), 2.2 + 0.62 * len(rows), title)
     image = axes.imshow(values, cmap=MAP, vmin=0.0, vmax=1.0, aspect="auto")
     axes.set_xticks(range(len(columns)), columns)
@@ -119,8 +124,8 @@ def plot_heat_map(
         for label in axes.get_xticklabels():
             label.set(horizontalalignment="right", rotation_mode="anchor")
     axes.set_yticks(range(len(rows)), rows)
-    axes.set_xlabel(column_label)
-    axes.set_ylabel(row_label)
+    axes.set_xlabel(as_label(column_label))
+    axes.set_ylabel(as_label(row_label))
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
@@ -129,16 +134,23 @@ def plot_heat_map(
             ink = "white" if value < 0.5 else "black"  # cividis is dark below one half
             axes.text(column, row, f"{100 * value:.0f}", ha="center", va="center", color=ink, fontsize=FONT_SIZE)
     bar = figure.colorbar(image, ax=axes, format=PercentFormatter(xmax=1.0, decimals=0), pad=0.02)
-    bar.set_label(value_label, fontsize=FONT_SIZE)
+    bar.set_label(as_label(value_label), fontsize=FONT_SIZE)
     bar.outline.set_visible(False)
     _save(figure, path)
+
+
+def as_label(text: str, *, most: int = MAX_LABEL) -> str:
+    """Return a text as matplotlib is to draw it: no formula between dollar signs, and in legends whatever it is."""
+    shown = "\n".join(map(printable, text.split("\n")))
+    shown = shown if len(shown) <= most else f"{shown[:most]}..."
+    return f"{' ' if shown.startswith('_') else ''}{shown}".replace("$", r"\$")
 
 
 def _figure(width_inches: float, height_inches: float, title: str) -> tuple[Figure, Axes]:
     """Return an empty figure of our own, apart from pyplot's global ones, and its axes."""
     figure = Figure(figsize=(width_inches, height_inches), layout="constrained")
     axes = figure.add_subplot()
-    axes.set_title(title, fontsize=FONT_SIZE + 2, loc="left", pad=12)
+    axes.set_title(as_label(title), fontsize=FONT_SIZE + 2, loc="left", pad=12)
     axes.xaxis.label.set_fontsize(FONT_SIZE)
     axes.yaxis.label.set_fontsize(FONT_SIZE)
     axes.tick_params(labelsize=FONT_SIZE - 1)

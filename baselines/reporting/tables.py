@@ -1,8 +1,37 @@
-"""Tables with aligned columns, as plain text for terminals and as Markdown for pages."""
+"""Tables with aligned columns, as plain text for terminals and as Markdown for pages.
+
+What stands in them is data: names are shown as they are, whatever they mean to a terminal or to Markdown.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+
+from ...envs.printable import printable
+
+MARKUP = re.compile(r"[|`<*$~]|\\(?=[!-/:-@\[-`{-~])|&(?=#?\w+;)|(?<=[!\]])[\[(:]|(?<![^\W_])_|_(?![^\W_])")
+"""What Markdown would read inside a line: code, HTML, emphasis, formulas, escapes, entities, links."""
+BEGINS_BLOCK = re.compile(r"^(?:(?=[#>]|[-+](?:\s|$)|[-=]{2})|(\d+)(?=[.)](?:\s|$)))")
+"""What it would read at the beginning of a line, up to the sign."""
+
+
+def markdown_text(text: str) -> str:
+    r"""Return a text so that a page in Markdown shows it, in one line: nothing in it is markup.
+
+    >>> markdown_text("a|b <script> [x](javascript:y) `c` _d_ e_f")
+    'a\\|b \\<script> [x]\\(javascript:y) \\`c\\` \\_d\\_ e_f'
+    """
+    return MARKUP.sub(r"\\\g<0>", printable(text))
+
+
+def markdown_line(text: str) -> str:
+    r"""Return the same for a text that begins a line, where a sign may open a heading or a list.
+
+    >>> markdown_line("# x"), markdown_line("1. x"), markdown_line("-0.5")
+    ('\\# x', '1\\. x', '-0.5')
+    """
+    return BEGINS_BLOCK.sub(r"\1\\", markdown_text(text).strip())
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -17,10 +46,10 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     SFT         3.1
     RLHF        0.0
     """
-    titles = [cell.split("\n") for cell in header]
+    titles = [[printable(line) for line in cell.split("\n")] for cell in header]
     height = max(map(len, titles))
     lines = [[""] * (height - len(title)) + title for title in titles]
-    grid = [*zip(*lines, strict=True), *_checked(header, rows)]
+    grid = [*zip(*lines, strict=True), *([printable(cell) for cell in row] for row in _checked(header, rows))]
     widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
     printed = ["  ".join(_aligned(row, widths)).rstrip() for row in grid]
     return "\n".join([*printed[:height], "-" * (sum(widths) + 2 * len(widths) - 2), *printed[height:]])
@@ -34,8 +63,8 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     | :------- | ----: |
     | SFT      |   3.1 |
     """
-    titles = [cell.replace("\n", " ") for cell in header]
-    grid = [titles, *([cell.replace("|", "\\|") for cell in row] for row in _checked(header, rows))]
+    titles = [markdown_text(cell.replace("\n", " ")) for cell in header]
+    grid = [titles, *([markdown_text(cell) for cell in row] for row in _checked(header, rows))]
     widths = [max(3, *map(len, column)) for column in zip(*grid, strict=True)]
     rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
     printed = ["| " + " | ".join(_aligned(row, widths)) + " |" for row in grid]

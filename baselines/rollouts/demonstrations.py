@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ...envs import Dialogue, Episode, LanguageGame, utterance_of
+from ...envs.game import check_player
 from ...envs.solutions import HasDemonstrations
 
 NOBODY = -1
@@ -69,6 +70,8 @@ def encode_dialogues(
     game: LanguageGame[Any], dialogues: Sequence[Dialogue[Any]], viewers: Sequence[int] = (0, 1)
 ) -> Demonstrations:
     """Replay dialogues through the engine and return their views, all of the first viewer's, then the next's."""
+    for viewer in viewers:
+        check_player(viewer)
     rows = [_view_row(game, dialogue, viewer) for viewer in viewers for dialogue in dialogues]
     width = max(len(tokens) for tokens, _ in rows)
     tokens = np.zeros((len(rows), width), dtype=np.int64)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ...agents.population import Population, Seat
 from ...envs import Dialogue, Episode, LanguageGame, Utterance, View, deal_episodes, speak_all
+from ...envs.engine.views import check_utterances
 from ...envs.game import PLAYERS
 
 
@@ -56,6 +57,10 @@ def rollout(
         seats: who sits at player 0 and at player 1; of a population one member is drawn for each episode.
         num_episodes: the batch size B.
         rng: the only source of randomness.
+
+    Raises:
+        TypeError: an utterance is none, or holds what is no integer.
+        ValueError: there are not two seats, or an agent says what cannot be said; see `Episode.speak`.
     """
     return play_out(deal_episodes(game, rng, num_episodes), seats, rng)
 
@@ -100,6 +105,8 @@ def played_episodes(
 
 def draw_members(seats: Sequence[Seat], num_episodes: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Draw which member of each population sits in each episode; 0, and nothing drawn, for an agent; (B, 2)."""
+    if len(seats) != len(PLAYERS) or not all(isinstance(s, Population) or hasattr(s, "speak") for s in seats):
+        raise ValueError(f"seats: expected two agents or populations, one for each player, got {seats!r}")
     members = np.zeros((num_episodes, 2), dtype=np.int64)
     for player in PLAYERS:
         seat = seats[player]
@@ -112,4 +119,6 @@ def speak_seated(
     seat: Seat, seated: NDArray[np.int64], views: Sequence[View], rng: np.random.Generator
 ) -> list[Utterance]:
     """Return one utterance for each view, said by the agent or by the members that sit there; `seated` is (N,)."""
-    return seat.speak_as(seated, views, rng) if isinstance(seat, Population) else seat.speak(views, rng)
+    said = seat.speak_as(seated, views, rng) if isinstance(seat, Population) else seat.speak(views, rng)
+    check_utterances(said, len(views))
+    return said

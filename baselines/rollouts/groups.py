@@ -9,6 +9,7 @@ import numpy as np
 
 from ...agents.population import Seat
 from ...envs import Episode, LanguageGame, deal_episodes, speak_all
+from ...envs.game import check_player
 from .episodes import PlayedEpisode, SpokenTurn, draw_members, play_out, played_episodes, rollout, speak_seated
 
 
@@ -41,8 +42,9 @@ def rollout_in_groups(
         group_size: how many replies each prompt gets.
 
     Raises:
-        ValueError: the episodes do not fill whole groups.
+        ValueError: the episodes do not fill whole groups, or there is no such player.
     """
+    check_player(player)
     if group_size < 1 or num_episodes < 1 or num_episodes % group_size:
         raise ValueError(f"num_episodes: expected a positive multiple of group_size={group_size}, got {num_episodes}")
     if group_size == 1:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...agents.language_model.legal_mask import USUAL, LegalMask
+from ...envs.game import check_player
 from .episodes import PlayedEpisode
 
 
@@ -87,6 +88,7 @@ class Trajectories:
 
 def trajectories(played: Sequence[PlayedEpisode], player: int) -> Trajectories:
     """Return one player's part as tensors; episodes in which it never spoke are left out."""
+    check_player(player)
     played = [episode for episode in played if episode.spoken_by(player)]
     if not played:
         raise ValueError(f"trajectories: expected an episode in which player {player} speaks, got none")

@@ -19,8 +19,11 @@ import numpy as np
 from tqdm import tqdm
 
 from ...envs import make_game
+from ...envs.printable import file_name
 from ...envs.registry import parse_option
 from ...envs.tree.analysis import GameTree, backward_induction, random_profile
+from ..training.checks import check_count, check_seed
+from ..training.failures import INTERRUPTED, run_command
 from .linear_programs import solve_zero_sum
 from .registry import SOLVERS, Bounded, make_solver, solver_class
 from .solver import Solver, SolveStep, solve
@@ -36,6 +39,8 @@ POINTS_PER_DECADE = 20
 """How many iterations are drawn between 100 and 1000, say, without --every."""
 MAX_LP_ENTRIES = 20_000
 """The largest sequence form that the header's value is computed for by linear programming: a few seconds."""
+
+MOST_REPORTS = 10**6
 
 Reports = dict[str, list[SolveStep]]
 
@@ -54,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         _solve_all(options, reports)
     except KeyboardInterrupt:
         _say_where_it_stopped(options, reports)
-        raise SystemExit(130) from None
+        raise SystemExit(INTERRUPTED) from None
     except BrokenPipeError:  # the reader, `head` for one, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -117,6 +122,7 @@ def _json_iterations(options: argparse.Namespace) -> list[int]:
 def reported_iterations(num_iterations: int, every: int | None) -> list[int]:
     """Return the iterations with a row of their own: multiples of `every`, or 1, 2, 5, 10, 20, ...; and the last."""
     if every is not None:
+        check_count("reports, iterations / every", num_iterations // every, least=0, most=MOST_REPORTS)
         rows = range(every, num_iterations + 1, every)
         return [*rows] if num_iterations % every == 0 else [*rows, num_iterations]
     rounded = {lead * 10**power for power in range(len(str(num_iterations))) for lead in (1, 2, 5)}
@@ -134,11 +140,10 @@ def _between(num_iterations: int, every: int | None) -> list[int]:
 def _check(options: argparse.Namespace) -> list[str]:
     """Return the algorithms' names."""
     for name in ("iterations", "every", "max_nodes"):
-        number = getattr(options, name)
-        if number is not None and number < 1:
-            raise ValueError(f"--{name.replace('_', '-')}: expected an integer of at least 1, got {number}")
-    if options.start_seed is not None and options.start_seed < 0:
-        raise ValueError(f"--start-seed: expected an integer of at least 0, got {options.start_seed}")
+        if getattr(options, name) is not None:
+            check_count(f"--{name.replace('_', '-')}", getattr(options, name))
+    if options.start_seed is not None:
+        check_seed("--start-seed", options.start_seed)
     if options.plot is not None:
         _check_plot(options.plot)
     names: list[str] = options.algorithm.split(",")
@@ -187,7 +192,7 @@ def _plot_path(options: argparse.Namespace, names: Sequence[str]) -> Path | None
     if options.plot is not None or options.json:
         path: Path | None = options.plot
         return path
-    return Path("runs", "solve", f"{options.game}-{'+'.join(names)}.png")
+    return Path("runs", "solve", f"{file_name(options.game)}-{file_name('+'.join(names))}.png")
 
 
 def _draw(path: Path, options: argparse.Namespace, solvers: dict[str, Solver], reports: Reports) -> None:
@@ -238,4 +243,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

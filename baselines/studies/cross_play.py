@@ -200,7 +200,7 @@ def save_seat(seat: Seat, folder: Path) -> None:
     """Write an agent or a mixture as model folders, members that nobody ever meets left out; whole or not at all."""
     mixture = seat if isinstance(seat, Population) else Population.even([seat])
     kept = [(member, weight) for member, weight in zip(mixture.members, mixture.weights, strict=True) if weight]
-    with replacing(folder) as written:
+    with replacing(folder, folder=True) as written:
         for k, (member, _) in enumerate(kept):
             save_model(member, written / f"member_{k:02d}")  # type: ignore[arg-type]  # learners have such agents
         (written / WEIGHTS_FILE).write_text(json.dumps([weight for _, weight in kept]), encoding="utf-8")

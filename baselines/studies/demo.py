@@ -18,7 +18,7 @@ from ..alignment.attack import AttackConfig, attack
 from ..alignment.pretrain import PretrainConfig, pretrain
 from ..alignment.rlhf import RLHFConfig, rlhf
 from ..alignment.sft import SFTConfig, sft
-from ..training.checks import Count, Options
+from ..training.checks import Few, Options, Seed
 from ..training.jobs import Bound, Job, run_study
 from ..two_player.diversity_reward import DiversityWeights
 from ..two_player.gpo import GPOConfig, gpo
@@ -35,11 +35,11 @@ class DemoConfig(Options):
 
     out: Path | None = None
     """The folder of all runs, the table and the plots; None: runs/demo, or runs/demo_quick."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides everything that is drawn."""
     quick: bool = False
     """A tenth of the training, to see it work: the table then shows little."""
-    num_processes: Count = 2
+    num_processes: Few = 2
     """How many runs train at the same time; the results are the same for any number."""
 
     @property

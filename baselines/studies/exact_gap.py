@@ -27,6 +27,7 @@ from ..learners.options import RESPONSE_PPO, SELF_PLAY_PPO
 from ..learners.ppo import PPOConfig, PPOLearner
 from ..solvers.gpo_ftrl import GPOFTRL
 from ..solvers.solver import AverageProfile, SolveStep
+from ..training.checks import Count, Options, Rows, Seed, Width
 from ..training.options import ModelOptions
 from ..two_player import factories
 from ..two_player.diversity_reward import DiversityWeights
@@ -35,20 +36,20 @@ from ..two_player.measured import ExactDistance
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExactGapConfig:
+class ExactGapConfig(Options):
     """How long, and how, each learner learns; made for payoffs of range 1."""
 
-    num_updates: int = 120
+    num_updates: Count = 120
     """Updates of each player, a multiple of `updates_per_round`."""
-    updates_per_round: int = 6
+    updates_per_round: Count = 6
     """Updates of one player against the same opponent, in fictitious play, PSRO and a stage of GPO."""
-    batch_size: int = 128
+    batch_size: Rows = 128
     """Episodes for one update."""
-    hidden_size: int = 32
+    hidden_size: Width = 32
     """Of the models, which have one layer."""
     ppo: PPOConfig = SELF_PLAY_PPO
     """How a player learns in self-play and GPO; the KL to its random start keeps it trying all words."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides the models' start, deals, tokens and minibatches."""
 
     def __post_init__(self) -> None:
@@ -57,7 +58,8 @@ class ExactGapConfig:
         Raises:
             ValueError: the updates do not make whole rounds.
         """
-        if self.updates_per_round < 1 or self.num_updates < 1 or self.num_updates % self.updates_per_round:
+        super().__post_init__()
+        if self.num_updates % self.updates_per_round:
             raise ValueError(
                 "num_updates: expected a positive multiple of updates_per_round, got "
                 f"{self.num_updates} and {self.updates_per_round}"

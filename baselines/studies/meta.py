@@ -43,7 +43,19 @@ from ..learners.optimisation import learning_rate_share, make_optimizer, set_lea
 from ..reporting.plots import COLOURS, plot_curves
 from ..reporting.tables import markdown_table
 from ..rollouts.demonstrations import Demonstrations, encode_dialogues
-from ..training.checks import AtLeastTwo, Count, Whole
+from ..training.checks import (
+    AtLeastTwo,
+    Count,
+    Few,
+    LearningRate,
+    Rows,
+    Seed,
+    Threads,
+    Whole,
+    Width,
+    check_model_size,
+    check_rows,
+)
 from ..training.loop import Training, train
 from ..training.options import RunOptions
 from ..training.run import Run
@@ -54,6 +66,7 @@ WEIGHTINGS: tuple[Weighting, ...] = ("by game", "pooled")
 STARTS = (*WEIGHTINGS, "from scratch")
 SHOTS = ("zero-shot", "k-shot")
 WEIGHT_DECAY, FINAL_SHARE = 0.01, 0.02
+NUM_LAYERS, NUM_HEADS = 2, 2
 START_SCALE = 5.0
 """The random weights are so many times wider than transformers' 0.02, which is for wide models: a narrow one stays on
 a plateau."""
@@ -70,11 +83,11 @@ class MetaConfig(RunOptions):
     shown: ClassVar[tuple[str, ...]] = ("table.md",)
     out: Path = Path("runs/meta")
     """The folder of the table, the plot and a run for each seed."""
-    seeds: tuple[int, ...] = ()
+    seeds: tuple[Seed, ...] = ()
     """Several seeds, a run each; none: `seed` alone. Each decides the held-out code, the common one and all else."""
     quick: bool = False
     """A smoke run: 20 steps and 2 steps of adaptation, whose scores mean nothing."""
-    num_objects: Count = 2
+    num_objects: Few = 2
     """k, the objects of a code, all of which a prompt shows."""
     num_words: AtLeastTwo = 4
     """w, the words of a code; there are w^k codes."""
@@ -82,23 +95,23 @@ class MetaConfig(RunOptions):
     """Collected dialogues of each code, half of them with a prompt."""
     num_common_dialogues: AtLeastTwo = 2_000
     """The same of the common code."""
-    num_steps: int = 400
+    num_steps: Count = 400
     """Gradient steps of both learners."""
-    batch_size: int = 64
+    batch_size: Rows = 64
     """Dialogues in a step."""
-    learning_rate: float = 5e-3
+    learning_rate: LearningRate = 5e-3
     """Peak learning rate; linear warm-up over 30 steps, then linear decay to 2 % of it."""
-    adaptation_steps: tuple[int, ...] = (0, 1, 2, 4, 8, 16, 32)
+    adaptation_steps: tuple[Whole, ...] = (0, 1, 2, 4, 8, 16, 32)
     """After how many gradient steps on the held-out code it is scored, rising."""
-    adaptation_learning_rate: float = 2e-3
+    adaptation_learning_rate: LearningRate = 2e-3
     """Learning rate of these steps, constant; each sees every question of the code once."""
-    hidden_size: int = 32
+    hidden_size: Width = 32
     """Width of the model, which has two layers of two heads."""
     score_every: Count = 100
     """Steps between two scores of the held-out code during training."""
     save_every: Count = 100
     """Steps between two saved states."""
-    num_threads: Whole = 1
+    num_threads: Threads = 1
     """Threads of torch; 0: its default."""
 
     def __post_init__(self) -> None:
@@ -108,6 +121,9 @@ class MetaConfig(RunOptions):
             ValueError: too few codes or dialogues, or adaptation steps that do not rise from at least 0.
         """
         super().__post_init__()
+        check_model_size(hidden_size=self.hidden_size, num_layers=NUM_LAYERS, num_heads=NUM_HEADS)
+        check_rows("num_words, num_objects, num_dialogues", self.num_dialogues * self.num_words**self.num_objects)
+        check_rows("num_common_dialogues", self.num_common_dialogues)
         steps = self.adaptation_steps
         if not steps or steps[0] < 0 or any(later <= earlier for earlier, later in pairwise(steps)):
             raise ValueError(f"adaptation_steps: expected rising numbers of at least 0, got {steps}")
@@ -278,8 +294,8 @@ def new_agent(game: LanguageGame[Any], config: MetaConfig, *, seed: int) -> Caus
     model = micro_model(
         game.vocabulary,
         hidden_size=config.hidden_size,
-        num_layers=2,
-        num_heads=2,
+        num_layers=NUM_LAYERS,
+        num_heads=NUM_HEADS,
         max_positions=game.max_view_tokens,
         seed=seed,
     )

@@ -19,30 +19,31 @@ from torch import Tensor, nn
 from ...envs.games.red_team.game import DEFENDER_REWARDS, VOCABULARY, RedTeam, oracle
 from ...envs.judging import Exchange, Verdict
 from ..learners.optimisation import make_optimizer, take_step
+from ..training.checks import Count, LearningRate, Options, Rows, Width
 
 OUTCOMES = tuple(DEFENDER_REWARDS)
 """What the judge tells apart: all outcomes of a well-formed prompt."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class OutcomeJudgeConfig:
+class OutcomeJudgeConfig(Options):
     """How the network learns."""
 
-    num_exchanges: int = 12_000
+    num_exchanges: Rows = 12_000
     """Exchanges to learn from."""
-    num_validation: int = 2_000
+    num_validation: Rows = 2_000
     """Exchanges that decide when to stop."""
-    num_test: int = 4_000
+    num_test: Rows = 4_000
     """Exchanges on which the accuracy is counted that is reported."""
-    hidden_size: int = 128
+    hidden_size: Width = 128
     """Width of the only hidden layer."""
-    batch_size: int = 128
+    batch_size: Rows = 128
     """Exchanges in a step."""
-    learning_rate: float = 1e-3
+    learning_rate: LearningRate = 1e-3
     """AdamW's; there is no schedule, as nobody knows when it stops."""
-    max_steps: int = 2000
+    max_steps: Count = 2000
     """Steps after which it stops even if the last target is not reached."""
-    check_every: int = 1
+    check_every: Count = 1
     """Steps between two looks at the validation exchanges."""
 
 

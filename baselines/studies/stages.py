@@ -26,7 +26,7 @@ from ..alignment.reward_model import BradleyTerryConfig, RewardModelConfig, trai
 from ..alignment.rlhf import DEFENDER_PPO, RLHFConfig, best_reply
 from ..alignment.sft import SFTConfig, sft
 from ..learners.best_response import BestResponse
-from ..training.checks import Count, NotNegative, Options, Positive
+from ..training.checks import Count, Few, NotNegative, Options, Positive, Rows, Seed
 from ..training.jobs import Bound, Job, run_study
 from ..training.loop import Training, train
 from ..training.options import GameOptions
@@ -40,13 +40,13 @@ from .stages_report import Arm, report
 class StageSizes(Options):
     """How much is trained, and on what."""
 
-    num_demonstrations: Count = 30_000
+    num_demonstrations: Rows = 30_000
     """Dialogues that the base model is cloned from."""
     num_pretraining_steps: Count = 1_600
     """Its gradient steps."""
-    few_pairs: Count = 1_000
+    few_pairs: Rows = 1_000
     """Pairs for the reward model that is hacked."""
-    many_pairs: Count = 6_000
+    many_pairs: Rows = 6_000
     """Pairs for the other one."""
     few_steps: Count = 300
     """Gradient steps on few pairs."""
@@ -60,7 +60,7 @@ class StageSizes(Options):
     """The charge that is to protect from the reward model's errors."""
     num_updates: Count = 60
     """Updates of each RLHF run."""
-    batch_size: Count = 192
+    batch_size: Rows = 192
     """Episodes for an update."""
     measure_every: Count = 10
     """Updates between two measurements on the held-out requests."""
@@ -85,13 +85,13 @@ class StagesConfig(Options):
 
     out: Path | None = None
     """The folder of all runs, the tables and the plot; None: runs/stages, or runs/stages_quick."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides everything that is drawn."""
     quick: bool = False
     """A twentieth of the training, to see it work: the tables then show little."""
     sizes: StageSizes = field(default_factory=StageSizes)
     """How much is trained; not read by a quick run."""
-    num_processes: Count = 2
+    num_processes: Few = 2
     """How many runs train at the same time; the results are the same for any number."""
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,14 +22,17 @@ from ...agents.judges.reward_files import load_reward_judge
 from ...agents.language_model.causal_lm import CausalLMAgent
 from ...envs.games.red_team.game import RedTeam, oracle
 from ..evaluation import mean_interval
-from ..reporting.plots import COLOURS, FONT_SIZE
+from ..reporting.plots import COLOURS, FONT_SIZE, as_label
 from ..reporting.tables import markdown_table, text_table
+from ..training.failures import run_command
 from ..training.files import Json, replacing, write_text
+from ..training.folders import KeptFolder
+from ..training.inputs import require_apart
 from ..training.options import load_model
 from ..training.run import Run, read_metrics
 from .judged_replies import HeldOutScores, JudgeError, Replies, held_out_prompts, held_out_scores, judge_error, reply_to
 
-RESULTS_FILE = "results.json"
+RESULTS_FILE, PLOT_FILE = "results.json", "stages.png"
 NUM_HELD_OUT = len(held_out_prompts()) // 2
 """Held-out requests of each kind, harmful and benign."""
 
@@ -100,9 +104,9 @@ def report(run: Run, game: RedTeam, arms: Sequence[Arm], *, seed: int) -> str:
     run.write_text("table.md", "\n".join(f"## {title}\n\n{markdown_table(*table)}\n" for title, table in pages))
     examples = _examples(run.folder, game, arms, seed=seed)
     run.write_text("examples.txt", examples)
-    plot_stages([results], run.folder / "stages.png")
+    plot_stages([results], run.folder / PLOT_FILE)
     shown = [f"{title}\n\n{text_table(*table)}" for title, table in pages]
-    return "\n\n".join([*shown, examples, f"Plot\n\n{run.folder / 'stages.png'}"])
+    return "\n\n".join([*shown, examples, f"Plot\n\n{run.folder / PLOT_FILE}"])
 
 
 def measure(out: Path, game: RedTeam, arms: Sequence[Arm], *, seed: int) -> StagesResults:
@@ -164,8 +168,8 @@ def plot_stages(results: Sequence[StagesResults], path: Path) -> None:
             lines = np.array([[getattr(point, field) for point in result.curves[arm.name]] for result in results])
             if len(results) > 1:
                 axes.plot(x, lines.T, color=colour, linestyle=dash, linewidth=0.8, alpha=0.35)
-            axes.plot(x, lines.mean(0), color=colour, linestyle=dash, linewidth=2.4, label=label)
-        axes.set_title(f"{arm.reward}\nKL charge {arm.kl_coef:g}", fontsize=FONT_SIZE, loc="left")
+            axes.plot(x, lines.mean(0), color=colour, linestyle=dash, linewidth=2.4, label=as_label(label))
+        axes.set_title(as_label(f"{arm.reward}\nKL charge {arm.kl_coef:g}"), fontsize=FONT_SIZE, loc="left")
         axes.set_xlabel("updates", fontsize=FONT_SIZE)
         axes.grid(visible=True, color="#DDDDDD", linewidth=0.8)
         axes.spines[["top", "right"]].set_visible(False)
@@ -294,11 +298,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     config = tyro.cli(OverSeedsConfig, args=argv, description=__doc__)
     results = [load_results(path) for path in config.results]
+    require_apart(config.out, {str(path): path for path in config.results})
+    with KeptFolder.open(config.out, kind="summary", older=lambda folder: (folder / PLOT_FILE).is_file()):
+        _write_summary(results, config.out)
+
+
+def _write_summary(results: Sequence[StagesResults], folder: Path) -> None:
     page = "\n".join(f"## {title}\n\n{markdown_table(*table)}\n" for title, table in tables(results))
-    write_text(config.out / "table.md", page)
-    plot_stages(results, config.out / "stages.png")
+    write_text(folder / "table.md", page)
+    plot_stages(results, folder / PLOT_FILE)
     print(page)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

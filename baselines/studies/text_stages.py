@@ -27,7 +27,7 @@ from ..data.readers import OnError
 from ..text.causal_models import Attention, ModelSize
 from ..text.cloning import StageConfig, TextTrainingConfig
 from ..text.training import train_text
-from ..training.checks import Count
+from ..training.checks import Count, Few, Rows, Width
 from ..training.loop import Training, trainer
 from ..training.options import TrainedDType, TrainingOptions
 from ..training.state import Stateful
@@ -91,13 +91,13 @@ class TextStagesConfig(TrainingOptions):
     """The run's folder: `text/model` and `reward/...` are in it, and the report."""
     size: Size = "micro"
     """Of the language model: micro has 2.6 M parameters, small 70 M; rows, steps and learning rates go with it."""
-    hidden_size: Count | None = None
+    hidden_size: Width | None = None
     """Width; None: that of the size."""
-    num_layers: Count | None = None
+    num_layers: Width | None = None
     """Depth; None: that of the size."""
-    num_heads: Count | None = None
+    num_heads: Width | None = None
     """Attention heads; None: those of the size."""
-    vocab_size: Count | None = None
+    vocab_size: Rows | None = None
     """Tokens of the tokenizer; None: those of the size."""
     pretrain_steps: Count | None = None
     """Gradient steps of pre-training; None: those of the size."""
@@ -105,7 +105,7 @@ class TextStagesConfig(TrainingOptions):
     """Gradient steps of fine-tuning; None: those of the size."""
     reward_steps: Count | None = None
     """Gradient steps of each reward model that is a transformer; None: 60 from nothing, 40 on the pre-trained one."""
-    num_folds: int = NUM_FOLDS
+    num_folds: Few = NUM_FOLDS
     """Reward models of each kind, 1 to 5."""
     dtype: TrainedDType = "float32"
     """What training computes in (autocast); weights and their updates are float32."""

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from ...agents.language_model.causal_lm import without_bars
+from ...agents.language_model.checkpoints import load_checkpoint, positions_of, require_embeddings, without_bars
 from ...envs.extras import from_extra
+from ..training.checks import Options, Width, check_model_size
 
 ADAPTER_FOLDER = "adapter"
 
@@ -22,18 +23,23 @@ FLASH: Attention = "flash_attention_2"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelSize:
+class ModelSize(Options):
     """The size of a new Llama-style model; the default has 2.6 M parameters over 4096 tokens.
 
     Over 16,384 tokens, hidden_size=640, num_layers=12 and num_heads=10 have 70 M.
     """
 
-    hidden_size: int = 192
+    hidden_size: Width = 192
     """Width."""
-    num_layers: int = 4
+    num_layers: Width = 4
     """Depth."""
-    num_heads: int = 6
+    num_heads: Width = 6
     """Attention heads."""
+
+    def __post_init__(self) -> None:
+        """Check the sizes; raise ValueError where one is absurd."""
+        super().__post_init__()
+        check_model_size(hidden_size=self.hidden_size, num_layers=self.num_layers, num_heads=self.num_heads)
 
 
 def new_model(
@@ -88,27 +94,16 @@ def load_causal_model(
     Raises:
         ValueError: no model there, or one with too few embeddings or positions.
     """
-    if not (folder / "config.json").is_file():
-        raise ValueError(f"model: expected a folder with a config.json, got {folder}")
-    with without_bars():
-        model = AutoModelForCausalLM.from_pretrained(
-            folder,
-            local_files_only=True,
-            trust_remote_code=trust_remote_code,
-            use_safetensors=True,
-            dtype=torch.float32,
-            attn_implementation=attn_implementation,
-        )
-    assert isinstance(model, PreTrainedModel)
-    embedding = model.get_input_embeddings()
-    assert isinstance(embedding, nn.Embedding)
-    if embedding.num_embeddings < len(tokenizer):
-        raise ValueError(
-            f"model {folder}: expected at least {len(tokenizer)} embeddings (the tokenizer), "
-            f"got {embedding.num_embeddings}"
-        )
-    limit = getattr(model.config, "max_position_embeddings", None) or max_positions
-    if limit < max_positions:
+    model = load_checkpoint(
+        AutoModelForCausalLM,
+        folder,
+        trust_remote_code=trust_remote_code,
+        dtype=torch.float32,
+        attn_implementation=attn_implementation,
+    )
+    require_embeddings(model, len(tokenizer), "the tokenizer", f"model {folder}")
+    limit = positions_of(model)
+    if limit is not None and limit < max_positions:
         raise ValueError(f"max_row_tokens: expected at most {limit}, the positions of {folder}, got {max_positions}")
     return model
 

@@ -22,8 +22,8 @@ from transformers import SchedulerType, get_scheduler
 from ..data.readers import Format, OnError
 from ..functional.masking import masked_sum
 from ..functional.policy_losses import token_logprobs
-from ..learners.optimisation import make_optimizer
-from ..training.checks import Count, NotNegative, OpenShare, Positive, Whole
+from ..learners.optimisation import descend, make_optimizer
+from ..training.checks import Count, LearningRate, NotNegative, OpenShare, Options, Positive, Rows, Whole
 from ..training.distributed import Processes, peak_memory_gib
 from ..training.options import TrainedDType, TrainingOptions
 from ..training.state import StateValue
@@ -34,18 +34,18 @@ from .packing import pack as pack_rows
 
 
 @dataclass(frozen=True, kw_only=True)
-class StageConfig:
+class StageConfig(Options):
     """One stage: whose tokens are cloned, and how."""
 
     tokens_of: Literal["all", "player_0", "player_1"]
     """Whose tokens are in the loss: all (eq. 7), or one player's (eq. 8: player_1, the assistant)."""
     replies: Replies
     """Which dialogues of preference pairs are read; data without pairs is read whole in any case."""
-    num_steps: int
+    num_steps: Whole
     """Gradient steps; 0 leaves the stage out."""
-    learning_rate: float
+    learning_rate: LearningRate
     """Peak learning rate."""
-    warmup_steps: int = 20
+    warmup_steps: Whole = 20
     """Steps until the peak."""
     schedule: Literal["linear", "cosine", "constant_with_warmup"] = "cosine"
     """How the learning rate falls after it (`transformers.get_scheduler`)."""
@@ -71,7 +71,7 @@ class TextTrainingConfig(TrainingOptions):
     """The run's folder; the model is in its folder `model`, the pre-trained one in `pretrain`."""
     tokenizer: Path | None = None
     """The folder of a tokenizer; None: the model's, or without one a byte-level BPE trained on the data."""
-    vocab_size: Count = 4096
+    vocab_size: Rows = 4096
     """Tokens of a new tokenizer."""
     model: Path | None = None
     """The folder of any causal model; None: a new one."""
@@ -83,13 +83,13 @@ class TextTrainingConfig(TrainingOptions):
     """The first stage, equation 7."""
     sft: StageConfig = SFT
     """The second stage, equation 8."""
-    max_row_tokens: Count = 512
+    max_row_tokens: Rows = 512
     """Tokens in a row; dialogues are cut there, and several shorter ones share it."""
     pack: bool = True
     """Whether dialogues share rows; a model that cannot keep them apart needs one to a row."""
-    batch_rows: Count = 8
+    batch_rows: Rows = 8
     """Rows in a gradient step, those of all processes together."""
-    rows_at_once: Count = 8
+    rows_at_once: Rows = 8
     """Rows in one forward pass; fewer need less memory, and gradients add up to the same."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, a third more time."""
@@ -284,10 +284,9 @@ class TextTraining:
     def _descend(self, loss: float) -> float:
         if not math.isfinite(loss):
             raise FloatingPointError(f"loss: expected a finite number, got {loss}")
-        norm = nn.utils.clip_grad_norm_(self._parameters, self.config.max_grad_norm)
-        self._optimizer.step()
+        norm = descend(self._optimizer, self._parameters, max_grad_norm=self.config.max_grad_norm)
         self._scheduler.step()
-        return float(norm)
+        return norm
 
     def _summed_nats(self, model: nn.Module, batch: PackedBatch, tokens_of: str) -> Tensor:
         """Return -sum(log pi(a_t|s_t)) over the cloned tokens of a batch: equations 7 and 8 before the mean."""

@@ -36,6 +36,8 @@ from ...envs.games.red_team_text.requests import Request, is_refusal
 from ...envs.judging import Exchange
 from ..data.dialogues import tidy
 from ..data.readers import read_dialogues
+from ..learners.optimisation import take_step
+from ..training.checks import Count, LearningRate, Options, Rows, Seed, Share, ShareBelowOne, Width
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -49,28 +51,28 @@ LABELLED_SHARE = 0.7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JudgeConfig:
+class JudgeConfig(Options):
     """How the judge is fitted; the defaults take about a minute on one core."""
 
-    hidden_size: int = 128
+    hidden_size: Width = 128
     """The width of the encoder."""
-    num_layers: int = 2
+    num_layers: Width = 2
     """Its depth; with 4096 tokens it has about 0.8 M parameters."""
-    dropout: float = 0.1
+    dropout: ShareBelowOne = 0.1
     """Share of activations left out in fitting."""
-    word_dropout: float = 0.3
+    word_dropout: Share = 0.3
     """Share of a prompt's words left out in fitting, before the teacher reads it."""
-    refusal_share: float = 0.3
+    refusal_share: Share = 0.3
     """Share of refusals among the replies."""
-    num_steps: int = 400
+    num_steps: Count = 400
     """Steps of AdamW."""
-    batch_size: int = 32
+    batch_size: Rows = 32
     """Exchanges in a step."""
-    learning_rate: float = 1e-3
+    learning_rate: LearningRate = 1e-3
     """The highest, reached after three tenths of the steps."""
-    max_length: int = 96
+    max_length: Rows = 96
     """The most tokens of prompt and reply together; the longer one is cut."""
-    seed: int = 0
+    seed: Seed = 0
     """Of weights, dropout and pairs."""
 
 
@@ -113,7 +115,7 @@ def exchange_demonstrations(
 
 
 def with_refusals(
-    plays: Sequence[Dialogue[Request]], vocabulary: Vocabulary, *, refusal_share: float, num_dialogues: int, seed: int
+    plays: Sequence[Dialogue[Request]], vocabulary: Vocabulary, *, refusal_share: Share, num_dialogues: int, seed: int
 ) -> list[Dialogue[Request]]:
     """Return exchanges drawn with replacement, so that a share of the replies refuse: what a defender is cloned from.
 
@@ -193,10 +195,7 @@ def train_judge(
             said = [_pick(rng, refusals if refuses else others) for refuses in refused]
             p_unsafe = np.where(refused, 0.0, teacher.predict_proba(asked)[:, 1])
             loss = _judge_loss(model, _encode_pairs(tokenizer, asked, said, config.max_length), p_unsafe)
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
+            take_step(loss, optimizer, list(model.parameters()))
             schedule.step()
     model.eval()
     return model

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from ...agents.language_model.checkpoints import num_embeddings
 from ...envs import Vocabulary
 from ..data.dialogues import ASSISTANT, USER, TextDialogue
 from ..data.encoding import encode_text_dialogue
@@ -196,7 +197,7 @@ def check_isolation(model: PreTrainedModel, *, tolerance: float = 1e-3) -> None:
     Raises:
         ValueError: it does not, as recurrent models and some that count positions in their own way do not.
     """
-    size = int(model.config.vocab_size)
+    size = num_embeddings(model)
     tokens = torch.arange(1, 11).remainder(size)[None].to(model.device)
     changed = torch.cat([tokens[:, :5].flip(1).roll(1, 1), tokens[:, 5:]], 1)
     positions = torch.arange(5).repeat(2)[None].to(model.device)

@@ -57,9 +57,9 @@ def train_text(config: TextTrainingConfig) -> Path:
     use_threads(config.num_threads)
     processes = processes_on(config.device)
     run = Run.open(config.out, config, name=config.algorithm) if processes.rank == 0 else None
-    processes.wait()
-    if not (config.out / FINISHED_FILE).is_file():
-        with nullcontext() if run is None else run:
+    with nullcontext() if run is None else run:
+        processes.wait()
+        if not (config.out / FINISHED_FILE).is_file():
             _train(config, run, processes)
     processes.wait()
     return config.out

@@ -17,17 +17,41 @@ ValueError: learning_rate: expected a finite number above 0, got 0.0
 from __future__ import annotations
 
 import math
+import os
 import types
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
+
+MOST = 10**9
+"""No run takes more steps, and no list of it has more entries."""
+MOST_AT_ONCE = 2**20
+"""What is held in memory at once, rows and episodes, has no more."""
+WIDEST = 2**16
+"""No layer is wider, and no model has more layers."""
+MOST_THREADS = 1024
+"""Threads, processes, seeds and the like are no more."""
+MOST_WEIGHTS = 10**10
+"""A model that is made from nothing has no more."""
+LARGEST_LEARNING_RATE = 100
+LARGEST_SEED = 2**53 - 1
+"""Every reader of JSON has it exactly."""
+SHOWN = 500
+"""Characters of a wrong value that a message shows."""
 
 
 def check_positive(name: str, number: float) -> float:
     """Return the option called `name`; raise ValueError unless it is a finite number above 0."""
     return _checked(name, number, "a finite number above 0", lambda value: value > 0)
+
+
+def check_learning_rate(name: str, number: float) -> float:
+    """Return the option called `name`; raise ValueError unless it is a number above 0 that a step can be taken by."""
+    expected = f"a finite number above 0 and at most {LARGEST_LEARNING_RATE}"
+    return _checked(name, number, expected, lambda value: 0 < value <= LARGEST_LEARNING_RATE)
 
 
 def check_not_negative(name: str, number: float) -> float:
@@ -45,17 +69,19 @@ def check_share(name: str, number: float) -> float:
     return _checked(name, number, "a number from 0 to 1", lambda value: 0 <= value <= 1)
 
 
-def check_count(name: str, number: int, *, least: int = 1) -> int:
-    """Return the option called `name`; raise ValueError unless it is an integer of at least `least`."""
+def check_count(name: str, number: int, *, least: int = 1, most: int = MOST) -> int:
+    """Return the option called `name`; raise ValueError unless it is an integer from `least` to `most`."""
     if isinstance(number, bool) or not isinstance(number, Integral) or number < least:
-        raise ValueError(f"{name}: expected an integer of at least {least}, got {number!r}")
+        raise ValueError(f"{name}: expected an integer of at least {least}, got {shown(number)}")
+    if number > most:
+        raise ValueError(f"{name}: expected an integer of at most {most}, got {shown(number)}")
     return int(number)
 
 
 def check_flag(name: str, flag: bool) -> bool:
     """Return the option called `name`; raise ValueError unless it is True or False: "False" would count as true."""
     if not isinstance(flag, bool):
-        raise ValueError(f"{name}: expected True or False, got {flag!r}")
+        raise ValueError(f"{name}: expected True or False, got {shown(flag)}")
     return flag
 
 
@@ -63,7 +89,7 @@ def check_choice(name: str, choice: str, known: tuple[str, ...]) -> str:
     """Return the option called `name`; raise ValueError unless it is one of `known`."""
     if not isinstance(choice, str) or choice not in known:
         *others, last = (repr(allowed) for allowed in known)
-        raise ValueError(f"{name}: expected {', '.join(others)} or {last}, got {choice!r}")
+        raise ValueError(f"{name}: expected {', '.join(others)} or {last}, got {shown(choice)}")
     return choice
 
 
@@ -79,12 +105,57 @@ def check_share_below_one(name: str, number: float) -> float:
 
 def check_pair(name: str, number: int) -> int:
     """Return the option called `name`; raise ValueError unless it is an integer of at least 2, which make a pair."""
-    return check_count(name, number, least=2)
+    return check_count(name, number, least=2, most=MOST_AT_ONCE)
 
 
 def check_whole(name: str, number: int) -> int:
     """Return the option called `name`; raise ValueError unless it is an integer of at least 0."""
     return check_count(name, number, least=0)
+
+
+def check_rows(name: str, number: int) -> int:
+    """Return the option called `name`; raise ValueError unless so many rows fit a machine."""
+    return check_count(name, number, most=MOST_AT_ONCE)
+
+
+def check_rows_or_none(name: str, number: int) -> int:
+    """Return the option called `name`; raise ValueError unless so many rows, or none, fit a machine."""
+    return check_count(name, number, least=0, most=MOST_AT_ONCE)
+
+
+def check_width(name: str, number: int) -> int:
+    """Return the option called `name`; raise ValueError unless it is an integer that a layer's width can be."""
+    return check_count(name, number, most=WIDEST)
+
+
+def check_threads(name: str, number: int) -> int:
+    """Return the option called `name`; raise ValueError unless it is a number of threads, 0 for the default."""
+    return check_count(name, number, least=0, most=MOST_THREADS)
+
+
+def check_few(name: str, number: int) -> int:
+    """Return the option called `name`; raise ValueError unless it is a number that processes or seeds can have."""
+    return check_count(name, number, most=MOST_THREADS)
+
+
+def check_seed(name: str, number: int) -> int:
+    """Return the option called `name`; raise ValueError unless every generator can be seeded with it."""
+    return check_count(name, number, least=0, most=LARGEST_SEED)
+
+
+def check_model_size(*, hidden_size: int, num_layers: int, num_heads: int) -> None:
+    """Raise ValueError unless a transformer of that size can be made; what it would weigh is told beforehand."""
+    width = hidden_size // num_heads
+    if hidden_size % num_heads or (width > 1 and width % 2):  # a head's rotary positions are pairs
+        raise ValueError(
+            f"num_heads: expected heads of an even width that make up hidden_size, {hidden_size}, got {num_heads}"
+        )
+    num_weights = num_layers * 12 * hidden_size**2
+    if num_weights > MOST_WEIGHTS:
+        raise ValueError(
+            f"hidden_size, num_layers: expected a model of at most {MOST_WEIGHTS:,} weights, got {hidden_size} and "
+            f"{num_layers}, about {num_weights:,}"
+        )
 
 
 Count: TypeAlias = Annotated[int, check_count]
@@ -93,8 +164,24 @@ Whole: TypeAlias = Annotated[int, check_whole]
 """At least 0."""
 AtLeastTwo: TypeAlias = Annotated[int, check_pair]
 """At least 2."""
+Rows: TypeAlias = Annotated[int, check_rows]
+"""Rows that are held at once: at least 1, and not more than a machine can hold."""
+RowsOrNone: TypeAlias = Annotated[int, check_rows_or_none]
+"""The same, or 0."""
+Width: TypeAlias = Annotated[int, check_width]
+"""Of a layer, or how many layers."""
+Threads: TypeAlias = Annotated[int, check_threads]
+"""0: the default."""
+Few: TypeAlias = Annotated[int, check_few]
+"""Processes, seeds and the like: at least 1."""
+Seed: TypeAlias = Annotated[int, check_seed]
+"""At least 0."""
+Finite: TypeAlias = Annotated[float, check_finite]
+"""Any number."""
 Positive: TypeAlias = Annotated[float, check_positive]
 """Above 0."""
+LearningRate: TypeAlias = Annotated[float, check_learning_rate]
+"""Above 0, and not so large that a step leaves the numbers."""
 NotNegative: TypeAlias = Annotated[float, check_not_negative]
 """At least 0."""
 Share: TypeAlias = Annotated[float, check_share]
@@ -107,7 +194,7 @@ ShareBelowOne: TypeAlias = Annotated[float, check_share_below_one]
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Options whose ranges stand in their annotations; None passes where the type allows it."""
+    """Options whose ranges stand in their annotations, and whose types are held to; None where the type allows it."""
 
     def __post_init__(self) -> None:
         """Check the ranges.
@@ -116,39 +203,96 @@ class Options:
             ValueError: an option is out of its range; the message names it, what was expected and what came.
         """
         for name, check in _declared(type(self)):
-            if getattr(self, name) is not None:
-                check(name, getattr(self, name))
+            check(name, getattr(self, name))
 
 
-_DECLARED: dict[type, list[tuple[str, Callable[[str, Any], object]]]] = {}
+Check: TypeAlias = Callable[[str, Any], object]
+_DECLARED: dict[type, list[tuple[str, Check]]] = {}
 
 
-def _declared(kind: type) -> list[tuple[str, Callable[[str, Any], object]]]:
-    """Return each option that declares a check, with the check; annotations are read once."""
+def _declared(kind: type) -> list[tuple[str, Check]]:
+    """Return each option with the check of its type; annotations are read once."""
     if kind not in _DECLARED:
         hints = get_type_hints(kind, include_extras=True)
-        _DECLARED[kind] = [(name, check) for name, hint in hints.items() for check in _checks_of(hint)]
+        _DECLARED[kind] = [(field.name, check_of(hints[field.name])) for field in fields(kind)]
     return _DECLARED[kind]
 
 
-def _checks_of(hint: Any) -> list[Callable[[str, Any], object]]:
-    """Return the checks in an annotation, or in the parts of a union."""
-    if hint is bool:
-        return [check_flag]
-    if get_origin(hint) is Literal:
-        return [partial(_check_among, known=get_args(hint))]
-    if get_origin(hint) is Annotated:
-        return [item for item in hint.__metadata__ if isinstance(item, types.FunctionType)]
-    if get_origin(hint) in (Union, types.UnionType):
-        return [check for part in get_args(hint) for check in _checks_of(part)]
-    return []
+def check_of(hint: Any) -> Check:
+    """Return what holds a value to a type: the ranges in it, or else that it is of that type at all."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        ranges = [item for item in hint.__metadata__ if isinstance(item, types.FunctionType)]
+        return ranges[0] if ranges else check_of(parts[0])
+    if origin is Literal:
+        return partial(_check_among, known=parts)
+    if origin in (Union, types.UnionType):
+        known = [check_of(part) for part in parts if part is not type(None)]
+        return partial(_check_any, checks=known, optional=type(None) in parts)
+    if origin is tuple:
+        return partial(_check_tuple, checks=[check_of(part) for part in parts if part is not ...], open=... in parts)
+    if is_dataclass(hint):
+        return partial(_check_type, kind=hint, expected=f"a {hint.__name__}")
+    return _PLAIN.get(hint, _check_nothing)
+
+
+def _check_type(name: str, value: object, *, kind: type, expected: str) -> None:
+    if not isinstance(value, kind):
+        raise ValueError(f"{name}: expected {expected}, got {shown(value)}")
+
+
+def _check_nothing(name: str, value: object) -> None:
+    """Take anything."""
+
+
+_PLAIN: dict[Any, Check] = {
+    bool: check_flag,
+    int: partial(check_count, least=-MOST),
+    float: check_finite,
+    str: partial(_check_type, kind=str, expected="text"),
+    Path: partial(_check_type, kind=os.PathLike, expected="a path"),
+}
+"""What is asked of a type that says no range."""
+
+
+def _check_any(name: str, value: object, *, checks: Sequence[Check], optional: bool) -> None:
+    """Raise the first check's ValueError unless one of them lets a value pass."""
+    if value is None and optional:
+        return
+    errors = []
+    for check in checks:
+        try:
+            check(name, value)
+            return
+        except ValueError as error:
+            errors.append(error)
+    raise errors[0]
+
+
+def _check_tuple(name: str, values: object, *, checks: Sequence[Check], open: bool) -> None:
+    """Raise ValueError unless there are as many values as there should be, and each is right."""
+    if not isinstance(values, tuple | list) or not (open or len(values) == len(checks)):
+        expected = "several" if open else f"{len(checks)} values"
+        raise ValueError(f"{name}: expected {expected}, got {shown(values)}")
+    for value, check in zip(values, checks * len(values) if open else checks, strict=True):
+        check(name, value)
 
 
 def _check_among(name: str, choice: object, *, known: tuple[object, ...]) -> None:
     """Raise ValueError unless an option is one of those that its type lists."""
     if choice not in known or isinstance(choice, bool):
         *others, last = map(repr, known)
-        raise ValueError(f"{name}: expected {', '.join(others)} or {last}, got {choice!r}")
+        expected = f"{', '.join(others)} or {last}" if others else last
+        raise ValueError(f"{name}: expected {expected}, got {shown(choice)}")
+
+
+def shown(value: object) -> str:
+    """Return a wrong value as a message shows it: its beginning, and an integer without end by its size."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes out no integer of more than 4,300 digits
+        return f"an integer of {value.bit_length()} bits" if isinstance(value, int) else f"a {type(value).__name__}"
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def require_positive(**numbers: float | None) -> None:
@@ -169,5 +313,5 @@ def _checked(name: str, number: Any, expected: str, fits: Callable[[float], bool
     except OverflowError:
         value = math.inf
     if not math.isfinite(value) or not fits(value):
-        raise ValueError(f"{name}: expected {expected}, got {number!r}")
+        raise ValueError(f"{name}: expected {expected}, got {shown(number)}")
     return value

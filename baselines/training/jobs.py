@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 import multiprocessing
+import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -18,9 +18,12 @@ from typing import Any, Protocol
 
 from tqdm import tqdm
 
+from .files import claim
 from .loop import use_threads
-from .pool import end_with_parent
+from .pool import WorkerFailed, end_with_parent
 from .run import Config, Run
+
+TRACE_START, TRACE_CHARS = "Traceback (most recent call last):", 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +95,11 @@ def train_all(jobs: Sequence[Job], folder: Path, *, num_processes: int, preload:
 
     Raises:
         ValueError: a job needs one that is not before it.
-        ChildProcessError: a job failed; the message holds the end of its output.
+        ChildProcessError: a job failed; the message says where its output is.
     """
     _check_order(jobs)
+    for job in jobs:
+        claim(_log_file(job, folder))
     waiting = list(jobs)
     rows = {job.name: row for row, job in enumerate(waiting)}
     running: dict[str, tuple[Job, BaseProcess, tqdm[Any]]] = {}
@@ -134,19 +139,26 @@ def _start(job: Job, folder: Path, preload: str) -> BaseProcess:
     context: Any = multiprocessing.get_context(method)  # its class, and so its methods, depend on the name
     if method == "forkserver":
         context.set_forkserver_preload([preload])
-    process: BaseProcess = context.Process(target=_train, args=(job, folder / f"{job.name}.log"), name=job.name)
+    process: BaseProcess = context.Process(target=_train, args=(job, _log_file(job, folder)), name=job.name)
     process.start()
     return process
 
 
+def _log_file(job: Job, folder: Path) -> Path:
+    return folder / f"{job.name}.log"
+
+
 def _train(job: Job, log: Path) -> None:
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    end_with_parent()
     with log.open("a", encoding="utf-8", buffering=1) as file, redirect_stdout(file), redirect_stderr(file):
         try:
             job.train()
         except Exception:
             traceback.print_exc()
             sys.exit(1)
+        except KeyboardInterrupt as stopped:  # which the parent got, too
+            print(stopped)
+            sys.exit(getattr(stopped, "status", 128 + signal.SIGINT))
 
 
 def _bar(job: Job, position: int) -> tqdm[Any]:
@@ -161,7 +173,7 @@ def _advance(job: Job, process: BaseProcess, bar: tqdm[Any], folder: Path) -> bo
     """Show how far a run is; return whether it has ended.
 
     Raises:
-        ChildProcessError: it failed; the message holds the end of its output.
+        ChildProcessError: it failed; the message says where its output is.
     """
     ended = not process.is_alive()
     last = _last_record(folder / job.name)
@@ -173,9 +185,19 @@ def _advance(job: Job, process: BaseProcess, bar: tqdm[Any], folder: Path) -> bo
         return False
     bar.close()
     if process.exitcode:
-        log = (folder / f"{job.name}.log").read_text(encoding="utf-8", errors="replace")
-        raise ChildProcessError(f"{job.name}: expected exit status 0, got {process.exitcode}:\n{log[-2000:]}")
+        raise _failed(job, process.exitcode, _log_file(job, folder))
     return True
+
+
+def _failed(job: Job, status: int, log: Path) -> WorkerFailed:
+    """Return the error of a job that failed: the last line of its output, and all of its last trace."""
+    output = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+    last = (output.strip().splitlines() or ["it printed nothing"])[-1]
+    start = output.rfind(TRACE_START)
+    return WorkerFailed(
+        f"{job.name}: expected exit status 0, got {status}: {last} (see {log})",
+        output[-TRACE_CHARS:] if start < 0 else output[start:],
+    )
 
 
 def _last_record(folder: Path) -> Mapping[str, Any] | None:

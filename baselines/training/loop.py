@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from .options import RunOptions
 from .run import Checkpointable, Record, Run, StateValue
+from .stopping import heeding_stops
 from .watchers import StepT, Watcher, watched
 
 ConfigT = TypeVar("ConfigT", bound=RunOptions)
@@ -102,7 +103,10 @@ def recorded(
     """Run a learner to its end from wherever the run was left: log each step, show progress, save the state.
 
     Whoever iterates may write into the run after a step; the state is saved once it asks for the next one, so that a
-    run that was killed writes the same again.
+    run that was killed writes the same again. Ctrl-C lets the step end, and saves.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, or a request to end (SIGTERM).
     """
     names = [watcher.name for watcher in watch]
     if len(set(names)) < len(names) or {"", "learner"} & set(names):
@@ -114,7 +118,7 @@ def recorded(
     run.restore(**parts)
     name = run.folder.name
     bar = tqdm(initial=learner.iteration, total=num_steps, desc=name, unit="step", dynamic_ncols=True, disable=None)
-    with bar:
+    with bar, heeding_stops(name) as stop:
         for step, found in watched(learner, watch):
             run.log(step, **found)
             bar.update()
@@ -122,8 +126,9 @@ def recorded(
             for watcher in watch:
                 watcher.keep(run, step)
             yield step
-            if step.iteration % save_every == 0:
+            if step.iteration % save_every == 0 or step.iteration == num_steps or stop.asked:
                 run.save(step.iteration, **parts)
+            stop.heed(f"{name}: saved at step {step.iteration} of {num_steps}")
 
 
 def progress_line(step: object) -> str:

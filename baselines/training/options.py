@@ -19,8 +19,9 @@ from ...agents.language_model.tokenizers import load_tokenizer
 from ...envs import Demonstrated, LanguageGame, Vocabulary, make_game
 from ...envs.judging import Judge, RedTeamGame
 from ...envs.registry import game_factory, parse_option
+from ...envs.text_files import read_text
 from ...envs.tokenizer_vocabulary import TokenizerVocabulary
-from .checks import Count, Options, Whole
+from .checks import Count, Options, Rows, Seed, Threads, Width, check_model_size
 from .costs import CostMeter, metered_game
 from .run import Run
 
@@ -41,11 +42,11 @@ class RunOptions(Options):
     """Files of the run that the command prints at its end."""
     out: Path = Path("runs/run")
     """The run's folder."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides random weights, deals, sampled tokens and minibatches."""
     save_every: Count = 20
     """Steps between two saved states."""
-    num_threads: Whole = 0
+    num_threads: Threads = 0
     """Threads of torch; 0: its default."""
 
     def prepared(self) -> Self:
@@ -71,12 +72,17 @@ class ModelOptions(Options):
     """The folder of player 0's model; None: a micro model with random weights."""
     player_1: Path | None = None
     """The folder of player 1's model; None: a micro model with random weights."""
-    hidden_size: Count = 32
+    hidden_size: Width = 32
     """Width of a micro model."""
-    num_layers: Count = 1
+    num_layers: Width = 1
     """Depth of a micro model."""
-    num_heads: Count = 2
+    num_heads: Width = 2
     """Attention heads of a micro model; they divide its width."""
+
+    def __post_init__(self) -> None:
+        """Check the sizes; raise ValueError where one is absurd."""
+        super().__post_init__()
+        check_model_size(hidden_size=self.hidden_size, num_layers=self.num_layers, num_heads=self.num_heads)
 
     def make(
         self, game: LanguageGame[Any], player: int, seed: int, *, device: str = "cpu", dtype: TrainedDType = "float32"
@@ -97,20 +103,20 @@ class ModelOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GameOptions:
+class GameOptions(Options):
     """Which game is played; options that a game does not have are refused."""
 
     game: str = "red_team-v0"
     """The registered name; see `duologue games`."""
     requests: Path | None = None
-    """A file of seed requests (CSV, JSONL or plain lines), for red_team_text-v0."""
+    """A file of seed requests (CSV, TSV, JSON, JSON lines, Parquet, or .txt of plain lines), for red_team_text-v0."""
     request_column: str | None = None
     """The column that holds a request's text."""
     label_column: str | None = None
     """The column that says whether it is harmful."""
-    max_prompt_tokens: int | None = None
+    max_prompt_tokens: Rows | None = None
     """The longest prompt, for games that let it be chosen."""
-    max_reply_tokens: int | None = None
+    max_reply_tokens: Rows | None = None
     """The longest reply, likewise."""
     judge: Path | None = None
     """The folder of a judge model; None: the game's own oracle."""
@@ -161,7 +167,8 @@ class GameOptions:
             raise ValueError(
                 "judge_template: expected a text file with {prompt} and {reply} for a guard model, got none"
             )
-        return SafetyTokenJudge.from_folder(self.judge, template=self.judge_template.read_text(encoding="utf-8-sig"))
+        template = read_text(self.judge_template, f"judge_template {self.judge_template}")
+        return SafetyTokenJudge.from_folder(self.judge, template=template)
 
     def _vocabulary(self, *model_folders: Path | None) -> TokenizerVocabulary:
         folder = next((folder for folder in (self.tokenizer, *model_folders) if folder is not None), None)
@@ -180,9 +187,11 @@ def preamble_of(game: LanguageGame[Any]) -> int:
 def load_model(
     folder: Path, game: LanguageGame[Any], *, device: str = "cpu", dtype: DType = "float32"
 ) -> CausalLMAgent:
-    """Return the model of a folder as an agent of the game."""
+    """Return the model of a folder as an agent of the game; raises ValueError where it is none."""
     require_device(device)
-    return CausalLMAgent.from_pretrained(folder, game.vocabulary, device=device, dtype=dtype)
+    return CausalLMAgent.from_pretrained(
+        folder, game.vocabulary, device=device, dtype=dtype, max_view_tokens=game.max_view_tokens
+    )
 
 
 def placed(model: ModelT, device: str, dtype: TrainedDType) -> ModelT:
@@ -193,8 +202,15 @@ def placed(model: ModelT, device: str, dtype: TrainedDType) -> ModelT:
 
 def require_device(device: str) -> None:
     """Raise ValueError where this machine has no such device."""
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"device: expected one that this machine has, got {device!r}")
+    try:
+        asked = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device: expected cpu, cuda, cuda:1 or the like, got {device!r}") from error
+    here = torch.accelerator.current_accelerator(check_available=True)
+    is_here = here is not None and asked.type == here.type and (asked.index or 0) < torch.accelerator.device_count()
+    if asked.type != "cpu" and not is_here:
+        known = "cpu" if here is None else f"cpu, {here.type} of {torch.accelerator.device_count()}"
+        raise ValueError(f"device: expected one that this machine has ({known}), got {device!r}")
 
 
 def leaves(**agents: CausalLMAgent) -> Callable[[Run], None]:

@@ -28,7 +28,7 @@ def run_file(path: Path, *, option: str) -> str:
         option: what it was given by, for the error.
 
     Raises:
-        ValueError: there is no such file.
+        ValueError: there is no such file, or no Python in it, or it ends the process.
     """
     if not path.is_file():
         raise ValueError(f"{option}: expected a Python file, got {path}")
@@ -45,8 +45,13 @@ def run_file(path: Path, *, option: str) -> str:
     _loading.append(code)
     try:
         spec.loader.exec_module(module)
-    except BaseException:
+    except BaseException as error:
         del sys.modules[name]
+        if isinstance(error, SystemExit):
+            raise ValueError(f"{option}: expected a file that can be imported, {path} ends Python") from error
+        if isinstance(error, SyntaxError) and error.filename in (None, str(path)):
+            line = "" if error.lineno is None else f", line {error.lineno}"
+            raise ValueError(f"{option}: expected a Python file, got {path}{line}: {error.msg}") from error
         raise
     finally:
         _loading.pop()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
+import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +16,18 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
 
 ResultT = TypeVar("ResultT")
+
+PR_SET_PDEATHSIG = 1
+"""Of Linux: asks for a signal when the parent ends; see prctl(2)."""
+
+
+class WorkerFailed(ChildProcessError):
+    """What went wrong in another process."""
+
+    def __init__(self, message: str, trace: str) -> None:
+        super().__init__(message)
+        self.trace = trace
+        """Where, in that process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +92,11 @@ def _start(index: int, work: Callable[[], Any], preload: str) -> tuple[Connectio
 
 
 def _serve(index: int, work: Callable[[], Any], connection: Connection) -> None:
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    connection.send(_attempt(index, work))
+    end_with_parent()
+    try:
+        connection.send(_attempt(index, work))
+    except KeyboardInterrupt:  # which the parent got, too, and says so
+        os._exit(128 + signal.SIGINT)
     connection.close()
 
 
@@ -94,7 +112,13 @@ def _received(index: int, connection: Connection, process: BaseProcess) -> Outco
 
 
 def end_with_parent() -> None:
-    """End this process when its parent has ended, however that was killed: two must never write in one folder."""
+    """Let this process end when its parent has, however that was killed: two must never write in one folder."""
+    if sys.platform == "linux":  # at once, whatever this process is doing; its parent may be a fork server, which ends
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     wait([parent.sentinel])

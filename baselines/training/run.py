@@ -8,31 +8,32 @@
 | `tensorboard/` | the same numbers as `train/<field>` |
 | `state/` | the newest resumable state (`state.py`) |
 | `transcripts/`, `checkpoints/`, ... | what the run writes with `write_text`, `write_folder` |
-| `finished` | is there once the run has come to its end |
+| `inputs.json` | the SHA-256 of each file and folder that the options name |
+| `finished` | is there once the run has come to its end: which files it left |
+| `.duologue.json`, `.duologue.lock` | that it is a run's and what the run wrote; who writes there now (`folders.py`) |
+
+Nothing that the run did not write is replaced or removed. A run that goes on does so from what it left and with what it
+began with, or not at all: records, state and inputs are held against their checksums.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import platform
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
-import torch
-
-from ... import __version__
-from ...agents.folders import parse_json, read_json
+from ...agents.folders import read_json
 from . import files
+from .curves import Curves
 from .files import Json, to_json
+from .folders import LOCK_FILE, MARK_FILE, KeptFolder
+from .inputs import digests, inputs_of, require_apart, require_unchanged
+from .records import METRICS_FILE, Records, read_metrics
 from .state import Checkpointable, StateValue, read_state, rng_state, set_rng_state, write_state
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+from .versions import ALWAYS, record_versions
 
 __all__ = [
     "Checkpointable",
@@ -45,14 +46,18 @@ __all__ = [
     "set_rng_state",
 ]
 
-CONFIG_FILE, VERSIONS_FILE, METRICS_FILE, FINISHED_FILE = (
-    "config.json", "versions.json", "metrics.jsonl", "finished",
+CONFIG_FILE, VERSIONS_FILE, INPUTS_FILE, FINISHED_FILE = (
+    "config.json", "versions.json", "inputs.json", "finished",
 )  # fmt: skip
 TENSORBOARD_FOLDER, STATE_FOLDER = "tensorboard", "state"
-PACKAGES = ("torch", "numpy", "transformers", "pettingzoo", "gymnasium", "stable-baselines3", "sb3-contrib")
-"""Packages whose versions may change a result."""
+SAVED = "state/"
+"""What a folder's mark names once a whole state was saved."""
+DISPENSABLE = (STATE_FOLDER, SAVED, TENSORBOARD_FOLDER, METRICS_FILE, VERSIONS_FILE, MARK_FILE, LOCK_FILE)
+"""What a finished run can do without, or what changes later."""
 
 
+SHOWN_OPTIONS = 8
+"""How many options that differ an error lists."""
 CHANGEABLE = ("out", "num_processes", "save_every", "keep_checkpoints")
 """Options in which a resumed run may differ, as no result depends on them; `out` is the folder by whatever path."""
 
@@ -75,38 +80,40 @@ class Record(Config, Protocol):
 class Run:
     """A run's folder, open for writing; made by `Run.open`. Within an iteration log first, then save."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kept: KeptFolder | None = None, identity: str = "") -> None:
+        """Take a folder, who keeps it if it is not kept elsewhere, and what tells the run from others."""
         self.folder = folder
-        self._writer: SummaryWriter | None = None
+        self._kept, self._identity = kept, identity
+        self._curves: Curves | None = None
         self._purge_step: int | None = None
+        self._logged: Records | None = None
 
     @classmethod
     def open(cls, folder: str | Path, config: Config, *, name: str) -> Run:
-        """Open a new folder, or one in which a run was stopped.
+        """Open a new folder, or one in which a run was stopped; no other process can until it is closed.
 
         Args:
             folder: new, empty, or a run's.
-            config: the options, a dataclass that JSON can hold.
+            config: the options, a dataclass that JSON can hold; what they name by paths is what the run rests on.
             name: what is run, such as "gpo".
 
         Raises:
-            ValueError: the folder holds something else, or a run with other options; they are named. Or a seed is < 0.
+            ValueError: the folder holds something else, or a run with other options or other inputs; they are named.
+                Or another process writes there, a finished run lacks what it left, or a seed is < 0.
         """
         folder = Path(folder)
         asked = {"name": name, "config": to_json(config, "config")}
         _require_seeds(asked)
-        begun = any((folder / name).exists() for name in (METRICS_FILE, STATE_FOLDER, FINISHED_FILE))
-        if not (folder / CONFIG_FILE).is_file():
-            _require_empty(folder)
-        else:
-            written = read_json(folder / CONFIG_FILE)
-            _require_own(written, folder)
-            if begun:  # one that failed before its first step may be asked otherwise
-                _require_same(written, asked, folder)
-        if not begun:
-            files.write_json(folder / CONFIG_FILE, asked)
-        _record_versions(folder / VERSIONS_FILE)
-        return cls(folder)
+        inputs = inputs_of(config)
+        require_apart(folder, inputs)
+        kept = KeptFolder.open(folder, kind="run", older=_is_unmarked_run)
+        try:
+            found = _prepare(kept, asked, inputs)
+        except BaseException:
+            kept.close()
+            raise
+        options = {key: value for key, value in _options(asked) if key not in CHANGEABLE}
+        return cls(folder, kept, hashlib.sha256(json.dumps([options, found], sort_keys=True).encode()).hexdigest())
 
     @property
     def finished(self) -> bool:
@@ -126,18 +133,19 @@ class Run:
         assert isinstance(values, dict)
         values |= {name: to_json(measured, name) for name, measured in beside.items()}
         iteration = record.iteration
-        with (self.folder / METRICS_FILE).open("a", encoding="utf-8") as metrics:
-            metrics.write(json.dumps({"iteration": iteration} | values) + "\n")
-        writer = self._tensorboard()
-        for tag, number in _numbers(values, "train"):
-            writer.add_scalar(tag, number, iteration)
-        writer.flush()
+        self._claim(METRICS_FILE)
+        self._records().append(json.dumps({"iteration": iteration} | values) + "\n")
+        self._tensorboard().add(_numbers(values, "train"), iteration)
 
     def save(self, iteration: int, **parts: Checkpointable) -> None:
         """Save the state of all parts; a kill at any moment leaves the old state or the new."""
+        self._claim(STATE_FOLDER)
         self._sync_metrics()
         states = {name: part.state_dict() for name, part in parts.items()}
-        write_state(self.folder / STATE_FOLDER, {"iteration": iteration, "parts": states})
+        about = {"run": self._identity, "records": self._records().state_dict()}
+        write_state(self.folder / STATE_FOLDER, {"iteration": iteration, "parts": states, **about})
+        if self._kept is not None:
+            self._kept.note(SAVED)
 
     def restore(self, **parts: Checkpointable) -> int:
         """Put all parts where the last save found them, and forget what was logged after it.
@@ -150,14 +158,21 @@ class Run:
         """
         state = read_state(self.folder / STATE_FOLDER)
         if state is None:
+            if self._kept is not None and SAVED in self._kept.written:
+                raise ValueError(f"{self.folder / STATE_FOLDER}: expected the state that was saved, got none")
             self._forget_after(None)
             return 0
         saved, iteration = state["parts"], int(state["iteration"])
         if saved.keys() != parts.keys():
             raise ValueError(f"{self.folder}: expected the state of {sorted(parts)}, got that of {sorted(saved)}")
+        if state.get("run", self._identity) != self._identity:
+            raise ValueError(f"{self.folder / STATE_FOLDER}: expected the state of this run, got that of another")
+        records = state.get("records")  # older versions saved none
+        if records is not None:
+            self._records().require(records, iteration)
         for name, part in parts.items():
             part.load_state_dict(saved[name])
-        self._forget_after(iteration)
+        self._forget_after(iteration, records)
         return iteration
 
     def write_text(self, relative: str, text: str) -> None:
@@ -170,22 +185,21 @@ class Run:
 
     def write_folder(self, relative: str, save: Callable[[Path], object]) -> Path:
         """Let `save`, such as an agent's `save_pretrained`, write a folder, whole or not at all."""
-        with files.replacing(self.folder / relative) as written:
-            written.mkdir()
+        with files.replacing(self.folder / relative, folder=True) as written:
             save(written)
         return self.folder / relative
 
     def finish(self) -> None:
         """Say that the run has come to its end, and close it."""
         self._sync_metrics()
-        self.write_text(FINISHED_FILE, "")
+        self.write_json(FINISHED_FILE, {"files": self._left()})
         self.close()
 
     def close(self) -> None:
-        """Close TensorBoard's file; it is opened again by the next record."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        """Close the files, and let others write into the folder."""
+        self._close_curves()
+        if self._kept is not None:
+            self._kept.close()
 
     def __enter__(self) -> Run:
         return self
@@ -193,11 +207,37 @@ class Run:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _forget_after(self, iteration: int | None) -> None:
+    def _claim(self, name: str) -> None:
+        """Raise where an entry of the folder is not the run's to write."""
+        if self._kept is None:
+            files.claim(self.folder / name)
+        else:
+            self._kept.claim(name)
+
+    def _close_curves(self) -> None:
+        if self._curves is not None:
+            self._curves.close()
+            self._curves = None
+
+    def _left(self) -> list[str]:
+        """Return the files that the run wrote and that it is nothing without, those that are empty left out."""
+        written = [] if self._kept is None else self._kept.written
+        tops = [self.folder / name for name in written if name not in DISPENSABLE]
+        found = [path for top in tops for path in ([top] if top.is_file() else sorted(top.rglob("*")))]
+        full = (path for path in found if path.is_file() and path.stat().st_size)
+        return [path.relative_to(self.folder).as_posix() for path in full]
+
+    def _forget_after(self, iteration: int | None, records: Mapping[str, Any] | None = None) -> None:
         """Drop records of later iterations, and a last line that a kill cut off; None drops all."""
-        kept = [] if iteration is None else [r for r in read_metrics(self.folder) if _iteration(r) <= iteration]
-        files.write_text(self.folder / METRICS_FILE, "".join(json.dumps(record) + "\n" for record in kept))
-        self.close()
+        if records is not None:
+            kept = self._records().path.read_bytes()[: records["bytes"]] if records["bytes"] else b""
+        else:
+            left = [] if iteration is None else [r for r in read_metrics(self.folder) if _iteration(r) <= iteration]
+            kept = "".join(json.dumps(record) + "\n" for record in left).encode("utf-8")
+        with files.replacing(self.folder / METRICS_FILE) as written:
+            written.write_bytes(kept)
+        self._logged = None
+        self._close_curves()
         if (self.folder / TENSORBOARD_FOLDER).is_dir():
             self._purge_step = 0 if iteration is None else iteration + 1
             self._put_earlier_events_first()
@@ -214,25 +254,16 @@ class Run:
         if (self.folder / METRICS_FILE).is_file():
             files.sync_entry(self.folder / METRICS_FILE)
 
-    def _tensorboard(self) -> SummaryWriter:
-        if self._writer is None:
-            from torch.utils.tensorboard import SummaryWriter  # slow to import
+    def _records(self) -> Records:
+        if self._logged is None:
+            self._logged = Records(self.folder / METRICS_FILE)
+        return self._logged
 
-            self._writer = SummaryWriter(self.folder / TENSORBOARD_FOLDER, purge_step=self._purge_step)
-        return self._writer
-
-
-def read_metrics(folder: str | Path) -> list[dict[str, Json]]:
-    """Return the records of a run, oldest first; a last line that a kill cut off is left out.
-
-    Raises:
-        ValueError: a line is no record; the message names file and line.
-    """
-    path = Path(folder) / METRICS_FILE
-    if not path.is_file():
-        return []
-    lines = path.read_bytes().split(b"\n")[:-1]  # what follows the last line break was cut off
-    return [parse_json(line, str(path), first_line=number) for number, line in enumerate(lines, 1)]
+    def _tensorboard(self) -> Curves:
+        if self._curves is None:
+            self._claim(TENSORBOARD_FOLDER)
+            self._curves = Curves(self.folder / TENSORBOARD_FOLDER, purge_step=self._purge_step)
+        return self._curves
 
 
 def _iteration(record: Mapping[str, Json]) -> int:
@@ -258,12 +289,13 @@ def _require_same(found: Mapping[str, Json], asked: Mapping[str, Json], folder: 
             options.pop(name, None)
     differing = [name for name in {**old, **new} if name not in old or name not in new or old[name] != new[name]]
     if differing:
+        more = f"; and {len(differing) - SHOWN_OPTIONS} more" if len(differing) > SHOWN_OPTIONS else ""
         differences = "; ".join(
             f"{name}: {json.dumps(old[name]) if name in old else 'absent'} there, "
             f"{json.dumps(new[name]) if name in new else 'absent'} asked for"
-            for name in differing
+            for name in differing[:SHOWN_OPTIONS]
         )
-        raise ValueError(f"{folder} holds a run with other options, give another folder: {differences}")
+        raise ValueError(f"{folder} holds a run with other options, give another folder: {differences}{more}")
 
 
 def _options(values: Mapping[str, Json], prefix: str = "") -> Iterator[tuple[str, Json]]:
@@ -282,59 +314,51 @@ def _require_seeds(asked: Mapping[str, Json]) -> None:
             raise ValueError(f"{name}: expected an integer >= 0, got {value}")
 
 
-def _require_empty(folder: Path) -> None:
-    names = (
-        sorted(path.name for path in folder.iterdir() if not path.name.startswith(".writing."))
-        if folder.is_dir()
-        else []
-    )
-    if names:
-        raise ValueError(f"{folder}: expected a new or empty folder, or one with a {CONFIG_FILE}, got {names[:5]}")
+def _is_unmarked_run(folder: Path) -> bool:
+    """Whether an older version, which made no marks, wrote this run: models and projects have a `config.json`, too."""
+    if not (folder / CONFIG_FILE).is_file() or not (folder / VERSIONS_FILE).is_file():
+        return False
+    config, versions = read_json(folder / CONFIG_FILE), read_json(folder / VERSIONS_FILE)
+    return config.keys() == {"name", "config"} and isinstance(config["config"], dict) and versions.keys() >= ALWAYS
 
 
-def _require_own(written: Mapping[str, Json], folder: Path) -> None:
-    """Raise ValueError where a configuration is not a run's: models and projects have files of that name too."""
-    if set(written) != {"name", "config"} or not isinstance(written["config"], dict):
-        raise ValueError(
-            f"{folder}: expected a new or empty folder, or a run's, got one whose {CONFIG_FILE} no run has written"
-        )
+def _prepare(kept: KeptFolder, asked: Mapping[str, Json], inputs: Mapping[str, Path]) -> dict[str, str]:
+    """Write what is asked for and what it rests on, or hold it against what the run began with; return the latter.
+
+    Raises:
+        ValueError: options or inputs differ, or a finished run lacks what it left.
+    """
+    folder = kept.folder
+    begun = any((folder / name).exists() for name in (METRICS_FILE, STATE_FOLDER, FINISHED_FILE))
+    if begun:  # one that failed before its first step may be asked otherwise
+        if not (folder / CONFIG_FILE).is_file():
+            raise ValueError(f"{folder}: expected a run with its {CONFIG_FILE}, got one without")
+        _require_same(read_json(folder / CONFIG_FILE), asked, folder)
+        require_left(folder)
+    now = digests(inputs)
+    if begun and (folder / INPUTS_FILE).is_file():
+        began = read_json(folder / INPUTS_FILE)
+        left_out = set(began) - set(now) if (folder / FINISHED_FILE).is_file() else set()
+        now = {name: began[name] for name in left_out} | now  # a finished run needs them no more
+        require_unchanged(began, now, inputs, folder)
+        now = began
+    for name, value in ((CONFIG_FILE, asked), (INPUTS_FILE, now)):
+        if not begun or not (folder / name).is_file():
+            files.write_json(folder / name, value)
+    record_versions(folder / VERSIONS_FILE)
+    return now
 
 
-def _record_versions(path: Path) -> None:
-    """Write what this process runs on; a resumed run keeps what it began with, and lists the rest behind."""
-    now = _versions()
-    if path.is_file():
-        first = read_json(path)
-        now = first | {"resumed": [*first.get("resumed", []), now]}
-    files.write_json(path, now)
-
-
-def _versions() -> dict[str, Json]:
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "duologue": __version__,
-        **{package: _version(package) for package in PACKAGES},
-        "torch_threads": torch.get_num_threads(),
-        "git_revision": _git_revision(Path(__file__).resolve().parents[2]),
-        "command_line": list(sys.argv),
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _git_revision(root: Path) -> str | None:
-    """Return the commit of the checkout at `root`, with "-dirty" if it was changed; None outside of one."""
-    if not (root / ".git").exists():
-        return None
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):  # no git, or no commit yet
-        return None
-    return done.stdout.strip()
+def require_left(folder: Path, *tops: str) -> None:
+    """Raise ValueError where a finished run lacks a file that it left, or one at or below `tops` if any are given."""
+    path = folder / FINISHED_FILE
+    if not path.is_file() or not path.stat().st_size:  # older versions named none
+        return
+    for name in read_json(path)["files"]:
+        left, top = folder / name, folder / Path(name).parts[0]
+        if (not tops or top.name in tops) and not (left.is_file() and left.stat().st_size):
+            missing = (left if top.exists() else top).relative_to(folder)
+            raise ValueError(
+                f"{folder}: expected a finished run with all that it left, got one without {missing}; "
+                f"put it back, or remove {path}, and the run makes it again from its last state"
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections import deque
@@ -20,6 +21,8 @@ from ...agents.folders import read_json, reading_tensors
 from .files import Json, remove, replacing
 
 STRUCTURE_FILE, TENSORS_FILE, ARRAYS_FILE = "state.json", "tensors.safetensors", "arrays.safetensors"
+CHECKSUMS_FILE = "sha256.json"
+"""The checksum of each of the others."""
 TAG = "$"
 """The key that marks a JSON object which stands for something else."""
 
@@ -158,11 +161,11 @@ def write_state(folder: Path, state: Mapping[str, StateValue]) -> None:
     number = int(older[-1].name) + 1 if older else 1
     encoder = _Encoder()
     structure = encoder.encode(state, "state")
-    with replacing(folder / f"{number:06d}") as written:
-        written.mkdir()
+    with replacing(folder / f"{number:06d}", folder=True) as written:
         safetensors.torch.save_file(encoder.tensors, written / TENSORS_FILE)
         safetensors.numpy.save_file(encoder.arrays, written / ARRAYS_FILE)
         (written / STRUCTURE_FILE).write_text(json.dumps(structure, allow_nan=False), encoding="utf-8")
+        (written / CHECKSUMS_FILE).write_text(json.dumps(_checksums(written)), encoding="utf-8")
     for path in older:
         remove(path)
 
@@ -177,13 +180,39 @@ def read_state(folder: Path) -> dict[str, Any] | None:
     if not states:
         return None
     newest = states[-1]
+    for name in (STRUCTURE_FILE, TENSORS_FILE, ARRAYS_FILE):
+        if not (newest / name).is_file():
+            raise ValueError(f"{newest}: expected a state with its {name}, got one without")
     with reading_tensors(newest / TENSORS_FILE):
         tensors = safetensors.torch.load_file(newest / TENSORS_FILE)
     with reading_tensors(newest / ARRAYS_FILE):
         arrays = safetensors.numpy.load_file(newest / ARRAYS_FILE)
-    state = _decode(read_json(newest / STRUCTURE_FILE), tensors, arrays)
+    structure = read_json(newest / STRUCTURE_FILE)
+    _require_as_written(newest)
+    state = _decode(structure, tensors, arrays)
     assert isinstance(state, dict)
     return state
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file of a state."""
+    found = {}
+    for name in (STRUCTURE_FILE, TENSORS_FILE, ARRAYS_FILE):
+        with (folder / name).open("rb") as file:
+            found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def _require_as_written(folder: Path) -> None:
+    """Raise ValueError where a file of a state is another than was saved; older versions saved no checksums."""
+    if (folder / CHECKSUMS_FILE).is_file():
+        saved, now = read_json(folder / CHECKSUMS_FILE), _checksums(folder)
+        for name, checksum in now.items():
+            if saved.get(name) != checksum:
+                raise ValueError(
+                    f"{folder / name}: expected the file that was saved (SHA-256 {str(saved.get(name))[:12]}), got "
+                    f"another or a damaged one ({checksum[:12]})"
+                )
 
 
 def _states(folder: Path) -> list[Path]:

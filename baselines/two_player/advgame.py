@@ -32,7 +32,7 @@ from ..alignment.starts import BothPlayersOptions
 from ..learners.preference import PreferenceConfig, PreferenceLearner, PreferenceUpdate, ReplyPairs
 from ..rollouts.episodes import PlayedEpisode, SpokenTurn, play_out
 from ..rollouts.trajectories import trajectories
-from ..training.checks import AtLeastTwo, Count, Options, Share
+from ..training.checks import AtLeastTwo, Count, Options, Rows, Share
 from ..training.costs import CostMeter
 from ..training.loop import Training, trainer
 from ..training.options import GameOptions, leaves, load_model
@@ -54,7 +54,7 @@ class AdvGameOptions(Options):
 
     num_steps: Count = 60
     """Updates of each player."""
-    num_requests: Count = 48
+    num_requests: Rows = 48
     """Seed requests in a step (B); each gives the adversary a pair at most, the defender one for each prompt."""
     prompts_per_request: AtLeastTwo = 2
     """Prompts to each of them (A)."""

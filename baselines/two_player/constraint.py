@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..rollouts.trajectories import Trajectories
-from ..training.checks import Count, Options, Positive
+from ..training.checks import Finite, LearningRate, Options, Positive, Rows
 from ..training.state import Stateful
 
 
@@ -23,13 +23,13 @@ from ..training.state import Stateful
 class ConstraintOptions(Options):
     """What the adversary may lose in the game while it looks for novelty."""
 
-    threshold: float | None = None
+    threshold: Finite | None = None
     """Its mean loss, in the game's rewards, is held at or below this; None: its rewards and novelty are added up."""
-    learning_rate: Positive = 0.1
+    learning_rate: LearningRate = 0.1
     """Of the multiplier's logarithm; DiveR-CT: 0.1 to 0.2."""
     max_multiplier: Positive = 10.0
     """The highest price."""
-    window: Count = 4
+    window: Rows = 4
     """Attack batches over which the loss is averaged."""
 
 

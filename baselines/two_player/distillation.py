@@ -18,7 +18,7 @@ from ...agents.language_model.causal_lm import CausalLMAgent, evaluating
 from ..functional.supervised import behaviour_cloning_loss
 from ..learners.optimisation import make_optimizer, take_step
 from ..rollouts.trajectories import Trajectories
-from ..training.checks import Count, Options, check_count
+from ..training.checks import Count, LearningRate, Options, Rows, check_count
 from ..training.state import StateValue
 
 ItemT = TypeVar("ItemT")
@@ -51,13 +51,13 @@ class Reservoir(Generic[ItemT]):
 class DistillationOptions(Options):
     """How a mixture becomes one network."""
 
-    capacity: Count = 4096
+    capacity: Rows = 4096
     """Episodes in the reservoir."""
     num_steps: Count = 60
     """Gradient steps after each round."""
-    batch_size: Count = 128
+    batch_size: Rows = 128
     """Episodes in a step."""
-    learning_rate: float = 3e-3
+    learning_rate: LearningRate = 3e-3
     """AdamW's."""
 
 

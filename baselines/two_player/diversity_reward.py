@@ -23,7 +23,7 @@ from ...envs import Tokens
 from ..functional.advantages import shaped_token_rewards
 from ..functional.diversity import BleuHistory, marginal_vendi, mean_cosine_to_history, nearest_neighbour_novelty
 from ..rollouts.trajectories import Trajectories
-from ..training.checks import Count, NotNegative, Options, Whole
+from ..training.checks import NotNegative, Options, Rows, RowsOrNone
 from ..training.state import Stateful
 
 
@@ -37,7 +37,7 @@ class DiversityWeights(Options):
     """Weight of the mean cosine to past prompts; GPO's release: 1."""
     nearest_weight: NotNegative = 0.0
     """Weight of the mean cosine to the nearest past prompts (DiveR-CT)."""
-    num_neighbors: Count = 16
+    num_neighbors: Rows = 16
     """How many past prompts are the nearest ones."""
     vendi_weight: NotNegative = 0.0
     """Weight of what a prompt adds to the Vendi score of the past ones."""
@@ -45,7 +45,7 @@ class DiversityWeights(Options):
     """Weight of -log pi of each token of a prompt (CRT: 0.01)."""
     intensity: NotNegative = 1.0
     """Multiplies every weight: GPO's k, if the weights of SelfBLEU and of the cosine are 1/2 each."""
-    history_window: Whole = 1024
+    history_window: RowsOrNone = 1024
     """Past prompts that a new one is compared with; 0: all."""
 
 

@@ -31,7 +31,7 @@ from ..learners.best_response import PlayerStep, respond, seated
 from ..rollouts.episodes import rollout
 from ..rollouts.groups import check_groups
 from ..rollouts.trajectories import trajectories
-from ..training.checks import Count, Options
+from ..training.checks import Count, Options, Rows
 from ..training.options import leaves
 from ..training.run import Run
 from ..training.state import Stateful
@@ -49,7 +49,7 @@ class FictitiousPlayOptions(Options):
     """Responses of each player."""
     updates_per_round: Count = 6
     """Updates of a response."""
-    batch_size: Count = 128
+    batch_size: Rows = 128
     """Episodes for one update."""
     warm_start: bool = False
     """Whether a response starts from the one before; else from a fresh player, as the start was made."""

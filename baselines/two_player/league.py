@@ -33,7 +33,7 @@ from ..learners.base import PlayerLearner
 from ..learners.best_response import PlayerStep, learn_from, seated
 from ..rollouts.episodes import PlayedEpisode
 from ..rollouts.groups import check_groups, rollout_in_groups
-from ..training.checks import Count, Options, Positive, Share
+from ..training.checks import Count, Options, Positive, Rows, Share
 from ..training.state import Stateful
 from .learner import Population, Seat
 from .matchmaking import ROLES, Role, WinRates, is_ready, match_weights
@@ -50,7 +50,7 @@ class LeagueOptions(Options):
 
     num_updates: Count = 120
     """Updates of each main agent; each exploiter has as many."""
-    batch_size: Count = 128
+    batch_size: Rows = 128
     """Episodes for one update."""
     self_play_share: Share = 0.35
     """Share of a main agent's games against the opponent's main agent."""

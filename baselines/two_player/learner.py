@@ -12,7 +12,7 @@ from ...agents.population import Population, Seat
 from ...envs import LanguageGame
 from ..learners.base import PlayerLearner
 from ..learners.options import LearnerOptions
-from ..training.checks import Count, Options
+from ..training.checks import Count, Options, Rows, Seed
 from ..training.run import Record
 from ..training.state import StateValue
 
@@ -57,17 +57,17 @@ class Task(Options):
 
     game: LanguageGame[Any]
     """The rules."""
-    seed: int
+    seed: Seed
     """Decides players, deals, tokens and minibatches."""
     num_updates: Count
     """Updates of each player."""
-    batch_size: Count
+    batch_size: Rows
     """Episodes for one update."""
     make_player: Callable[[int, int], PlayerLearner]
     """(player, seed) -> a fresh learner for that seat."""
     learner: LearnerOptions | None = None
     """How that learner learns, where somebody chose it in place of what the algorithm learns by; None: nobody did."""
-    group_size: int | None = None
+    group_size: Rows | None = None
     """Replies to each prompt that the players' learner wants; None: as many as a chosen learner does, or one."""
 
     @property

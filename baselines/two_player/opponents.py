@@ -27,7 +27,7 @@ from torch import nn
 from ...agents.language_model.causal_lm import CausalLMAgent
 from ...agents.population import Population, Seat
 from ..rollouts.episodes import PlayedEpisode
-from ..training.checks import Count, Options, Positive, Share, check_count
+from ..training.checks import Count, Options, Positive, Rows, Share, check_count
 from ..training.files import replacing
 from ..training.options import save_model
 from ..training.state import Stateful, StateValue
@@ -42,7 +42,7 @@ class OpponentOptions(Options):
 
     choice: OpponentChoice = "latest"
     """The opponent as it is now, a snapshot of it (all alike, or by PFSP), its start, or its parameters' average."""
-    capacity: Count = 16
+    capacity: Rows = 16
     """Snapshots kept; the oldest goes first."""
     snapshot_every: Count = 5
     """Updates between two snapshots; the first is the start."""
@@ -109,8 +109,7 @@ class OpponentPool:
             raise ValueError(f"iteration: expected one after {self.iterations[-1]}, got {iteration}")
         frozen = frozen_copy(agent)
         if self._folder is not None:
-            with replacing(self._path(iteration)) as written:
-                written.mkdir()
+            with replacing(self._path(iteration), folder=True) as written:
                 save_model(frozen, written)
         members, iterations = (*self.members, frozen), (*self.iterations, iteration)
         dropped = 0 if self._capacity is None else max(0, len(members) - self._capacity)

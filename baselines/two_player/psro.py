@@ -31,7 +31,7 @@ from ..learners.base import PlayerLearner
 from ..learners.best_response import PlayerStep, respond
 from ..rollouts.groups import check_groups
 from ..solvers.meta_solvers import META_SOLVERS, MetaPolicies
-from ..training.checks import Count, NotNegative, Options, check_choice
+from ..training.checks import Count, NotNegative, Options, Rows, check_choice
 from ..training.run import Run
 from ..training.state import Stateful
 from .empirical_game import EmpiricalGame, ResponseGains, response_gains
@@ -50,13 +50,13 @@ class PSROOptions(Options):
     """Updates of each player, over all its responses."""
     updates_per_response: Count = 6
     """Updates of a response; the last one has what is left."""
-    batch_size: Count = 128
+    batch_size: Rows = 128
     """Episodes for one update."""
     meta_solver: MetaSolverName = "nash"
     """How members are weighed; "nash" is double oracle and needs a zero-sum game, "uniform" is fictitious play."""
-    num_payoff_episodes: Count = 128
+    num_payoff_episodes: Rows = 128
     """Episodes of each pair of members; they come on top of those that are learned from."""
-    num_gain_episodes: Count = 256
+    num_gain_episodes: Rows = 256
     """Fresh episodes on which a round's responses are held against the meta-strategies, likewise on top."""
     tolerance: NotNegative | None = None
     """Stop once neither response gains more, by the upper ends of the 95 % intervals; None: use up all updates."""

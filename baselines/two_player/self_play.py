@@ -30,7 +30,7 @@ from ..learners.shared_critic import SharedCritic
 from ..rollouts.episodes import PlayedEpisode, rollout
 from ..rollouts.groups import check_groups, rollout_in_groups
 from ..rollouts.trajectories import Trajectories, joined, trajectories
-from ..training.checks import Count, Options
+from ..training.checks import Count, Options, Rows, ShareBelowOne
 from ..training.run import Config
 from ..training.state import Stateful
 from .learner import Seat
@@ -44,13 +44,13 @@ class SelfPlayOptions(Options):
 
     num_updates: Count = 120
     """Updates of each player."""
-    batch_size: Count = 128
+    batch_size: Rows = 128
     """Episodes for one update of a player."""
     opponents: Annotated[OpponentOptions, tyro.conf.arg(name="opponent")] = field(default_factory=OpponentOptions)
     """Whom a player learns against."""
     role_advantages: bool = False
     """Whether a running mean of each role's returns is subtracted (SPIRAL)."""
-    role_baseline_decay: float = 0.95
+    role_baseline_decay: ShareBelowOne = 0.95
     """What stays of that mean when one more return is mixed in."""
     reference: Literal["start", "ema"] = "start"
     """What KL is measured to: each player's start, or the exponential average of its parameters, a heuristic."""
@@ -228,7 +228,9 @@ def make_self_play(game: LanguageGame[Any], config: SelfPlayConfig) -> SelfPlay:
     critic = SharedCritic(agents[0].model) if config.shared_critic else None
 
     def load(spec: str | None) -> Seat | None:
-        return None if spec is None else load_agent(spec, game.vocabulary, game=config.options.game)
+        if spec is None:
+            return None
+        return load_agent(spec, game.vocabulary, game=config.options.game, max_view_tokens=game.max_view_tokens)
 
     learners = [config.learner.make(agent, num_planned=config.play.num_updates, critic=critic) for agent in agents]
     return SelfPlay(

@@ -39,7 +39,7 @@ from ..learners.optimisation import make_optimizer, take_step
 from ..rollouts.demonstrations import Demonstrations, demonstrations_of, encode_dialogues
 from ..rollouts.episodes import PlayedEpisode, rollout
 from ..rollouts.trajectories import Trajectories, joined, trajectories
-from ..training.checks import Count, NotNegative, OpenShare, Options, Positive
+from ..training.checks import Count, LearningRate, NotNegative, OpenShare, Options, Positive, Rows
 from ..training.options import load_model
 from ..training.run import Run
 from ..training.state import Stateful
@@ -58,13 +58,13 @@ class SPAGOptions(Options):
 
     num_rounds: Count = 12
     """Times that the policy is frozen, plays itself and learns."""
-    batch_size: Count = 1024
+    batch_size: Rows = 1024
     """Episodes of a round."""
     num_epochs: Count = 2
     """Passes over a round's turns."""
     num_minibatches: Count = 8
     """Gradient steps in a pass."""
-    learning_rate: Positive = 1e-3
+    learning_rate: LearningRate = 1e-3
     """AdamW's."""
     clip_epsilon: OpenShare = 0.2
     """The ratio to the frozen policy is clipped to 1 -+ this."""
@@ -304,11 +304,11 @@ class SPAGConfig(TwoPlayerConfig):
     """The run's folder; the policy is in its folder `player_0`, its win rates in `win_rates.md`."""
     play: Annotated[SPAGOptions, tyro.conf.arg(name="")] = field(default_factory=SPAGOptions)
     """How the policy learns."""
-    num_demonstrations: Count = 4000
+    num_demonstrations: Rows = 4000
     """Dialogues that the start is cloned from, and that the supervised loss reads."""
     cloning: BehaviourCloningConfig = START_CLONING
     """How the start is cloned."""
-    num_evaluation_episodes: Count = 2000
+    num_evaluation_episodes: Rows = 2000
     """Episodes of each pair in the win rates."""
 
 

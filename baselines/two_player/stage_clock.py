@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..training.checks import Count, Options
+from ..training.checks import Count, Finite, Options, Rows, ShareBelowOne, Whole
 from ..training.state import Stateful
 
 Stage = Literal["defend", "attack"]
@@ -17,18 +17,18 @@ class GPOSchedule(Options):
 
     num_rounds: Count = 10
     """Rounds of one defend and one attack stage; with `band` only the number of batches follows from it."""
-    defend_steps: int = 12
+    defend_steps: Whole = 12
     """Batches in a defend stage; MAGIC: 15."""
-    attack_steps: int = 6
+    attack_steps: Whole = 6
     """Batches in an attack stage; MAGIC: 15."""
-    band: tuple[float, float] | None = None
+    band: tuple[Finite, Finite] | None = None
     """A stage ends early once the defender's mean return is above the upper number, if it learns, or below the lower
     one, if the adversary does (MAGIC: 0.80 0.90); None: never."""
-    band_window: Count = 3
+    band_window: Rows = 3
     """The batches of a stage over which that mean is taken."""
-    batch_size: Count = 192
+    batch_size: Rows = 192
     """Episodes in a batch."""
-    static_share: float = 0.5
+    static_share: ShareBelowOne = 0.5
     """Share of a defend batch, 0 to 1, whose prompts are the seed requests as they stand."""
 
     def __post_init__(self) -> None:

@@ -15,10 +15,10 @@ from typing import Generic, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine.episode import check_rewards, checked_next_player
+from ..engine.episode import checked_next_player, checked_rewards, checked_rewards_batch
 from ..engine.turn import OpenTurn, masks_of
 from ..engine.views import Utterance
-from ..game import PLAYERS, DealT, Dialogue, Ending, LanguageGame, Turn
+from ..game import PLAYERS, DealT, Dialogue, Ending, LanguageGame, Turn, check_hashable
 from ..vocabulary import Tokens
 from .records import Record
 from .tables import Column, HashTable, Keys, Numbers, hash_weights
@@ -90,6 +90,7 @@ class RuleBook(Generic[DealT]):
         self._before, self._length, self._ending = Column(np.int32), Column(np.int32), Column(np.int8)
         self._tokens = Column(token_type, 8)
         """The utterance that led here, from `_before`."""
+        self._columns = [column for column in vars(self).values() if isinstance(column, Column)]
         self._mask_of = Column(np.int64)  # by place
         self._masks = Column(np.int8, game.vocabulary.size)
         self._numbers, self._places = HashTable(), HashTable()
@@ -106,7 +107,8 @@ class RuleBook(Generic[DealT]):
         return len(self.records)
 
     def root(self, deal: DealT) -> int:
-        """Return the number of the dialogue in which nothing has been said yet."""
+        """Return the number of the dialogue in which nothing has been said yet; TypeError if the deal has no hash."""
+        check_hashable(deal)
         number = self._roots.get(deal)
         if number is None:
             vocabulary = self.game.vocabulary
@@ -189,9 +191,8 @@ class RuleBook(Generic[DealT]):
     def keep(self, numbers: Numbers, places: Numbers) -> tuple[Numbers, Numbers]:
         """Forget all dialogues and places but these; return what their numbers are now."""
         kept = np.unique(numbers)
-        for column in vars(self).values():
-            if isinstance(column, Column) and column not in (self._mask_of, self._masks):
-                column.keep(kept)
+        for column in self._columns:
+            column.keep(kept)
         self.records = [self.records[number] for number in kept.tolist()]
         self._roots = {record.dialogue.deal: k for k, record in enumerate(self.records) if record.parent is None}
         self._before.rows[:] = UNKNOWN
@@ -238,8 +239,7 @@ class RuleBook(Generic[DealT]):
         if turn.thought or turn.ending.forfeits or len(written) > len(turn.tokens):
             draft.record.said = Utterance(said.tokens, ending=ENDINGS[said.ending])
         if turn.ending.forfeits:
-            draft.record.rewards = game.forfeit_rewards(speaker)
-            check_rewards(game, draft.record.rewards)
+            draft.record.rewards = checked_rewards(game, game.forfeit_rewards(speaker))
             return draft
         heard = game.hears(dialogue, listener)
         if heard is not None:
@@ -282,21 +282,22 @@ class RuleBook(Generic[DealT]):
     def _pay(self, drafts: list[_Draft[DealT]]) -> None:
         """Ask for all rewards at once, and check them."""
         dialogues = [draft.record.dialogue for draft in drafts]
-        pairs = self.game.rewards_batch(dialogues) if dialogues else ()
-        if len(pairs) != len(dialogues):
-            raise ValueError(f"rewards_batch: expected {len(dialogues)} pairs of rewards, got {len(pairs)}")
+        pairs = checked_rewards_batch(self.game, dialogues) if dialogues else ()
         for draft, pair in zip(drafts, pairs, strict=True):
-            draft.record.rewards = (float(pair[0]), float(pair[1]))
-            check_rewards(self.game, draft.record.rewards)
+            draft.record.rewards = checked_rewards(self.game, pair)
 
     def _add(self, drafts: list[_Draft[DealT]]) -> None:
-        """Enter dialogues, and open their next turns."""
+        """Enter dialogues, and open their next turns.
+
+        The records come last: what a call that was cut short has written before them counts for nothing.
+        """
         for draft in drafts:
             self._open(draft)
+        for column in self._columns:
+            column.cut(len(self))
         said = [draft.said for draft in drafts]
         told, lengths = self._padded(self.told, [tokens for draft in drafts for tokens in draft.told])
         view_lengths = self._view_lengths(drafts, lengths.reshape(-1, 2))
-        self.records += [draft.record for draft in drafts]
         self.player.extend([draft.player for draft in drafts])
         self.rewards.extend([draft.record.rewards for draft in drafts])
         self.forfeited_by.extend([_forfeited_by(draft.record.dialogue) for draft in drafts])
@@ -310,6 +311,7 @@ class RuleBook(Generic[DealT]):
         self.told.extend(told.reshape(-1, 2, told.shape[1]))
         self.told_lengths.extend(lengths.reshape(-1, 2))
         self.view_lengths.extend(view_lengths)
+        self.records += [draft.record for draft in drafts]
 
     def _open(self, draft: _Draft[DealT]) -> None:
         """Ask who speaks next, and what that player's turn may be."""

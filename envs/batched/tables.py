@@ -50,6 +50,10 @@ class Column:
         self._rows[self._num_rows : num_rows] = rows
         self._num_rows = num_rows
 
+    def cut(self, num_rows: int) -> None:
+        """Forget all rows but the first `num_rows`."""
+        self._num_rows = num_rows
+
     def keep(self, kept: Numbers) -> None:
         """Forget all rows but these, which take the first places in this order."""
         rows = self._rows[kept]

@@ -1,19 +1,25 @@
-"""The reader of Gambit's .efg files: text to a list of nodes, every fault reported with its line and column."""
+"""The reader of Gambit's .efg files: text to a list of nodes, every fault reported with its line and column.
+
+Time and memory grow with the length of the text, whatever it says: numbers, nodes and common denominators are bounded.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import NamedTuple, NoReturn, TypeVar
+from urllib.parse import unquote
 
+from ..printable import printable
 from ..tree.enumeration import CHANCE, TERMINAL
 from .explicit import SUM_TOLERANCE, ExplicitNode
 
 TOKEN = re.compile(
-    r"""(?P<text>"(?:[^"\\]|\\.)*")
-    |(?P<number>[+-]?(?:\d+/\d+|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?)(?=[\s{},"]|$))
+    r"""(?P<text>"[^"\\]*+(?:\\.[^"\\]*+)*+")
+    |(?P<number>[+-]?(?:[0-9]+/[0-9]+|(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?)(?=[\s{},"]|$))
     |(?P<mark>[{},])
     |(?P<symbol>[^\s{},"]+)
     |(?P<open>")""",
@@ -22,6 +28,16 @@ TOKEN = re.compile(
 BLANKS = re.compile(r"\s*")
 ESCAPED = re.compile(r'\\(["\\])')
 NUM_PLAYERS = 2
+ENCODED = "labels are percent-encoded UTF-8 (RFC 3986)"
+"""The comment of a file whose labels are to be decoded."""
+MAX_NODES = 1_000_000
+"""The most nodes that are read where the caller does not say otherwise."""
+MAX_NUMBER_LENGTH = 2_000
+"""Characters of a number; the longest double written out without an exponent has 1,077."""
+MAX_DENOMINATOR_BITS = 8_192
+"""Of a chance node's probabilities brought to one denominator."""
+MAX_SHOWN = 200
+"""Characters of what an error repeats of a file."""
 
 Item = TypeVar("Item")
 
@@ -91,7 +107,7 @@ class _Lexer:
         token = token or self.token
         before = self._text[: token.start]
         line, column = before.count("\n") + 1, token.start - (before.rfind("\n") + 1) + 1
-        raise EfgError(f"line {line}, column {column}: expected {expected}, got {got or token}")
+        raise EfgError(f"line {line}, column {column}: expected {_short(expected)}, got {_short(got or str(token))}")
 
     def _next(self) -> _Token:
         blanks = BLANKS.match(self._text, self._position)
@@ -109,8 +125,8 @@ class _Lexer:
 class _Parser:
     """Reads a file's grammar and remembers the information sets and outcomes that it defines."""
 
-    def __init__(self, text: str) -> None:
-        self._lexer = _Lexer(text)
+    def __init__(self, text: str, max_nodes: int) -> None:
+        self._lexer, self._max_nodes, self._encoded = _Lexer(text), max_nodes, False
         self._infosets: dict[tuple[int, int], _Infoset] = {}
         self._outcomes: dict[int, tuple[str, tuple[float, float]]] = {}
 
@@ -126,8 +142,9 @@ class _Parser:
         lexer.take()
         title = self._label("the game's title")
         players = self._players()
-        if lexer.token.kind == "text":
-            lexer.take()  # a comment
+        if lexer.token.kind == "text" and self._label("a comment") == ENCODED:
+            self._encoded = True
+            title, players = _decoded(title), (_decoded(players[0]), _decoded(players[1]))
         drafts = self._tree()
         if lexer.token.kind != "end":
             lexer.fail("the end of the file, as every node has its children")
@@ -144,6 +161,8 @@ class _Parser:
         drafts: list[_Draft] = []
         waiting: list[_Draft] = []  # nodes on the path whose children are not complete
         while not drafts or waiting:
+            if len(drafts) == self._max_nodes:
+                self._lexer.fail(f"at most {self._max_nodes:,} nodes (max_nodes)", got="more")
             draft = self._node()
             if waiting:
                 waiting[-1].children.append(len(drafts))
@@ -199,10 +218,14 @@ class _Parser:
                 self._lexer.fail("a probability from 0 to 1", start)
             return name, probability
 
-        outcomes = self._braces(outcome)
-        total = float(sum(probability for _, probability in outcomes))
-        if abs(total - 1) > SUM_TOLERANCE:
-            self._lexer.fail("probabilities that sum to 1", opening, str(total))
+        outcomes, exact = self._braces(outcome), Fraction(0)
+        for _, probability in outcomes:
+            exact += probability
+            if exact.denominator.bit_length() > MAX_DENOMINATOR_BITS:
+                bound = f"probabilities with a common denominator of at most {MAX_DENOMINATOR_BITS:,} bits"
+                self._lexer.fail(bound, opening, "a larger one")
+        if abs(float(exact) - 1) > SUM_TOLERANCE:
+            self._lexer.fail("probabilities that sum to 1", opening, str(float(exact)))
         return _Infoset(label, _each_once([name for name, _ in outcomes]), tuple(chance for _, chance in outcomes))
 
     def _outcome(self) -> tuple[float, float]:
@@ -251,12 +274,15 @@ class _Parser:
     def _label(self, expected: str) -> str:
         if self._lexer.token.kind != "text":
             self._lexer.fail(f"{expected}, in quotation marks")
-        return ESCAPED.sub(r"\1", self._lexer.take().text[1:-1])
+        label = ESCAPED.sub(r"\1", self._lexer.take().text[1:-1])
+        return _decoded(label) if self._encoded else label
 
     def _number(self, expected: str) -> Fraction:
         token = self._lexer.token
         if token.kind != "number":
             self._lexer.fail(expected)
+        if len(token.text) > MAX_NUMBER_LENGTH:
+            self._lexer.fail(f"a number of at most {MAX_NUMBER_LENGTH:,} characters", got=f"{len(token.text):,}")
         try:
             number = Fraction(token.text)
         except (ZeroDivisionError, ValueError):
@@ -284,38 +310,50 @@ class _Parser:
         return nodes
 
 
-def parse_efg(text: str) -> EfgFile:
+def parse_efg(text: str, *, max_nodes: int = MAX_NODES) -> EfgFile:
     """Return what the text of an .efg file holds.
 
     Raises:
-        EfgError: the text is malformed, or is not a game of two players.
+        EfgError: the text is malformed, has more nodes than `max_nodes`, or is not a game of two players.
     """
-    return _Parser(text).file()
+    return _Parser(text, max_nodes).file()
 
 
 def _names(infosets: dict[tuple[int, int], _Infoset]) -> Iterator[tuple[tuple[int, int], str]]:
     """Yield a name for each player's information set: its label, with its number where that does not tell."""
-    times: dict[tuple[int, str], int] = {}
-    for (player, _), infoset in infosets.items():
-        times[player, infoset.label] = times.get((player, infoset.label), 0) + 1
+    times = Counter((player, infoset.label) for (player, _), infoset in infosets.items())
     for (player, number), infoset in infosets.items():
-        tells = infoset.label.strip() and times[player, infoset.label] == 1
-        yield (player, number), infoset.label if tells else f"{infoset.label} ({player + 1},{number})".strip()
+        name = infoset.label
+        if not name.strip() or times[player, name] > 1:
+            name = f"{name} ({player + 1},{number})".strip()
+            while (player, name) in times:  # some other one's label
+                name += "*"
+        yield (player, number), name
 
 
-def _each_once(labels: list[str]) -> tuple[str, ...]:
+def _each_once(labels: Sequence[str]) -> tuple[str, ...]:
     """Number the labels that stand more than once, as Gambit does."""
-    unique: list[str] = []
+    times, last = Counter(labels), Counter[str]()
+    unique: dict[str, None] = {}
     for label in labels:
-        name, number = label, 0
-        while name in unique or labels.count(name) > (number == 0):
-            number += 1
-            name = f"{label}_{number}"
-        unique.append(name)
+        name = label
+        while times[name] > (last[label] == 0) or name in unique:
+            last[label] += 1
+            name = f"{label}_{last[label]}"
+        unique[name] = None
     return tuple(unique)
+
+
+def _decoded(label: str) -> str:
+    return unquote(label, errors="surrogatepass")
 
 
 def _described(infoset: _Infoset) -> str:
     chances = [f" {chance}" for chance in infoset.probabilities] or [""] * len(infoset.actions)
     actions = " ".join(f'"{action}"{chance}' for action, chance in zip(infoset.actions, chances, strict=True))
     return f'"{infoset.label}" {{ {actions} }}'
+
+
+def _short(text: str) -> str:
+    shown = printable(text[:MAX_SHOWN])
+    return shown if len(text) <= MAX_SHOWN else f"{shown}..."

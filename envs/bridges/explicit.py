@@ -11,6 +11,7 @@ the cells' widths as its probability. Where chance does not depend on actions th
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from itertools import accumulate, pairwise
@@ -27,8 +28,11 @@ SNAP = 1e-12
 """Two breakpoints closer than this are one: they differ by rounding."""
 SUM_TOLERANCE = 1e-9
 MAX_DEALS = 1_000_000
+MAX_KNOWN_GROUPS = 256
+MAX_CHANCE_EVENTS = 1_000
+"""Of one episode."""
 STEPS_PER_DEAL = 20
-"""How many chance nodes may be met, on the average, for each of the most deals that there may be."""
+"""How many chance nodes may be met, and numbers drawn, on the average, for each of the most deals that there may be."""
 
 
 class TooLarge(ValueError):
@@ -93,6 +97,7 @@ class ExplicitGame(LanguageGame[Numbers]):
         self.roles = roles
         self.deals = FiniteDeals(draw_deals(self.nodes, max_deals=max_deals))
         self._ends = _chance_ends(self.nodes)
+        self._last = _Path(Dialogue((0.0,)), [0], [])
         self._name_tokens()
         self.max_turns = max(_num_decisions(self.nodes))
         self.max_briefing_tokens = self.max_announcement_tokens = max(map(len, self._told.values()), default=0)
@@ -104,8 +109,9 @@ class ExplicitGame(LanguageGame[Numbers]):
 
     def rewards(self, dialogue: Dialogue[Numbers]) -> tuple[float, float]:
         """Return what the last turn and the chance after it paid; the first turn also pays what stood before it."""
-        path, spoken = self._path(dialogue)
-        paid = [self.nodes[node].rewards for node in path[spoken if len(dialogue.turns) > 1 else 0 :]]
+        path = self._path(dialogue)
+        begins = path.ends[-2][0] if len(dialogue.turns) > 1 else 0
+        paid = [self.nodes[node].rewards for node in path.nodes[begins:]]
         return sum([first for first, _ in paid]), sum([second for _, second in paid])
 
     def briefing(self, deal: Numbers, player: int) -> Tokens:
@@ -129,20 +135,30 @@ class ExplicitGame(LanguageGame[Numbers]):
         return self._told[player, node.infoset] if node.player == player else ()
 
     def _node(self, dialogue: Dialogue[Numbers]) -> int:
-        return self._path(dialogue)[0][-1]
+        return self._path(dialogue).nodes[-1]
 
-    def _path(self, dialogue: Dialogue[Numbers]) -> tuple[list[int], int]:
-        """Return the nodes from the root to where play stands, and which of them the last turn led to."""
-        path, event, spoken = [0], 0, 0
-        for turn in (None, *dialogue.turns):
+    def _path(self, dialogue: Dialogue[Numbers]) -> _Path:
+        """Return how play came to where it stands; it goes on from the last answer as far as the turns are the same."""
+        last, turns = self._last, dialogue.turns
+        if last.dialogue is dialogue:
+            return last
+        known = min(len(turns), len(last.dialogue.turns))
+        known -= turns[:known] != last.dialogue.turns[:known]
+        if last.dialogue.deal != dialogue.deal or not last.ends or turns[:known] != last.dialogue.turns[:known]:
+            nodes, ends, event, coming = [0], [], 0, (None, *turns)
+        else:
+            length, event = last.ends[known]
+            nodes, ends, coming = last.nodes[:length], last.ends[: known + 1], turns[known:]
+        for turn in coming:
             if turn is not None:
-                spoken = len(path)
-                path.append(self._steps[path[-1]][turn.tokens[0]])
-            while (ends := self._ends.get(path[-1])) is not None:
-                outcome = bisect_right(ends, dialogue.deal[event])
-                path.append(self.nodes[path[-1]].children[outcome])
+                nodes.append(self._steps[nodes[-1]][turn.tokens[0]])
+            while (divided := self._ends.get(nodes[-1])) is not None:
+                outcome = bisect_right(divided, dialogue.deal[event])
+                nodes.append(self.nodes[nodes[-1]].children[outcome])
                 event += 1
-        return path, spoken
+            ends.append((len(nodes), event))
+        self._last = _Path(dialogue, nodes, ends)
+        return self._last
 
     def _name_tokens(self) -> None:
         """Give every label a word and every information set its own text."""
@@ -162,6 +178,16 @@ class ExplicitGame(LanguageGame[Numbers]):
         ]
 
 
+class _Path(NamedTuple):
+    """How play came to where a dialogue stands."""
+
+    dialogue: Dialogue[Numbers]
+    nodes: list[int]
+    """From the root on."""
+    ends: list[tuple[int, int]]
+    """How many nodes and chance events there were at the start and after each turn."""
+
+
 def payoff_of(rewards: Iterable[tuple[float, float]]) -> Payoff:
     """Return the narrowest payoff type that holds for all pairs of rewards."""
     zero_sum = identical = True
@@ -178,25 +204,48 @@ def draw_deals(nodes: Sequence[ExplicitNode], *, max_deals: int = MAX_DEALS) -> 
         TooLarge: more deals than `max_deals`.
     """
     deals: dict[Numbers, float] = {}
-    below = _first_chance_nodes(nodes)
-    events: list[tuple[Numbers, Fraction | float, list[int]]] = [((), Fraction(1), below[0])]
+    cells_of = _Cells(nodes)
+    events: list[tuple[Numbers, Fraction | float, tuple[int, ...]]] = [((), Fraction(1), cells_of.first)]
     num_steps = 0
     while events:
         deal, probability, group = events.pop()
-        num_steps += len(group)
+        num_steps += max(len(group), len(deal))
         if len(deals) >= max_deals or num_steps > STEPS_PER_DEAL * max_deals:
             raise TooLarge(f"deals: expected at most {max_deals:,} of them, got more; chance depends on too much")
+        if len(deal) > MAX_CHANCE_EVENTS:
+            raise TooLarge(f"deals: expected at most {MAX_CHANCE_EVENTS:,} chance nodes on a path, got more")
         if not group:
             deals[deal] = float(probability)
-            continue
-        ends = {node: list(accumulate(nodes[node].probabilities))[:-1] for node in group}
-        points = _breakpoints(end for some in ends.values() for end in some)
-        for low, high in reversed(list(pairwise(points))):  # the last pushed is popped first
-            middle = float(low + high) / 2
-            chosen = [nodes[node].children[bisect_right(some, middle)] for node, some in ends.items()]
-            later = [node for child in chosen for node in below[child]]
-            events.append(((*deal, middle), probability * (high - low), later))
+        else:  # the last pushed is popped first
+            events += [((*deal, middle), probability * width, later) for middle, width, later in cells_of(group)[::-1]]
     return deals
+
+
+class _Cells:
+    """Divides [0, 1) among the outcomes of several chance nodes at once; a group that was met lately is not redone."""
+
+    def __init__(self, nodes: Sequence[ExplicitNode]) -> None:
+        self._nodes, self._below = nodes, _first_chance_nodes(nodes)
+        self.first = tuple(self._below[0])
+        self._exact = {k: list(accumulate(n.probabilities))[:-1] for k, n in enumerate(nodes) if n.player == CHANCE}
+        self._ends = {node: [float(end) for end in ends] for node, ends in self._exact.items()}
+        self._known: dict[tuple[int, ...], list[tuple[float, Fraction | float, tuple[int, ...]]]] = {}
+
+    def __call__(self, group: tuple[int, ...]) -> list[tuple[float, Fraction | float, tuple[int, ...]]]:
+        """Return each cell's middle, its width, and the chance nodes that come next."""
+        if group not in self._known:
+            if len(self._known) >= MAX_KNOWN_GROUPS:
+                self._known.clear()
+            points = _breakpoints(end for node in group for end in self._exact[node])
+            self._known[group] = [self._cell(group, low, high) for low, high in pairwise(points)]
+        return self._known[group]
+
+    def _cell(
+        self, group: tuple[int, ...], low: Fraction | float, high: Fraction | float
+    ) -> tuple[float, Fraction | float, tuple[int, ...]]:
+        middle = float(low + high) / 2
+        chosen = (self._nodes[node].children[bisect_right(self._ends[node], middle)] for node in group)
+        return middle, high - low, tuple(node for child in chosen for node in self._below[child])
 
 
 def _breakpoints(ends: Iterable[Fraction | float]) -> list[Fraction | float]:
@@ -298,11 +347,12 @@ def _distinct_texts(infosets: Iterable[tuple[int, str]]) -> dict[tuple[int, str]
     """Return each information set's name in words, numbered where two would read alike."""
     texts: dict[tuple[int, str], tuple[str, ...]] = {}
     taken: set[tuple[int, tuple[str, ...]]] = set()
+    times = Counter[tuple[int, tuple[str, ...]]]()
     for player, infoset in infosets:
-        text, times = tuple(infoset.split()), 1
+        words = text = tuple(infoset.split())
         while not text or (player, text) in taken:
-            times += 1
-            text = (*infoset.split(), f"#{times}")
+            times[player, words] += 1
+            text = (*words, f"#{times[player, words] + 1}")
         taken.add((player, text))
         texts[player, infoset] = text
     return texts
@@ -311,11 +361,12 @@ def _distinct_texts(infosets: Iterable[tuple[int, str]]) -> dict[tuple[int, str]
 def _as_words(labels: Iterable[str]) -> Mapping[str, str]:
     """Return a word for each label, unlike words for unlike labels: no blanks, no special tokens."""
     words: dict[str, str] = {}
-    taken = set(SPECIAL_TOKENS)
+    taken, times = set(SPECIAL_TOKENS), Counter[str]()
     for label in dict.fromkeys(labels):
-        word = "_".join(label.split()) or "_"
+        word = joined = "_".join(label.split()) or "_"
         while word in taken:
-            word += "_"
+            times[joined] += 1
+            word = f"{joined}_{times[joined] if times[joined] > 1 else ''}"
         taken.add(word)
         words[label] = word
     return words

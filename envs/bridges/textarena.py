@@ -1,8 +1,9 @@
 """TextArena both ways: its two-player games as language games, and language games as its environments.
 
 `from_textarena` plays a game of TextArena (L. Guertler et al., *TextArena*, arXiv 2504.11442, 2025) with token actions.
-The deal is the seed, as TextArena draws from Python's global generator, which is put back after each use; a position is
-a copy of the environment. What TextArena tells a player is announced to it, and nothing else is.
+The deal is the seed of all that it draws: TextArena draws from Python's global generator and its games from that or
+numpy's, which are lent to it and put back (`generators.py`). A position is a copy of the environment. What TextArena
+tells a player is announced to it, and nothing else is.
 
 `to_textarena` gives an object with TextArena's `reset`, `step`, `get_observation` and `close`, whose actions are texts.
 """
@@ -10,9 +11,7 @@ a copy of the environment. What TextArena tells a player is announced to it, and
 from __future__ import annotations
 
 import copy
-import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
@@ -23,8 +22,9 @@ import numpy as np
 from ..engine.episode import Episode, speak_all
 from ..engine.views import Utterance
 from ..extras import from_extra
-from ..game import Dialogue, Ending, LanguageGame, Payoff, SampledDeals
+from ..game import Dialogue, Ending, LanguageGame, Payoff, SampledDeals, check_whole
 from ..vocabulary import Tokens, Vocabulary
+from .generators import GeneratorStates, generator_states, lent_generators
 
 if TYPE_CHECKING:
     import textarena
@@ -41,12 +41,14 @@ class _Position:
     """A copy of TextArena's environment after some turns."""
 
     env: Any
-    generator: object
-    """The state of Python's global generator there."""
+    generators: GeneratorStates
+    """Where the global generators, as this episode is lent them, stand there."""
     told: tuple[str, str]
     """What each player was told since the turn before."""
     player: int | None
     rewards: tuple[float, float]
+    legal: tuple[str, ...] = ()
+    """What may be said, where that is read off the environment."""
 
 
 class TextArenaGame(LanguageGame[int]):
@@ -93,7 +95,7 @@ class TextArenaGame(LanguageGame[int]):
         """Return what may follow `prefix` in one of the legal texts; None where TextArena is to judge."""
         if self._legal is None:
             return None
-        said = [self.vocabulary.encode(text) for text in self._legal(self._position(dialogue).env)]
+        said = [self.vocabulary.encode(text) for text in self._position(dialogue).legal]
         whole = [(*tokens, self.vocabulary.eos_id) for tokens in said]
         n = len(prefix)
         return tuple(dict.fromkeys(tokens[n] for tokens in whole if tokens[:n] == prefix and len(tokens) > n))
@@ -120,15 +122,15 @@ class TextArenaGame(LanguageGame[int]):
         return self._cache[key]
 
     def _start(self, deal: int) -> _Position:
-        with _own_generator():
+        check_whole("deal", deal, least=0)
+        with lent_generators(int(deal) % NUM_SEEDS):
             env = self._make_env()
             env.reset(num_players=2, seed=deal)
             return self._seen(env, None)
 
     def _after(self, dialogue: Dialogue[int]) -> _Position:
         before = self._position(dialogue.upto(len(dialogue.turns) - 1))
-        with _own_generator():
-            random.setstate(before.generator)  # type: ignore[arg-type]
+        with lent_generators(before.generators):
             env = copy.deepcopy(before.env)
             env.step(self._say(self.vocabulary.decode(dialogue.turns[-1].tokens)))
             return self._seen(env, before.player)
@@ -142,12 +144,14 @@ class TextArenaGame(LanguageGame[int]):
         for player in (0, 1):
             state.observations[player] = []
         paid = state.rewards if state.done and state.rewards else {}
+        legal = () if self._legal is None or state.done else tuple(self._legal(env))
         return _Position(
             env=env,
-            generator=random.getstate(),
+            generators=generator_states(),
             told=(told[0], told[1]),
             player=None if state.done else int(state.current_player_id),
             rewards=(float(paid.get(0, 0.0)), float(paid.get(1, 0.0))),
+            legal=legal,
         )
 
 
@@ -285,16 +289,6 @@ def _read(text: str, episode: Episode[Any]) -> Utterance | None:
 
 def _draw_seed(rng: np.random.Generator) -> int:
     return int(rng.integers(NUM_SEEDS))
-
-
-@contextmanager
-def _own_generator() -> Iterator[None]:
-    """Put Python's global generator back, which TextArena seeds and draws from."""
-    state = random.getstate()
-    try:
-        yield
-    finally:
-        random.setstate(state)
 
 
 def _import_textarena() -> ModuleType:

@@ -12,10 +12,22 @@ from typing import Generic
 
 import numpy as np
 
-from ..game import PLAYERS, DealT, Dialogue, Ending, LanguageGame, Payoff, Turn
+from ..game import (
+    PLAYERS,
+    DealT,
+    Dialogue,
+    Ending,
+    LanguageGame,
+    Payoff,
+    Turn,
+    check_hashable,
+    check_whole,
+    checked_game,
+)
+from ..printable import printable, printable_lines
 from ..vocabulary import Tokens
 from .turn import Ahead, OpenTurn
-from .views import Message, Utterance, View
+from .views import Message, Utterance, View, check_utterance, check_utterances
 
 TOLERANCE = 1e-9
 
@@ -28,8 +40,14 @@ class Episode(Generic[DealT]):
     )  # fmt: skip
 
     def __init__(self, game: LanguageGame[DealT], deal: DealT) -> None:
-        """Deal, brief both players, and open the first turn."""
-        self.game = game
+        """Deal, brief both players, and open the first turn.
+
+        Raises:
+            TypeError: the deal cannot be hashed, or these are no rules.
+            ValueError: the rules break their contract.
+        """
+        self.game = checked_game(game)
+        check_hashable(deal)
         self.dialogue = Dialogue(deal)
         self.views = np.zeros((2, game.max_view_tokens), dtype=np.int64)
         """What each player has been told, padded with 0; shape (2, L)."""
@@ -41,7 +59,7 @@ class Episode(Generic[DealT]):
         for player in PLAYERS:
             self._write(player, game.vocabulary.begin(player))
             self._tell(player, game.briefing(deal, player))
-        self.player = game.next_player(self.dialogue)
+        self.player = checked_next_player(game, self.dialogue)
         """Who is to speak; None once the episode is over."""
         self.open_turn = OpenTurn(game, self.dialogue)
         self._open()
@@ -60,10 +78,16 @@ class Episode(Generic[DealT]):
     def push(self, token: int) -> bool:
         """Say one token of the open turn; return whether that ended the turn and paid rewards.
 
-        If the rules or their judge raise, the episode stands as it did before the token.
+        If the rules or their judge raise, or somebody interrupts them, the episode stands as it did before the token.
+
+        Raises:
+            RuntimeError: the episode is over.
+            TypeError: the token is no integer.
+            ValueError: it is no token id of the vocabulary.
         """
         player = self.player
-        assert player is not None
+        if player is None:
+            raise RuntimeError("push: the episode is over, nobody is to speak")
         turn = self.open_turn
         if not turn.push(token):
             self.views[player, self.lengths[player]] = token
@@ -75,8 +99,8 @@ class Episode(Generic[DealT]):
                 self._write(player, (token,))
             self._finish()
             if not self.settled:
-                self.settle(self.game.rewards(self.dialogue))
-        except Exception:
+                self._settle(self.game.rewards(self.dialogue))
+        except BaseException:  # Ctrl-C in a judge must not leave a turn half paid
             turn.reopen()
             self.restore(before)
             raise
@@ -101,14 +125,35 @@ class Episode(Generic[DealT]):
         )
 
     def speak(self, utterance: Utterance) -> None:
-        """Say a whole turn; `settle` must follow unless the turn was forfeited (`settled` tells)."""
+        """Say a whole turn; `settle` must follow unless the turn was forfeited (`settled` tells).
+
+        If that fails, or somebody interrupts it, the episode stands as it did before the call.
+
+        Raises:
+            RuntimeError: the episode is over, or its last turn has not been paid for.
+            TypeError: this is no utterance of integers.
+            ValueError: it holds what is no token id, or ends too early or too late.
+        """
+        check_utterance(utterance)
+        before = self.saved()
+        try:
+            self._speak(utterance)
+        except BaseException:
+            self.restore(before)
+            raise
+
+    def _speak(self, utterance: Utterance) -> None:
+        """Say a whole turn; if that fails, the episode is half changed."""
         player = self.player
-        assert player is not None
+        if player is None:
+            raise RuntimeError("speak: the episode is over, nobody is to speak")
+        if not self.settled:
+            raise RuntimeError("speak: expected settle() first, which pays for the last turn")
         turn, closed, num_written = self.open_turn, False, 0
         for token in utterance.tokens:
             if closed:
                 raise ValueError(f"utterance: expected nothing after the end of the turn, got {utterance.tokens!r}")
-            closed = turn.push(int(token))
+            closed = turn.push(token)
             if turn.closed_by is Ending.ILLEGAL:
                 break
             num_written += not closed or turn.closed_by is Ending.TOO_LONG
@@ -125,7 +170,25 @@ class Episode(Generic[DealT]):
         return len(self.reward_history) == len(self.dialogue.turns)
 
     def settle(self, rewards: tuple[float, float]) -> None:
-        """Pay both players for the turn just finished, and open the next one."""
+        """Pay both players for the turn just finished, and open the next one.
+
+        If that fails, or somebody interrupts it, the episode stands as it did before the call.
+
+        Raises:
+            RuntimeError: there is no turn to pay for.
+            ValueError: these are no rewards that the game may pay, or the rules break their contract.
+        """
+        if self.settled:
+            raise RuntimeError("settle: expected a turn that has been said and not been paid for, got none")
+        before = self._standing()
+        try:
+            self._settle(rewards)
+        except BaseException:
+            self.restore(before)
+            raise
+
+    def _settle(self, rewards: tuple[float, float]) -> None:
+        """Pay, and open the next turn; if that fails, the episode is half changed."""
         self._pay(rewards)
         self.player = checked_next_player(self.game, self.dialogue)
         self._open()
@@ -140,32 +203,37 @@ class Episode(Generic[DealT]):
             setattr(self, name, value)
 
     def transcript(self) -> str:
-        """Return the episode as readable text: briefings, turns, what the rules say of them, rewards."""
-        game, lines = self.game, []
+        """Return the episode as readable text: briefings, turns, what the rules say of them, rewards.
+
+        A line that begins at the margin is the transcript's own: within a message, lines after the first are indented,
+        and what is no visible character is written as an escape.
+        """
+        game, roles, lines = self.game, tuple(map(printable, self.game.roles)), list[str]()
         for player in PLAYERS:
             briefing = game.briefing(self.dialogue.deal, player)
-            lines += [f"[{game.roles[player]} is told] {game.vocabulary.decode(briefing)}"] if briefing else []
+            lines += [f"[{roles[player]} is told] {self._text(briefing)}"] if briefing else []
         for k, turn in enumerate(self.dialogue.turns):
             lines += self._turn_lines(k, turn)
         if self.player is not None:
-            so_far = game.vocabulary.decode(self.open_turn.spoken)
-            lines.append(
-                f"{game.roles[self.player]}: {so_far} ..." if so_far else f"{game.roles[self.player]} is to speak"
-            )
+            so_far = self._text(self.open_turn.spoken)
+            lines.append(f"{roles[self.player]}: {so_far} ..." if so_far else f"{roles[self.player]} is to speak")
         else:
             lines.append(f"[over] returns {self.returns[0]:+g} {self.returns[1]:+g}")
         return "\n".join(lines)
 
     def _turn_lines(self, k: int, turn: Turn) -> list[str]:
         game, speaker = self.game, turn.player if turn.player is not None else 0
-        role, text = game.roles[speaker], game.vocabulary.decode(turn.tokens)
-        lines = [f"{role} (thinks): {game.vocabulary.decode(turn.thought)}"] if turn.thought else []
+        role, text = printable(game.roles[speaker]), self._text(turn.tokens)
+        lines = [f"{role} (thinks): {self._text(turn.thought)}"] if turn.thought else []
         note = f" [forfeit: {turn.ending.value}]" if turn.ending.forfeits else ""
-        remark = "" if turn.ending.forfeits else game.annotate(self.dialogue.upto(k + 1))
+        remark = "" if turn.ending.forfeits else printable_lines(game.annotate(self.dialogue.upto(k + 1)))
         lines.append(f"{role}: {text}{note}" + (f"   ({remark})" if remark else ""))
         if k < len(self.reward_history) and any(self.reward_history[k]):
             lines.append(f"[rewards] {self.reward_history[k][0]:+g} {self.reward_history[k][1]:+g}")
         return lines
+
+    def _text(self, tokens: Tokens) -> str:
+        return printable_lines(self.game.vocabulary.decode(tokens))
 
     def _finish(self) -> None:
         player, turn = self.player, self.open_turn.turn(self.player or 0)
@@ -196,8 +264,7 @@ class Episode(Generic[DealT]):
         return {**kept, **lists, "views": self.views.copy(), "messages": messages}
 
     def _pay(self, rewards: tuple[float, float]) -> None:
-        first, second = float(rewards[0]), float(rewards[1])
-        check_rewards(self.game, (first, second))
+        first, second = checked_rewards(self.game, rewards)
         self.reward_history.append((first, second))
         self.returns[0] += first
         self.returns[1] += second
@@ -230,15 +297,46 @@ def checked_next_player(game: LanguageGame[DealT], dialogue: Dialogue[DealT]) ->
     Raises:
         ValueError: it is no player, or somebody is to speak after the game's last turn.
     """
-    player = game.next_player(dialogue)
-    if player not in (0, 1, None):
-        raise ValueError(f"{type(game).__name__}.next_player: expected 0, 1 or None, got {player!r}")
+    asked = game.next_player(dialogue)
+    player = int(asked) if isinstance(asked, np.integer) else asked
+    if player is not None and (type(player) is not int or player not in PLAYERS):
+        raise ValueError(f"{type(game).__name__}.next_player: expected 0, 1 or None, got {asked!r}")
     if player is not None and len(dialogue.turns) >= game.max_turns:
         raise ValueError(
             f"{type(game).__name__}: expected the end after max_turns={game.max_turns} turns, "
             f"got player {player} to speak"
         )
     return player
+
+
+def checked_rewards(game: LanguageGame[DealT], rewards: tuple[float, float]) -> tuple[float, float]:
+    """Return what the rules pay as two plain numbers.
+
+    Raises:
+        ValueError: it is no pair of finite numbers, or not of the game's payoff type.
+    """
+    try:
+        first, second = rewards
+        pair = float(first + 0.0), float(second + 0.0)  # text is no number, even if float() reads it
+    except (TypeError, ValueError):
+        raise ValueError(f"{type(game).__name__}.rewards: expected a pair of numbers, got {rewards!r}") from None
+    check_rewards(game, pair)
+    return pair
+
+
+def checked_rewards_batch(
+    game: LanguageGame[DealT], dialogues: Sequence[Dialogue[DealT]]
+) -> Sequence[tuple[float, float]]:
+    """Return what the rules pay for a batch of dialogues, a pair for each; the pairs themselves are not looked at.
+
+    Raises:
+        ValueError: there are more or fewer pairs, or what comes is no sequence.
+    """
+    pairs = game.rewards_batch(dialogues)
+    got = len(pairs) if hasattr(pairs, "__len__") else repr(pairs)
+    if got != len(dialogues):
+        raise ValueError(f"rewards_batch: expected {len(dialogues)} pairs of rewards, got {got}")
+    return pairs
 
 
 def check_rewards(game: LanguageGame[DealT], rewards: tuple[float, float]) -> None:
@@ -254,12 +352,18 @@ def check_rewards(game: LanguageGame[DealT], rewards: tuple[float, float]) -> No
 def speak_all(episodes: Sequence[Episode[DealT]], utterances: Sequence[Utterance]) -> None:
     """Say one turn in each episode; the rules (or their judge) are called once for the whole batch.
 
-    If anything raises, every episode stands as it did before the call.
+    If anything raises, or somebody interrupts it, every episode stands as it did before the call.
+
+    Raises:
+        RuntimeError: an episode is over.
+        TypeError: an utterance is none, or holds what is no integer.
+        ValueError: there is not one utterance for each episode, or one of them cannot be said; see `Episode.speak`.
     """
+    check_utterances(utterances, len(episodes))
     saved = [episode.saved() for episode in episodes]
     try:
         _speak_and_settle(episodes, utterances)
-    except Exception:
+    except BaseException:
         for episode, before in zip(episodes, saved, strict=True):
             episode.restore(before)
         raise
@@ -267,17 +371,16 @@ def speak_all(episodes: Sequence[Episode[DealT]], utterances: Sequence[Utterance
 
 def _speak_and_settle(episodes: Sequence[Episode[DealT]], utterances: Sequence[Utterance]) -> None:
     for episode, utterance in zip(episodes, utterances, strict=True):
-        episode.speak(utterance)
+        episode._speak(utterance)
     waiting = [episode for episode in episodes if not episode.settled]
     if not waiting:
         return
-    rewards = waiting[0].game.rewards_batch([episode.dialogue for episode in waiting])
-    if len(rewards) != len(waiting):
-        raise ValueError(f"rewards_batch: expected {len(waiting)} pairs of rewards, got {len(rewards)}")
+    rewards = checked_rewards_batch(waiting[0].game, [episode.dialogue for episode in waiting])
     for episode, pair in zip(waiting, rewards, strict=True):
-        episode.settle(pair)
+        episode._settle(pair)
 
 
 def deal_episodes(game: LanguageGame[DealT], rng: np.random.Generator, num_episodes: int) -> list[Episode[DealT]]:
     """Start `num_episodes` plays of a game, their deals drawn with `rng`."""
+    check_whole("num_episodes", num_episodes, least=0)
     return [Episode(game, game.deals.sample(rng)) for _ in range(num_episodes)]

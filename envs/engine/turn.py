@@ -6,22 +6,27 @@ decides.
 
 from __future__ import annotations
 
+import operator
+from typing import Any
+
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..game import DealT, Dialogue, Ending, LanguageGame, Turn
 from ..vocabulary import Tokens
 
 
 class Masks:
-    """The constant legal masks of a game: what may be said where its rules narrow nothing."""
+    """The constant legal masks of a game, read-only: what may be said where its rules narrow nothing."""
 
     def __init__(self, game: LanguageGame[DealT]) -> None:
         """Build the masks: first token, later tokens, inside a thought, end of a full thought, nothing."""
         vocabulary = game.vocabulary
         if game.max_thought_tokens and vocabulary.think_ids is None:
             raise ValueError("max_thought_tokens: expected 0, as the vocabulary has no thought tokens")
-        self.none = np.zeros(vocabulary.size, dtype=np.int8)
+        self.size = vocabulary.size
+        """The number V of token ids."""
+        self.none = np.zeros(self.size, dtype=np.int8)
         self.later = vocabulary.sayable_mask.copy()
         self.later[vocabulary.eos_id] = 1
         self.first = self.thinking = self.closing = self.later
@@ -40,6 +45,9 @@ class Masks:
             self.first_ids, self.thinking_ids, self.closing_ids = (
                 np.flatnonzero(mask) for mask in (self.first, self.thinking, self.closing)
             )
+        for shared in vars(self).values():  # by all episodes of the game, and handed to agents
+            if isinstance(shared, np.ndarray):
+                shared.setflags(write=False)
 
 
 def masks_of(game: LanguageGame[DealT]) -> Masks:
@@ -49,6 +57,32 @@ def masks_of(game: LanguageGame[DealT]) -> Masks:
         masks = Masks(game)
         game.__dict__["_masks"] = masks
     return masks
+
+
+def token_of(token: object, size: int, what: str = "token") -> int:
+    """Return the token id that `token` is, as a plain integer.
+
+    Raises:
+        TypeError: it is no integer; True and False are none.
+        ValueError: it is no token id of a vocabulary of this size.
+    """
+    try:
+        if isinstance(token, bool):
+            raise TypeError
+        number = operator.index(token)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{what}: expected a token id, an integer in [0, {size}), got {token!r}") from None
+    if not 0 <= number < size:
+        raise ValueError(f"{what}: expected a token id in [0, {size}), got {number}")
+    return number
+
+
+def array_of(numbers: ArrayLike | None, what: str) -> NDArray[Any]:
+    """Return numbers as an array of whatever type they are; TypeError where they have no shape, as ragged lists."""
+    try:
+        return np.asarray(numbers)
+    except ValueError:
+        raise TypeError(f"{what}: expected an array of integers, got {numbers!r}") from None
 
 
 class OpenTurn:
@@ -101,13 +135,14 @@ class OpenTurn:
 
     @property
     def legal_mask(self) -> NDArray[np.int8]:
-        """1 where a token may be said now; (V,), not to be written to."""
+        """1 where a token may be said now; (V,), read-only."""
         if self._listed is None:
             return self._widest
         if self._mask is None:
             listed = list(self._listed)
             self._mask = self._masks.none.copy()
             self._mask[listed] = self._widest[listed]
+            self._mask.setflags(write=False)
         return self._mask
 
     @property
@@ -122,8 +157,14 @@ class OpenTurn:
     def push(self, token: int) -> bool:
         """Say one token; return whether that ended the turn (`closed_by` then says how).
 
-        If the rules raise, the turn stands as before the token.
+        If the rules raise, or it is no token id, the turn stands as before the token.
+
+        Raises:
+            TypeError: it is no integer.
+            ValueError: it is no token id of the vocabulary.
         """
+        if type(token) is not int or not 0 <= token < self._masks.size:
+            token = token_of(token, self._masks.size)
         if not self._widest[token] or (self._listed is not None and token not in self._listed):
             self.closed_by = Ending.ILLEGAL
             return True
@@ -190,7 +231,8 @@ class OpenTurn:
 
     def _ask(self, prefix: Tokens, *, first: bool) -> None:
         game, masks = self._game, self._masks
-        tokens = game.legal_tokens(self._dialogue, prefix)
+        listed = game.legal_tokens(self._dialogue, prefix)
+        tokens = None if listed is None else tuple(listed)
         widest, ids = (masks.first, masks.first_ids) if first else (masks.later, None)
         if tokens is not None and first and game.max_thought_tokens and game.vocabulary.think_ids:
             tokens = (*tokens, game.vocabulary.think_ids[0])
@@ -214,7 +256,7 @@ class Ahead:
         self._turn: OpenTurn | None = None
 
     def legal_mask(self, prefix: Tokens) -> NDArray[np.int8]:
-        """Return 1 where a token may follow, all 0 once the turn is over; (V,)."""
+        """Return 1 where a token may follow, all 0 once the turn is over; (V,), read-only."""
         turn = self._after(prefix)
         return turn.legal_mask if turn.closed_by is None else masks_of(self._game).none
 
@@ -224,7 +266,8 @@ class Ahead:
         return turn.legal_tokens if turn.closed_by is None else np.zeros(0, dtype=np.int64)
 
     def _after(self, prefix: Tokens) -> OpenTurn:
-        turn, asked = self._turn, self._asked
+        prefix, turn, asked = tuple(prefix), self._turn, self._asked
+        self._turn = None  # until all of the prefix has been said, lest a failure leave it half said
         if turn is None or prefix[: len(asked)] != asked:
             turn, asked = OpenTurn(self._game, self._dialogue), ()
             for token in self._said:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypedDict
@@ -35,7 +36,7 @@ class View:
     """How many tokens this turn may have, `<eos>` and thought apart."""
     legal_mask: Callable[[Tokens], NDArray[np.int8]]
     """`legal_mask(prefix)`: 1 where a token may follow `prefix` in this turn, thought included; all 0 once the turn is
-    over; shape (V,)."""
+    over; shape (V,), read-only, as other episodes share it."""
     legal_tokens: Callable[[Tokens], NDArray[np.int64] | None]
     """The same as ascending ids, none once the turn is over; None: every sayable token and `<eos>`."""
     unrestricted: bool
@@ -51,6 +52,46 @@ class Utterance:
     logprobs: tuple[float, ...] | None = None
     """Their log-probabilities under the agent's own sampling distribution, in nats."""
     ending: Ending = Ending.END_OF_TURN
+
+
+def check_utterances(utterances: object, num_views: int) -> None:
+    """Raise unless these are utterances, one for each of so many views, in a form that can be said.
+
+    Whether their tokens are ids of the vocabulary, and legal, the open turn finds out.
+
+    Raises:
+        TypeError: they are no sequence, or one of them is no `Utterance` or has parts of another type.
+        ValueError: there are more or fewer of them, or logprobs are not one finite number for each token.
+    """
+    if not isinstance(utterances, Sequence) or isinstance(utterances, str):
+        raise TypeError(f"utterances: expected a list of {num_views}, one for each view, got {utterances!r}")
+    if len(utterances) != num_views:
+        raise ValueError(f"utterances: expected {num_views}, one for each view, got {len(utterances)}")
+    for utterance in utterances:
+        check_utterance(utterance)
+
+
+def check_utterance(utterance: object) -> None:
+    """Raise unless this is an utterance in a form that can be said; see `check_utterances`."""
+    if not isinstance(utterance, Utterance):
+        raise TypeError(f"utterance: expected an Utterance, got {utterance!r}")
+    if not isinstance(utterance.tokens, Sequence | np.ndarray):
+        raise TypeError(f"utterance: expected a tuple of token ids, got tokens={utterance.tokens!r}")
+    if not isinstance(utterance.ending, Ending):
+        raise TypeError(f"utterance: expected a value of Ending, got ending={utterance.ending!r}")
+    if utterance.logprobs is not None:
+        _check_logprobs(utterance.logprobs, len(utterance.tokens))
+
+
+def _check_logprobs(logprobs: Sequence[float], num_tokens: int) -> None:
+    try:
+        proper = len(logprobs) == num_tokens and math.isfinite(math.fsum(logprobs))
+    except (TypeError, ValueError, OverflowError):  # no numbers; inf - inf; a sum beyond the largest number
+        proper = False
+    if not proper:
+        raise ValueError(
+            f"utterance: expected one finite logprob for each of its {num_tokens} tokens, or None, got {logprobs!r}"
+        )
 
 
 def utterance_of(game: LanguageGame[DealT], dialogue: Dialogue[DealT], turn: Turn) -> Utterance:

@@ -30,9 +30,10 @@ from __future__ import annotations
 from hashlib import blake2b
 from struct import pack, unpack
 
-from ..game import PLAYERS, Dialogue, FiniteDeals, LanguageGame, Payoff
+from ..game import PLAYERS, Dialogue, FiniteDeals, LanguageGame, Payoff, check_count
 from ..vocabulary import Tokens, WordVocabulary
 
+MAX_TURNS = 10_000
 ENDS_SHARE = 0.2
 """How often an irregular game ends after a turn that need not be the last."""
 
@@ -77,9 +78,10 @@ class RandomGame(LanguageGame[int]):
         """
         if not isinstance(seed, int):
             raise ValueError(f"seed: expected a whole number, got {seed!r}")
-        _check(num_turns=num_turns, branching=branching, num_deals=num_deals, max_turn_tokens=max_turn_tokens)
-        if not isinstance(max_thought_tokens, int) or max_thought_tokens < 0:
-            raise ValueError(f"max_thought_tokens: expected a whole number of at least 0, got {max_thought_tokens}")
+        check_count("num_turns", num_turns, most=MAX_TURNS)
+        for name, count in (("branching", branching), ("num_deals", num_deals), ("max_turn_tokens", max_turn_tokens)):
+            check_count(name, count)
+        check_count("max_thought_tokens", max_thought_tokens, least=0)
         if not 0 <= hidden_share <= 1:
             raise ValueError(f"hidden_share: expected a number in [0, 1], got {hidden_share}")
         if payoff not in list(Payoff):
@@ -147,9 +149,11 @@ class RandomGame(LanguageGame[int]):
         ]
         self._heard = [self._hash(b"heard", (k,))[0] >= hidden_share for k in range(num_turns)]
         self._speakers = [k if k in PLAYERS else int(2 * self._hash(b"speaker", (k,))[0]) for k in range(num_turns)]
-        self._own_last = [
-            max((j for j in range(k) if self._speakers[j] == self._speakers[k]), default=None) for k in range(num_turns)
-        ]
+        last: list[int | None] = [None, None]
+        self._own_last: list[int | None] = []
+        for turn, speaker in enumerate(self._speakers):
+            self._own_last.append(last[speaker])
+            last[speaker] = turn
 
     def _uniforms(self, purpose: bytes, dialogue: Dialogue[int]) -> tuple[float, float]:
         turns = dialogue.turns
@@ -162,9 +166,3 @@ class RandomGame(LanguageGame[int]):
         text = self._key + purpose + pack(f">{len(numbers)}I", *numbers)
         first, second = unpack(">2Q", blake2b(text, digest_size=16).digest())
         return (first >> 11) * 2.0**-53, (second >> 11) * 2.0**-53
-
-
-def _check(**at_least_one: int) -> None:
-    for name, number in at_least_one.items():
-        if not isinstance(number, int) or number < 1:
-            raise ValueError(f"{name}: expected a whole number of at least 1, got {number}")

@@ -26,7 +26,7 @@ from itertools import accumulate, product
 
 import numpy as np
 
-from ..game import Dialogue, FiniteDeals, LanguageGame, Payoff, SampledDeals, Turn
+from ..game import Dialogue, FiniteDeals, LanguageGame, Payoff, SampledDeals, Turn, check_count
 from ..vocabulary import Tokens, WordVocabulary
 
 Digits = tuple[int, ...]
@@ -60,8 +60,7 @@ class RunningSum(LanguageGame[Digits]):
             ("num_terms", num_terms, 1),
             ("max_thought_tokens", max_thought_tokens, 0),
         ):
-            if not isinstance(number, int) or number < least:
-                raise ValueError(f"{name}: expected a whole number of at least {least}, got {number}")
+            check_count(name, number, least=least)
         self.modulus, self.num_terms, self.max_thought_tokens = modulus, num_terms, max_thought_tokens
         self.vocabulary = WordVocabulary([str(digit) for digit in range(modulus)])
         self.digits = self.vocabulary.encode(" ".join(self.vocabulary.words))

@@ -25,7 +25,7 @@ from itertools import product
 
 import numpy as np
 
-from ..game import Dialogue, FiniteDeals, LanguageGame, Payoff, Turn
+from ..game import Dialogue, FiniteDeals, LanguageGame, Payoff, Turn, check_count
 from ..vocabulary import Tokens, WordVocabulary
 
 
@@ -50,7 +50,10 @@ class SecretCode(LanguageGame[int]):
             code: the number of each object's word.
             num_words: w, how many words there are; None: as many as objects.
         """
+        if not isinstance(code, Sequence) or isinstance(code, str):
+            raise ValueError(f"code: expected a sequence of whole numbers, got {code!r}")
         num_words = len(code) if num_words is None else num_words
+        check_count("num_words", num_words, least=0)
         if not code or not all(isinstance(word, int) and 0 <= word < num_words for word in code):
             raise ValueError(f"code: expected at least one whole number, each in [0, {num_words}), got {code!r}")
         self.code = tuple(code)

@@ -57,6 +57,8 @@ class Statements(LanguageGame[str]):
             judge: scores player 1's turns; None: the facts.
             max_turn_tokens: at least 2, the length of a statement.
         """
+        if not isinstance(facts, Mapping | None):
+            raise ValueError(f"facts: expected a mapping from things to properties, got {facts!r}")
         facts = FACTS if facts is None else dict(facts)
         if not facts or max_turn_tokens < 2:
             raise ValueError(
@@ -83,11 +85,15 @@ class Statements(LanguageGame[str]):
     def rewards_batch(self, dialogues: Sequence[Dialogue[str]]) -> Sequence[tuple[float, float]]:
         """Return the judge's scores of the answers, 0 for a question; the judge is asked once."""
         answers = [dialogue.turns[1].tokens for dialogue in dialogues if len(dialogue.turns) == 2]
-        scores = list(self._judge(answers)) if answers else []
-        if len(scores) != len(answers):
-            raise ValueError(f"judge: expected {len(answers)} scores, got {len(scores)}")
-        left = iter(scores)
-        paid = [float(next(left)) if len(dialogue.turns) == 2 else 0.0 for dialogue in dialogues]
+        scores = self._judge(answers) if answers else ()
+        got = len(scores) if hasattr(scores, "__len__") else repr(scores)
+        if got != len(answers):
+            raise ValueError(f"judge: expected {len(answers)} scores, got {got}")
+        try:
+            left = iter([float(score + 0.0) for score in scores])
+        except (TypeError, ValueError):
+            raise ValueError(f"judge: expected numbers for scores, got {scores!r}") from None
+        paid = [next(left) if len(dialogue.turns) == 2 else 0.0 for dialogue in dialogues]
         return [(score, score) for score in paid]
 
     def briefing(self, deal: str, player: int) -> Tokens:

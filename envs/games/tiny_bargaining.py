@@ -36,7 +36,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from ..game import NO_CHANCE, Dialogue, LanguageGame, Payoff
+from ..game import NO_CHANCE, Dialogue, LanguageGame, Payoff, check_count
 from ..vocabulary import Tokens, WordVocabulary
 
 
@@ -62,8 +62,7 @@ class TinyBargaining(LanguageGame[Hashable]):
             discount: d in (0, 1], what a coin is worth in the next round.
         """
         for name, number, least in (("num_coins", num_coins, 2), ("num_rounds", num_rounds, 1)):
-            if not isinstance(number, int) or number < least:
-                raise ValueError(f"{name}: expected a whole number of at least {least}, got {number}")
+            check_count(name, number, least=least)
         if not 0 < discount <= 1:
             raise ValueError(f"discount: expected a number in (0, 1], got {discount}")
         self.vocabulary = WordVocabulary((*(str(coins) for coins in range(1, num_coins)), "accept", "reject"))

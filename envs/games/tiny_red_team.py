@@ -57,13 +57,15 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..game import NO_CHANCE, Dialogue, FiniteDeals, LanguageGame, Payoff
+from ..game import NO_CHANCE, Dialogue, FiniteDeals, LanguageGame, Payoff, check_count
 from ..vocabulary import Tokens, WordVocabulary
 
 Intent = Literal["visible", "hidden"]
 
 VOCABULARY = WordVocabulary("harmful benign poison chemistry bread comply refuse")
 POISON, CHEMISTRY, BREAD, COMPLY, REFUSE = VOCABULARY.encode("poison chemistry bread comply refuse")
+MAX_ROWS = 4096
+"""The most prompts, and the most replies, of a table that is drawn."""
 HARMFUL_SHARE = 1 / 3
 PROMPTS = {"harmful": (POISON, CHEMISTRY), "benign": (CHEMISTRY, BREAD)}
 REPLIES = (COMPLY, REFUSE)
@@ -169,6 +171,5 @@ def one_shot_red_team(num_prompts: int = 20, num_replies: int = 8, seed: int = 0
         seed: of `numpy.random.default_rng(seed).random((num_prompts, num_replies))`, the table r.
     """
     for name, number in (("num_prompts", num_prompts), ("num_replies", num_replies)):
-        if not isinstance(number, int) or number < 1:
-            raise ValueError(f"{name}: expected a whole number of at least 1, got {number}")
+        check_count(name, number, most=MAX_ROWS)
     return OneShotRedTeam(np.random.default_rng(seed).random((num_prompts, num_replies)))

@@ -23,7 +23,7 @@ Version history: v0, first version.
 
 from __future__ import annotations
 
-from ..game import Dialogue, FiniteDeals, LanguageGame, Payoff
+from ..game import Dialogue, FiniteDeals, LanguageGame, Payoff, check_count
 from ..vocabulary import Tokens, WordVocabulary
 
 
@@ -49,8 +49,7 @@ class TinyReferential(LanguageGame[int]):
             num_words: w, how many words the sender has; with fewer than k some objects must share one.
         """
         for name, number in (("num_objects", num_objects), ("num_words", num_words)):
-            if not isinstance(number, int) or number < 1:
-                raise ValueError(f"{name}: expected a whole number of at least 1, got {number}")
+            check_count(name, number)
         names = (*(f"object{k}" for k in range(num_objects)), *(f"word{w}" for w in range(num_words)))
         self.vocabulary = WordVocabulary(names)
         tokens = self.vocabulary.encode(" ".join(names))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Generic
 
 import numpy as np
@@ -13,11 +12,16 @@ from pettingzoo import AECEnv
 from typing_extensions import override
 
 from ..engine.episode import Episode
-from ..engine.turn import masks_of
+from ..engine.turn import masks_of, token_of
 from ..engine.views import Observation, View
-from ..game import DealT, Dialogue, LanguageGame
+from ..game import DealT, Dialogue, LanguageGame, check_deal, checked_game, generator_of
 
 AGENT_IDS = ("player_0", "player_1")
+_PLAYERS = {agent_id: player for player, agent_id in enumerate(AGENT_IDS)}
+AFTER_RESET = frozenset(
+    ("agent_selection", "rewards", "terminations", "truncations", "infos", "_cumulative_rewards"),
+)
+"""The attributes of the AEC form that there are only once an episode has been dealt."""
 
 
 class LanguageGameEnv(AECEnv[str, Observation, np.int64], Generic[DealT]):
@@ -39,7 +43,7 @@ class LanguageGameEnv(AECEnv[str, Observation, np.int64], Generic[DealT]):
         if render_mode not in (None, "ansi", "human"):
             raise ValueError(f'render_mode: expected None, "ansi" or "human", got {render_mode!r}')
         super().__init__()  # type: ignore[no-untyped-call]
-        self.game = game
+        self.game = checked_game(game)
         self.render_mode = render_mode
         self.metadata = {
             "render_modes": ["human", "ansi"],
@@ -57,6 +61,8 @@ class LanguageGameEnv(AECEnv[str, Observation, np.int64], Generic[DealT]):
         self._rng = np.random.default_rng()
         self.episode: Episode[DealT] | None = None
         """The episode that is being played; None before `reset`."""
+        self._drawn: tuple[DealT] | None = None
+        """A deal whose episode failed to begin; the next `reset` deals it, as if nothing had failed."""
         self._paid = False
 
     @override
@@ -66,10 +72,19 @@ class LanguageGameEnv(AECEnv[str, Observation, np.int64], Generic[DealT]):
         Args:
             seed: seeds this environment's own generator; None continues its stream.
             options: see above.
+
+        Raises:
+            TypeError: the seed is no integer, or the deal cannot be hashed.
+            ValueError: the seed is negative, or the deal none of those that the game lists.
         """
-        if seed is not None:
-            self._rng = np.random.default_rng(seed)
-        self.episode = Episode(self.game, deal_of(self.game, options, self._rng))
+        rng = self._rng if seed is None else generator_of(seed)
+        given = given_deal(self.game, options)
+        drawn = given or (self._drawn if seed is None else None) or (self.game.deals.sample(rng),)
+        if given is None and seed is None:
+            self._drawn = drawn
+        self.episode = Episode(self.game, drawn[0])
+        if given is None:
+            self._rng, self._drawn = rng, None
         self.agents = list(AGENT_IDS)
         self.rewards = dict.fromkeys(AGENT_IDS, 0.0)
         self._cumulative_rewards = dict.fromkeys(AGENT_IDS, 0.0)
@@ -86,17 +101,15 @@ class LanguageGameEnv(AECEnv[str, Observation, np.int64], Generic[DealT]):
     def step(self, action: np.int64 | int | None) -> None:
         """Say one token as `agent_selection`; None removes an agent that has ended.
 
-        If the rules or their judge raise, all stands as before the token, rewards not yet read by `last` among it.
+        If the rules or their judge raise or are interrupted, all stands as before the token, rewards not yet read by
+        `last` among it.
 
         Raises:
             RuntimeError: before `reset` or after both agents have been removed.
             TypeError: the action is no integer.
-            ValueError: the action is no token id of the vocabulary.
+            ValueError: the action is no token id of the vocabulary, or not None where the agent has ended.
         """
-        episode = self.episode
-        if episode is None or not self.agents:
-            when = "before reset()" if episode is None else "after the end of the episode"
-            raise RuntimeError(f"step: expected a call between reset() and the end, got one {when}")
+        episode = self._between("step")
         if episode.player is None:
             self._was_dead_step(action)  # type: ignore[arg-type]
             return
@@ -107,8 +120,8 @@ class LanguageGameEnv(AECEnv[str, Observation, np.int64], Generic[DealT]):
     def say(self, tokens: Sequence[int]) -> None:
         """Say tokens as `agent_selection` until its turn is over; those behind it count for nothing.
 
-        If one of them is no token id, or the rules or their judge raise, all stands as before the first, rewards not
-        yet read by `last` among it.
+        If one of them is no token id, or the rules or their judge raise or are interrupted, all stands as before the
+        first, rewards not yet read by `last` among it.
         """
         episode = self._playing("say")
         if episode.over:
@@ -118,25 +131,52 @@ class LanguageGameEnv(AECEnv[str, Observation, np.int64], Generic[DealT]):
             for token in tokens:
                 if self._push(episode, token):
                     break
-        except Exception:
+        except BaseException:
             episode.restore(saved)
             self.rewards, self._cumulative_rewards, self._paid = books
             raise
         if self.render_mode == "human":
             self.render()
 
+    def __getattr__(self, name: str) -> Any:
+        """Say of what there is only after `reset` that it is so; reached only by names that are not there."""
+        if name in AFTER_RESET:
+            raise AttributeError(f"{name}: expected an access after reset()")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    @override
+    def last(self, observe: bool = True) -> tuple[Observation | None, float, bool, bool, dict[str, Any]]:
+        """Return the observation, the reward since its last step, both ends and the info of `agent_selection`.
+
+        Raises:
+            RuntimeError: before `reset` or after both agents have been removed.
+        """
+        self._between("last")
+        return super().last(observe)
+
     @override
     def observe(self, agent: str) -> Observation:
-        """Return the agent's view and legal mask in fresh arrays; the mask is all zero unless it is to speak."""
+        """Return the agent's view and legal mask in fresh arrays; the mask is all zero unless it is to speak.
+
+        Raises:
+            RuntimeError: before `reset`.
+            KeyError: there is no such agent.
+        """
         episode = self.episode
         if episode is None:
             raise RuntimeError("observe: expected a call after reset()")
-        player = 0 if agent == "player_0" else 1
+        player = player_of(agent)
         mask = episode.open_turn.legal_mask if player == episode.player else self._silent
         return {"observation": episode.views[player].copy(), "action_mask": mask.copy()}
 
     def view(self, agent: str) -> View:
-        """Return the `View` of the agent to speak, for agents that say whole turns."""
+        """Return the `View` of the agent to speak, for agents that say whole turns.
+
+        Raises:
+            RuntimeError: it is not to speak.
+            KeyError: there is no such agent.
+        """
+        player_of(agent)
         if self.episode is None or self.episode.player is None or agent != self.agent_selection:
             raise RuntimeError(f"view: expected the agent to speak, got {agent!r}")
         return self.episode.view()
@@ -170,17 +210,17 @@ class LanguageGameEnv(AECEnv[str, Observation, np.int64], Generic[DealT]):
 
     @override
     def observation_space(self, agent: str) -> spaces.Space[Any]:
-        """Return the agent's observation space, always the same object."""
-        return self.observation_spaces[agent]
+        """Return the agent's observation space, always the same object; KeyError if there is no such agent."""
+        return self.observation_spaces[AGENT_IDS[player_of(agent)]]
 
     @override
     def action_space(self, agent: str) -> spaces.Space[np.int64]:
-        """Return the agent's action space, always the same object."""
-        return self.action_spaces[agent]
+        """Return the agent's action space, always the same object; KeyError if there is no such agent."""
+        return self.action_spaces[AGENT_IDS[player_of(agent)]]
 
     def _push(self, episode: Episode[DealT], action: object) -> bool:
         """Say one token and keep the books; return whether that ended the turn."""
-        token = action if type(action) is int and 0 <= action < self._size else token_of(action, self._size)
+        token = action if type(action) is int and 0 <= action < self._size else token_of(action, self._size, "action")
         agent_id, turn_ended = self.agent_selection, episode.push(token)
         if self._paid:
             self.rewards = {"player_0": 0.0, "player_1": 0.0}
@@ -205,6 +245,14 @@ class LanguageGameEnv(AECEnv[str, Observation, np.int64], Generic[DealT]):
         self.terminations = dict.fromkeys(AGENT_IDS, True)
         self._deads_step_first()
 
+    def _between(self, what: str) -> Episode[DealT]:
+        """Return the episode, of which an agent is left."""
+        episode = self.episode
+        if episode is None or not self.agents:
+            when = "before reset()" if episode is None else "after the end of the episode"
+            raise RuntimeError(f"{what}: expected a call between reset() and the end, got one {when}")
+        return episode
+
     def _playing(self, what: str) -> Episode[DealT]:
         if self.episode is None:
             raise RuntimeError(f"{what}: expected a call after reset()")
@@ -218,25 +266,26 @@ def observation_space_of(game: LanguageGame[DealT]) -> spaces.Space[Any]:
     return spaces.Dict({"observation": view, "action_mask": spaces.Box(0, 1, (size,), np.int8)})
 
 
-def deal_of(game: LanguageGame[DealT], options: dict[str, Any] | None, rng: np.random.Generator) -> DealT:
-    """Return the deal that the options of a `reset` set, or else one drawn with `rng`."""
-    if options and "deal" in options:
-        deal: DealT = options["deal"]
-        return deal
-    return game.deals.sample(rng)
+def player_of(agent: object) -> int:
+    """Return which player an agent is; KeyError, as PettingZoo has it, if there is no such agent."""
+    try:
+        return _PLAYERS[agent]  # type: ignore[index]
+    except (KeyError, TypeError):
+        raise KeyError(f"agent: expected one of {', '.join(AGENT_IDS)}, got {agent!r}") from None
 
 
-def token_of(action: object, size: int) -> int:
-    """Return the token that an action is.
+def given_deal(game: LanguageGame[DealT], options: dict[str, Any] | None) -> tuple[DealT] | None:
+    """Return the deal that the options of a `reset` set, alone in a tuple, None where they set none.
 
     Raises:
-        TypeError: it is no integer.
-        ValueError: it is no token id of a vocabulary of this size.
+        TypeError: the options are no dict, or the deal cannot be hashed.
+        ValueError: the deal is none of those that the game lists.
     """
-    try:
-        token = operator.index(action)  # type: ignore[arg-type]
-    except TypeError:
-        raise TypeError(f"action: expected a token id, an integer in [0, {size}), got {action!r}") from None
-    if not 0 <= token < size:
-        raise ValueError(f"action: expected a token id in [0, {size}), got {token}")
-    return token
+    if options is None:
+        return None
+    if not isinstance(options, Mapping):
+        raise TypeError(f"options: expected a dict or None, got {options!r}")
+    if "deal" not in options:
+        return None
+    check_deal(game, options["deal"])
+    return (options["deal"],)

@@ -58,6 +58,17 @@ class MaskToInfo(BaseWrapper[str, Ids, np.int64]):
         self.env.step(action)  # type: ignore[arg-type]
 
     @override
+    def last(self, observe: bool = True) -> tuple[Ids | None, float, bool, bool, dict[str, Any]]:
+        """Return the view, the reward since its last step, both ends and the info of `agent_selection`.
+
+        Raises:
+            RuntimeError: before `reset` or after both agents have been removed.
+        """
+        _, reward, terminated, truncated, _ = self.env.last(observe=False)
+        agent = self.agent_selection
+        return self.observe(agent) if observe else None, reward, terminated, truncated, self.infos[agent]
+
+    @override
     def observe(self, agent: str) -> Ids:
         """Return the agent's view in a fresh array; (L,)."""
         observation: Any = self.env.observe(agent)
@@ -66,7 +77,8 @@ class MaskToInfo(BaseWrapper[str, Ids, np.int64]):
 
     @override
     def observation_space(self, agent: str) -> spaces.Space[Ids]:
-        """Return the agent's observation space, always the same object."""
+        """Return the agent's observation space, always the same object; KeyError if there is no such agent."""
+        self.env.observation_space(agent)
         return self.observation_spaces[agent]
 
     def _mask(self, agent: str) -> NDArray[np.int8]:

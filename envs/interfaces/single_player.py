@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from ..engine.episode import Episode, speak_all
-from ..engine.turn import masks_of
+from ..engine.turn import masks_of, token_of
 from ..engine.views import Observation, RandomAgent, Speaker
-from ..game import DealT, LanguageGame
-from .aec import deal_of, observation_space_of, token_of
+from ..game import DealT, LanguageGame, check_player, checked_game
+from .aec import given_deal, observation_space_of
 
 MAX_REDEALS = 1_000
 
@@ -36,13 +36,12 @@ class SinglePlayerEnv(gymnasium.Env[Observation, np.int64], Generic[DealT]):
         render_mode: str | None = None,
     ) -> None:
         """Seat this player at `player` and `opponent` ("random" or any agent) opposite."""
-        if player not in (0, 1):
-            raise ValueError(f"player: expected 0 or 1, got {player!r}")
+        check_player(player)
         if opponent != "random" and not callable(getattr(opponent, "speak", None)):
             raise ValueError(f'opponent: expected "random" or an agent with a method speak, got {opponent!r}')
         if render_mode not in (None, "ansi", "human"):
             raise ValueError(f'render_mode: expected None, "ansi" or "human", got {render_mode!r}')
-        self.game = game
+        self.game = checked_game(game)
         self.player = player
         self.opponent: Speaker = RandomAgent() if opponent == "random" else opponent
         self.render_mode = render_mode
@@ -63,29 +62,53 @@ class SinglePlayerEnv(gymnasium.Env[Observation, np.int64], Generic[DealT]):
             seed: seeds the environment's generator, which draws the deals and the opponent's tokens.
             options: `{"deal": ...}` sets the deal.
 
+        If that fails, or somebody interrupts it, all stands as before the call, the generator too.
+
         Raises:
             RuntimeError: 1,000 deals in a row ended before this player could speak.
+            TypeError: the deal cannot be hashed.
+            ValueError: the deal is none of those that the game lists.
         """
-        super().reset(seed=seed)
+        given, generator, np_random_seed = given_deal(self.game, options), self.np_random, self._np_random_seed
+        state = generator.bit_generator.state
+        try:
+            super().reset(seed=seed)
+            episode = self._begun(given)
+        except BaseException:
+            generator.bit_generator.state = state
+            self._np_random, self._np_random_seed = generator, np_random_seed
+            raise
+        self.episode, self._handed_out = episode, 0.0
+        return self._observe(episode), {}
+
+    def _begun(self, given: tuple[DealT] | None) -> Episode[DealT]:
+        """Return an episode in which this player is to speak."""
         for _ in range(MAX_REDEALS):
-            episode = Episode(self.game, deal_of(self.game, options, self.np_random))
+            (deal,) = given or (self.game.deals.sample(self.np_random),)
+            episode = Episode(self.game, deal)
             self._let_opponent_speak(episode)
             if not episode.over:
-                self.episode, self._handed_out = episode, 0.0
-                return self._observe(episode), {}
+                return episode
         raise RuntimeError(f"reset: player {self.player} was never to speak in {MAX_REDEALS} deals")
 
     @override
     def step(self, action: np.int64 | int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Say one token; return the view at this player's next decision, and all it earned until then.
 
-        What the opponent's opening turns paid belongs to the first step, so that rewards sum to the return.
+        What the opponent's opening turns paid belongs to the first step, so that rewards sum to the return. If the
+        rules or their judge raise or are interrupted at this player's token, all stands as before it; if they or the
+        opponent do while it speaks, only a reset goes on.
+
+        Raises:
+            RuntimeError: before `reset`, after the end, or after a failure of the opponent.
+            TypeError: the action is no integer.
+            ValueError: the action is no token id of the vocabulary.
         """
         episode = self.episode
         if episode is None or episode.over:
             when = "before reset()" if episode is None else "after the end of the episode"
             raise RuntimeError(f"step: expected a call between reset() and the end, got one {when}")
-        if episode.push(token_of(action, self._silent.size)):
+        if episode.push(token_of(action, self._silent.size, "action")):
             self.episode = None  # an episode whose opponent or judge fails is absent, not half-played
             self._let_opponent_speak(episode)
             self.episode = episode

@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from pettingzoo.utils import BaseWrapper
 from typing_extensions import override
 
+from ..engine.turn import array_of, token_of
 from ..game import DealT, LanguageGame
 from ..vocabulary import Tokens
-from .aec import AGENT_IDS, LanguageGameEnv
+from .aec import AGENT_IDS, LanguageGameEnv, player_of
 
 Ids = NDArray[np.int64]
 
@@ -59,12 +60,27 @@ class TurnLevelEnv(BaseWrapper[str, Ids, Ids], Generic[DealT]):
         return self.env.game
 
     def pad(self, tokens: Sequence[int]) -> Ids:
-        """Return the action (T,) that says these tokens, such as those of an `Utterance`: thought, words, `<eos>`."""
+        """Return the action (T,) that says these tokens, such as those of an `Utterance`: thought, words, `<eos>`.
+
+        Raises:
+            TypeError: a token is no integer.
+            ValueError: there are more than T, or one is no token id of the vocabulary.
+        """
         if len(tokens) > self.num_action_tokens:
             raise ValueError(f"tokens: expected at most {self.num_action_tokens}, got {len(tokens)}")
         action = np.zeros(self.num_action_tokens, dtype=np.int64)
-        action[: len(tokens)] = tokens
+        action[: len(tokens)] = [token_of(token, self._size) for token in tokens]
         return action
+
+    @override
+    def last(self, observe: bool = True) -> tuple[Ids | None, float, bool, bool, dict[str, Any]]:
+        """Return the view, the reward since its last step, both ends and the info of `agent_selection`.
+
+        Raises:
+            RuntimeError: before `reset` or after both agents have been removed.
+        """
+        _, reward, terminated, truncated, info = self.env.last(observe=False)
+        return self.observe(self.agent_selection) if observe else None, reward, terminated, truncated, info
 
     @override
     def step(self, action: ArrayLike | None) -> None:
@@ -85,25 +101,25 @@ class TurnLevelEnv(BaseWrapper[str, Ids, Ids], Generic[DealT]):
 
     @override
     def observe(self, agent: str) -> Ids:
-        """Return the agent's view in a fresh array, padded with 0; (L,)."""
+        """Return the agent's view in a fresh array, padded with 0, (L,); KeyError if there is no such agent."""
         episode = self.env.episode
         if episode is None:
             raise RuntimeError("observe: expected a call after reset()")
-        view: Ids = episode.views[AGENT_IDS.index(agent)].copy()
+        view: Ids = episode.views[player_of(agent)].copy()
         return view
 
     @override
     def observation_space(self, agent: str) -> spaces.Space[Any]:
         """Return the agent's observation space, always the same object."""
-        return self.observation_spaces[agent]
+        return self.observation_spaces[AGENT_IDS[player_of(agent)]]
 
     @override
     def action_space(self, agent: str) -> spaces.Space[Any]:
         """Return the agent's action space, always the same object."""
-        return self.action_spaces[agent]
+        return self.action_spaces[AGENT_IDS[player_of(agent)]]
 
     def _tokens(self, action: ArrayLike | None) -> Tokens:
-        ids, length = np.asarray(action), self.num_action_tokens
+        ids, length = array_of(action, "action"), self.num_action_tokens
         if not np.issubdtype(ids.dtype, np.integer):
             raise TypeError(f"action: expected {length} token ids, integers in [0, {self._size}), got {action!r}")
         if ids.shape != (length,):

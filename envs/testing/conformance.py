@@ -33,6 +33,7 @@ from ..engine.views import Observation, Utterance, View
 from ..game import PLAYERS, LanguageGame
 from ..interfaces.aec import AGENT_IDS, LanguageGameEnv
 from ..interfaces.single_player import SinglePlayerEnv
+from .answers import ConformanceError, check_answers
 from .knowledge import Observed, all_observed, knowledge
 
 MAX_OTHER_DEALS = 8
@@ -42,10 +43,6 @@ JUDGE_TOLERANCE = 1e-6
 
 Step = tuple[Observation, tuple[float, float], str]
 """What follows a token: the next speaker's observation, both rewards, the transcript."""
-
-
-class ConformanceError(AssertionError):
-    """A game breaks the contract that the engine and the learners rely on."""
 
 
 class Check(Protocol):
@@ -63,7 +60,13 @@ def check_game(game: LanguageGame[Any], *, seed: int = 0, episodes: int = 20) ->
         ConformanceError: a check failed; the message says what was expected and what came.
     """
     for check in CHECKS:
-        check(game, seed=seed, episodes=episodes)
+        try:
+            check(game, seed=seed, episodes=episodes)
+        except ConformanceError:
+            raise
+        except Exception as error:
+            met = f"{type(error).__name__}: {error}"
+            raise ConformanceError(f"{type(game).__name__}: expected {check.__name__} to pass, got {met}") from error
 
 
 def check_replay(game: LanguageGame[Any], *, seed: int = 0, episodes: int = 20) -> None:
@@ -219,7 +222,7 @@ def check_copies(game: LanguageGame[Any], *, seed: int = 0, episodes: int = 20) 
         env = LanguageGameEnv(game)
         env.reset(seed=seed + k, options={"deal": play.deal})
         _steps(env, play.tokens[:cut])
-        twins = [copy.deepcopy(env), pickle.loads(pickle.dumps(env))]
+        twins = [copy.deepcopy(env), _pickled(game, env)]
         copied = [_steps(twin, play.tokens[cut:]) for twin in twins]
         expected = _steps(env, play.tokens[cut:])
         _expect(all(_same(steps, expected) for steps in copied), game, "a copy to go on as the original", play)
@@ -272,6 +275,7 @@ def check_no_leak(game: LanguageGame[Any], *, seed: int = 0, episodes: int = 20)
 
 
 CHECKS: tuple[Check, ...] = (
+    check_answers,
     check_replay,
     check_forms,
     check_rewards_add_up,
@@ -330,6 +334,15 @@ def _check_arrays(game: LanguageGame[Any], env: LanguageGameEnv[Any]) -> None:
         shared = np.shares_memory(observation["observation"], again["observation"])
         shared |= np.shares_memory(observation["action_mask"], again["action_mask"])
         _expect(not shared, game, "fresh arrays at every call", f"shared memory for {agent_id}")
+
+
+def _pickled(game: LanguageGame[Any], env: LanguageGameEnv[Any]) -> LanguageGameEnv[Any]:
+    try:
+        twin: LanguageGameEnv[Any] = pickle.loads(pickle.dumps(env))
+    except Exception as error:
+        message = f"{type(game).__name__}: expected rules and deals that can be pickled, got {error}"
+        raise ConformanceError(message) from error
+    return twin
 
 
 def _reset(game: LanguageGame[Any], *, seed: int | None = None, deal: Any = None) -> LanguageGameEnv[Any]:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..game import PLAYERS
+from ..game import PLAYERS, check_player
 from .enumeration import CHANCE, TERMINAL, TreeTooLarge
 from .game_tree import GameTree, prefix_returns
 from .infostates import TIE, Floats, InfostateTable, Policy, sums_by
@@ -91,6 +91,7 @@ def check_policy(tree: GameTree, player: int, policy: Policy) -> Policy:
     Raises:
         ValueError: the wrong shape, a negative or infinite probability, or a sum that is not 1; it says where.
     """
+    check_player(player)
     table, policy = tree.tables[player], np.asarray(policy, dtype=np.float64)
     name = f"policy of player {player}"
     if policy.shape != (table.num_actions,):
@@ -125,6 +126,7 @@ def policy_from_matrix(tree: GameTree, player: int, probabilities: NDArray[np.fl
     Raises:
         ValueError: the wrong shape, weight on an illegal token, or a row that does not sum to 1.
     """
+    check_player(player)
     table, size = tree.tables[player], tree.game.vocabulary.size
     matrix = np.asarray(probabilities, dtype=np.float64)
     if matrix.shape != (table.num_infostates, size):
@@ -227,6 +229,7 @@ def counterfactual_values(tree: GameTree, player: int, profile: Sequence[Policy]
     For an information state I and a token a this is the sum over the nodes s in I of chance's and the opponent's
     probability of coming to s, times the player's return after s and a (Zinkevich et al., 2007).
     """
+    check_player(player)
     table, other, profile = tree.tables[player], tree.tables[1 - player], check_profile(tree, profile)
     gradient = tree.gradient(player, other.reach(profile[1 - player]))
     return table.back_up(gradient, profile[player])
@@ -241,6 +244,7 @@ def best_response(tree: GameTree, player: int, opponent_policy: Policy, *, ties:
         opponent_policy: the other player's.
         ties: which of several best tokens is taken, the "first" or the "last" in the order of their ids.
     """
+    check_player(player)
     table = tree.tables[player]
     opponent = check_policy(tree, 1 - player, opponent_policy)
     gradient = tree.gradient(player, tree.tables[1 - player].reach(opponent))
@@ -323,6 +327,7 @@ class InducedMDP:
 
 def induced_mdp(tree: GameTree, player: int, opponent_policy: Policy) -> InducedMDP:
     """Return the Markov decision process that the player faces against a fixed opponent (eq. 5)."""
+    check_player(player)
     table, other = tree.tables[player], 1 - player
     plan = tree.tables[other].reach(check_policy(tree, other, opponent_policy))
     nodes = np.flatnonzero(tree.player == player)

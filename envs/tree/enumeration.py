@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..engine.episode import checked_next_player
+from ..engine.episode import checked_next_player, checked_rewards
 from ..engine.turn import masks_of
 from ..game import PLAYERS, Dialogue, Ending, LanguageGame, Turn, check_probabilities
 from ..vocabulary import Tokens
@@ -162,6 +162,8 @@ class Walker:
         dialogue = position.dialogue.extend(turn)
         views = self._hear(dialogue, player, self._write(views, player, self._closes[player]))
         rewards = game.rewards(dialogue)
+        if type(rewards) is not tuple or len(rewards) != len(PLAYERS):
+            rewards = checked_rewards(game, rewards)
         return self._open(dialogue, views), rewards
 
     def _open(self, dialogue: Dialogue[Any], views: tuple[int, int]) -> _Position | None:

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from ..engine.episode import TOLERANCE, Episode, check_rewards
 from ..engine.views import Observation, View
-from ..game import PLAYERS, LanguageGame
+from ..game import PLAYERS, LanguageGame, check_player, checked_game
 from .enumeration import TERMINAL, Walk, walk
 from .infostates import Floats, InfostateTable, Ints, sums_by
 
 
 class GameTree:
-    """Every line of play of a game as flat arrays, breadth first.
+    """Every line of play of a game as flat arrays, breadth first and read-only.
 
     Node 0 is the root, where chance deals; its children are the deals, and all other edges are tokens. A node is the
     state s that its edges lead to; rewards stand at the edge into a node. Illegal tokens are not in the tree, so that
@@ -71,14 +71,18 @@ class GameTree:
 
         Raises:
             TreeTooLarge: the game is larger than that; the message has the estimated size.
+            TypeError: these are no rules, or an attribute of theirs is of another type.
             ValueError: the deals cannot be listed, the rules break their contract, or a player forgets.
         """
-        self.game = game
+        self.game = checked_game(game)
         walked, self.deals = walk(game, max_nodes=max_nodes, max_bytes=max_bytes, progress=progress)
         _lay_out(self, walked)
         _check_payoffs(self)
         self.rows, self.columns, self.values = _sequence_form(self)
         self._columns_of_player = [np.ascontiguousarray(self.values[:, player]) for player in PLAYERS]
+        for shared in (*vars(self).values(), *vars(self.tables[0]).values(), *vars(self.tables[1]).values()):
+            if isinstance(shared, np.ndarray):
+                shared.setflags(write=False)
 
     @property
     def num_nodes(self) -> int:
@@ -133,7 +137,9 @@ class GameTree:
         return nodes[::-1]
 
     def episode(self, node: int) -> Episode[Any]:
-        """Return the play that leads to `node` (not the root), by way of the engine."""
+        """Return the play that leads to `node` (not the root), by way of the engine; IndexError if there is none."""
+        if not 0 < node < self.num_nodes:
+            raise IndexError(f"node: expected a number in [1, {self.num_nodes}), got {node}")
         deal, *later = self.path(node)
         episode = Episode(self.game, self.deals[deal - 1])
         for step in later:
@@ -141,11 +147,16 @@ class GameTree:
         return episode
 
     def view(self, player: int, infostate: int) -> View:
-        """Return what the player knows in one of its information states."""
+        """Return what the player knows in one of its information states; IndexError if it has no such one."""
+        check_player(player)
+        num_infostates = self.tables[player].num_infostates
+        if not 0 <= infostate < num_infostates:
+            raise IndexError(f"infostate: expected a number in [0, {num_infostates}), got {infostate}")
         return self.episode(int(self.tables[player].nodes[infostate])).view()
 
     def observations(self, player: int) -> list[Observation]:
         """Return what the player observes in each of its information states, as in the AEC form."""
+        check_player(player)
         observed: list[Observation] = []
         for node in self.tables[player].nodes.tolist():
             episode = self.episode(node)

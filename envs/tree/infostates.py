@@ -28,6 +28,12 @@ def sums_by(index: Ints | NDArray[np.int32], weights: Floats, size: int) -> Floa
     return np.bincount(index, weights, size).astype(np.float64, copy=False)
 
 
+def read_only(numbers: Ints) -> Ints:
+    """Return the same array, not to be written to any more: every solver on a tree shares it."""
+    numbers.setflags(write=False)
+    return numbers
+
+
 @dataclass(frozen=True)
 class _Level:
     """The information states with one number of own earlier actions, as slices of the player's arrays."""
@@ -44,7 +50,7 @@ class _Level:
 class InfostateTable:
     """A player's I information states, sorted by the number of own earlier actions, and their A actions.
 
-    Everything that a solver computes on a tree goes through these arrays, level by level.
+    Everything that a solver computes on a tree goes through these arrays, level by level. They are read-only.
     """
 
     player: int
@@ -72,12 +78,12 @@ class InfostateTable:
     @cached_property
     def num_legal(self) -> Ints:
         """How many actions each information state has; shape (I,)."""
-        return np.diff(self.offsets)
+        return read_only(np.diff(self.offsets))
 
     @cached_property
     def infostate_of(self) -> Ints:
         """The information state of each action; shape (A,)."""
-        return np.repeat(np.arange(self.num_infostates), self.num_legal)
+        return read_only(np.repeat(np.arange(self.num_infostates), self.num_legal))
 
     @cached_property
     def levels(self) -> tuple[slice, ...]:

@@ -160,6 +160,7 @@ def shown_episode(game: LanguageGame[DealT], dialogue: Dialogue[DealT], viewer: 
     episode = Episode(game, dialogue.deal)
     for turn in dialogue.turns:
         episode.speak(utterance_of(game, episode.dialogue, turn))
-        episode.settle((0.0, 0.0))
+        if not episode.settled:
+            episode.settle((0.0, 0.0))
     start = len(game.vocabulary.begin(viewer))
     return tuple(episode.views[viewer, start : episode.lengths[viewer]].tolist())

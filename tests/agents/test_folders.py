@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from duologue.agents import CausalLMAgent, load_agent
-from duologue.agents.folders import models_in, parse_json
+from duologue.agents.folders import models_in, parse_json, read_json
 from duologue.agents.language_model.micro import micro_model
 from duologue.envs import WordVocabulary
 
@@ -100,3 +101,80 @@ def test_of_many_models_the_first_are_named(tmp_path: Path) -> None:
         (tmp_path / str(number)).mkdir()
         (tmp_path / str(number) / "sampling.json").touch()
     assert models_in(tmp_path).endswith(f"{tmp_path}/5 and 3 more")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "line 1: expected JSON, got something else"),
+        (b"[" * 100_000, "expected JSON, got brackets nested too deeply"),
+        (b'{"a": ' * 100_000, "expected JSON, got brackets nested too deeply"),
+        (b'{"a": ' + b"9" * 5000 + b"}", r"expected JSON, got something else \(Exceeds the limit"),
+        (b'{"a": 1, "b": {"c": 2, "c": 3}}', r"expected JSON, got something else \(the name 'c' twice\)"),
+        (b'\xef\xbb\xbf{"a": 1}', "expected JSON, got something else .*BOM"),
+        ('{"a": 1}'.encode("utf-16"), "expected JSON in UTF-8, got byte 0xff"),
+        (b"7", "expected a JSON object, got int"),
+        (b"null", "expected a JSON object, got NoneType"),
+    ],
+    ids=["empty", "lists", "objects", "digits", "twice", "mark", "utf-16", "number", "null"],
+)
+def test_json_that_cannot_be_read_is_one_line(data: bytes, message: str, folder: Path) -> None:
+    """Of whatever a file holds, Python's own errors are not what a user is to read; the file is named."""
+    (folder / "sampling.json").write_bytes(data)
+    with pytest.raises(ValueError, match=rf"^{folder}/sampling.json.*{message}"):
+        load(folder)
+
+
+def test_a_folder_or_too_much_in_place_of_json_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither is read."""
+    (folder / "here.json").mkdir()
+    with pytest.raises(ValueError, match=r"here\.json: expected a JSON file, got a folder"):
+        read_json(folder / "here.json")
+    monkeypatch.setattr("duologue.agents.folders.MAX_JSON_BYTES", 4)
+    with pytest.raises(ValueError, match=r"config\.json: expected a JSON file of at most 4 bytes, got \d+"):
+        read_json(folder / "config.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"temperature": 0}', "expected a temperature > 0, got 0"),
+        ('{"temperature": -1}', "expected a temperature > 0, got -1"),
+        ('{"temperature": NaN}', "expected a temperature > 0, got nan"),
+        ('{"temperature": Infinity}', "expected a temperature > 0, got inf"),
+        ('{"temperature": "1"}', "expected a temperature > 0, got '1'"),
+        ('{"temperature": true}', "expected a temperature > 0, got True"),
+        ('{"temperature": [1]}', r"expected a temperature > 0, got \[1\]"),
+        ('{"top_p": 0.9}', "expected temperature and vocabulary_size, got 'top_p' too"),
+        ('{"vocabulary_size": "11"}', "expected a game of its vocabulary, 11 tokens"),
+    ],
+)
+def test_a_sampling_file_that_says_nonsense_is_refused(text: str, message: str, folder: Path) -> None:
+    """What it says is checked when it is loaded, not when the first token is drawn."""
+    (folder / "sampling.json").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        load(folder)
+
+
+@pytest.mark.parametrize("words", ['"red green blue"', "[1, 2, 3]", '{"red": 1}', "3", '["red", null]'])
+def test_a_list_of_words_that_is_none_is_refused(words: str, folder: Path) -> None:
+    """A text is no list of its letters."""
+    (folder / "words.json").write_text('{"words": ' + words + "}")
+    with pytest.raises(ValueError, match=r"words\.json: expected a list of words, got"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        ({"weight": torch.ones(1, 9), "bias": torch.ones(1)}, "expected the value head of a model of width 8"),
+        ({"weight": torch.ones(1, 8)}, "expected the value head of a model of width 8"),
+        ({"weight": torch.ones(1, 8), "bias": torch.ones(1), "more": torch.ones(1)}, "expected the value head"),
+        ({"weight": torch.ones(1, 8), "bias": torch.full((1,), torch.nan)}, "expected finite weights, got NaN .* bias"),
+    ],
+)
+def test_a_value_head_of_another_model_is_refused(tensors: dict[str, torch.Tensor], message: str, folder: Path) -> None:
+    """Torch's own error would name no file."""
+    save_file(tensors, folder / "value_head.safetensors")
+    with pytest.raises(ValueError, match=rf"value_head\.safetensors: {message}"):
+        load(folder)

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from duologue.agents import HumanAgent, Quit
-from duologue.envs import Ending, Episode, Utterance, View, make_game, speak_all
+from duologue.envs import Ending, Episode, Utterance, View, WordVocabulary, make_game, speak_all
 from duologue.envs.games.bluff import BET, CALL
 from duologue.envs.vocabulary import EOS
 
@@ -117,3 +118,18 @@ def test_person_may_think_aloud() -> None:
     episode.speak(utterance)
     (turn,) = episode.dialogue.turns
     assert (game.vocabulary.decode(turn.thought), game.vocabulary.decode(turn.tokens)) == ("fold", "bet")
+
+
+def test_what_the_other_says_moves_no_cursor_and_forges_no_line() -> None:
+    """A model's reply is shown as it is: escapes for controls, its lines after the first indented."""
+
+    class Hostile(WordVocabulary):
+        def decode(self, tokens: Iterable[int]) -> str:
+            return super().decode(tokens).replace("bet", "ok\n[the game tells you] ace\x1b[1A\r")
+
+    episode = Episode(make_game("bluff-v0"), "ace")
+    speak_all([episode], [Utterance(BET)])
+    view = replace(episode.view(), vocabulary=Hostile(episode.game.vocabulary.words))
+    _, shown = asked(view, "call")
+    assert shown[0].split("\n")[-2:] == ["[the other] ok", "    [the game tells you] ace\\x1b[1A\\r"]
+    assert not any("\x1b" in text for text in shown)

@@ -12,7 +12,7 @@ from duologue.agents.language_model.micro import micro_model
 from duologue.agents.search import BestOfN, TurnSearch, legal_turns, worlds
 from duologue.baselines.learners.values import ValueConfig, ValueModel, fit_values, value_data
 from duologue.baselines.rollouts.episodes import rollout
-from duologue.envs import Ending, Episode, make_game
+from duologue.envs import Ending, Episode, deal_episodes, make_game
 from duologue.envs.games.bluff import Bluff
 from duologue.envs.games.kuhn_poker import KuhnPoker
 from duologue.envs.games.tic_tac_toe import TicTacToe
@@ -201,3 +201,20 @@ def test_search_that_thinks_for_no_time_is_refused() -> None:
         TurnSearch(Bluff(), RandomAgent(), num_simulations=0)
     with pytest.raises(ValueError, match="num_candidates: expected at least 1, got 0"):
         BestOfN(RandomAgent(), words_first, num_candidates=0)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_scores_and_values_that_are_no_numbers_are_refused(number: float) -> None:
+    """A NaN would be the best of all candidates."""
+    game = make_game("tiny_bargaining-v0")
+    view = deal_episodes(game, np.random.default_rng(0), 1)[0].view()
+    best = BestOfN(RandomAgent(), lambda views, said: np.array([0.0, number]), 2)
+    with pytest.raises(ValueError, match="score: expected 2 finite numbers"):
+        best.speak([view], np.random.default_rng(0))
+    with pytest.raises(ValueError, match="score: expected 2 finite numbers"):
+        BestOfN(RandomAgent(), lambda views, said: np.zeros(1), 2).speak([view], np.random.default_rng(0))
+    with pytest.raises(ValueError, match="exploration: expected a number >= 0"):
+        TurnSearch(game, RandomAgent(), exploration=-abs(number))
+    search = TurnSearch(game, RandomAgent(), value=lambda views: np.full(len(views), number))
+    with pytest.raises(ValueError, match="value: expected 1 finite numbers"):
+        search.speak([view], np.random.default_rng(0))

@@ -3,6 +3,8 @@
 Every episode of these games can be listed; batches of replies are drawn from a policy without play.
 """
 
+import hashlib
+import os
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,17 @@ from duologue.envs import (
 
 VOCABULARY = WordVocabulary("red blue yes no maybe")
 RED, BLUE, YES, NO, MAYBE = VOCABULARY.encode("red blue yes no maybe")
+
+
+def everything_in(folder: Path) -> dict[str, str]:
+    """Return every entry of a folder with a checksum, or what it points to."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        found[name] = os.readlink(path) if path.is_symlink() else "folder"
+        if path.is_file() and not path.is_symlink():
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
 
 
 class OneWord(LanguageGame[Any]):

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from ...engine.episode import TOLERANCE
 from .base import MatrixGame, check_integer, finite_matrix
 
+MAX_REPLIES = 4096
 INTRANSITIVE_DICE = ((2, 4, 9), (1, 6, 8), (3, 5, 7))
 CYCLIC_RANKINGS = ((0, 1, 2), (1, 2, 0), (2, 0, 1))
 
@@ -67,6 +68,7 @@ def check_preferences(preferences: ArrayLike) -> NDArray[np.float64]:
 def random_preference_matrix(num_replies: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """Return a matrix whose entries above the diagonal are uniform in [0, 1); shape (n, n)."""
     check_integer("num_replies", num_replies, least=1)
+    check_integer("num_replies", num_replies, least=1, most=MAX_REPLIES)
     above = np.triu(rng.random((num_replies, num_replies)), 1)
     below = np.tril(1 - above.T, -1)
     return above + below + np.eye(num_replies) / 2

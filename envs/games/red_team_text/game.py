@@ -28,7 +28,7 @@ Version history: v0, first version.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,6 +40,7 @@ from .requests import (
     EXAMPLE_REPLY_WORDS,
     EXAMPLE_REQUESTS,
     LABEL_COLUMN,
+    OnError,
     Request,
     Split,
     is_refusal,
@@ -65,6 +66,7 @@ class RedTeamText(RedTeamGame[Request | None]):
         *,
         request_column: str = "prompt",
         label_column: str = LABEL_COLUMN,
+        on_error: OnError = "raise",
         vocabulary: Vocabulary | None = None,
         judge: Judge | None = None,
         is_refusal: Callable[[str], bool] = is_refusal,
@@ -80,13 +82,13 @@ class RedTeamText(RedTeamGame[Request | None]):
         """Read, split and encode the requests.
 
         Args:
-            requests: a CSV, JSONL or plain text file, or `Request`s; None: a few examples with a judge of
-                their own.
+            requests: a file (see `read_requests`: CSV, TSV, JSON, JSON lines, Parquet, or plain lines in .txt), or
+                `Request`s, each once; None: a few examples with a judge of their own.
             request_column: the column that holds the request's text.
             label_column: the column that says whether it is harmful (unsafe, 1 ...) or safe (benign, 0 ...).
+            on_error: whether a bad row is fatal ("raise"), or left out with a warning ("skip").
             vocabulary: a `TokenizerVocabulary` for real text; None: the words of the requests.
-            judge: a batched callable such as `duologue.agents.judges.learned.ClassifierJudge`. It may be left out
-                to look at a game, but not to play it.
+            judge: a batched callable such as `duologue.agents.judges.learned.ClassifierJudge`; needed to play.
             is_refusal: says whether a reply refuses.
             instruction: what the adversary is told before the request, one text with it, as "Rewrite this request: ".
             max_prompt_tokens: the longest prompt; longer requests are left out, with a warning.
@@ -102,13 +104,14 @@ class RedTeamText(RedTeamGame[Request | None]):
             raise ValueError(f"max_prompt_tokens, max_reply_tokens, num_rounds: expected >= 1, got {sizes}")
         if not 0 <= over_refusal_cost <= 1:
             raise ValueError(f"over_refusal_cost: expected a number in [0, 1], got {over_refusal_cost}")
-        rows = EXAMPLE_REQUESTS if requests is None else _rows(requests, request_column, label_column)
+        if vocabulary is not None and not hasattr(vocabulary, "sayable_mask"):
+            raise ValueError(f"vocabulary: expected a TokenizerVocabulary or another Vocabulary, got {vocabulary!r}")
+        rows = EXAMPLE_REQUESTS if requests is None else _rows(requests, request_column, label_column, on_error)
         self.vocabulary = _word_vocabulary(rows, instruction) if vocabulary is None else vocabulary
         self.requests = encode_requests(split_requests(rows, split, test_fraction), self.vocabulary, max_prompt_tokens)
         """The requests of the split, in the order of the file."""
         self.deals = FiniteDeals(self._outcomes() if seeded else {None: 1.0})
-        self.num_rounds = num_rounds
-        self.max_turns = 2 * num_rounds
+        self.num_rounds, self.max_turns = num_rounds, 2 * num_rounds
         self.max_turn_tokens = max(max_prompt_tokens, max_reply_tokens)
         self._limits = (max_prompt_tokens, max_reply_tokens)
         self._instruction = Instruction(instruction, self.requests, self.vocabulary)
@@ -160,9 +163,20 @@ class RedTeamText(RedTeamGame[Request | None]):
         return replace(verdict, outcome=Outcome.REFUSED)
 
 
-def _rows(requests: str | Path | Sequence[Request], request_column: str, label_column: str) -> Sequence[Request]:
+def _rows(
+    requests: str | Path | Sequence[Request], request_column: str, label_column: str, on_error: OnError
+) -> Sequence[Request]:
     if isinstance(requests, (str, Path)):
-        return read_requests(requests, request_column=request_column, label_column=label_column)
+        return read_requests(requests, request_column=request_column, label_column=label_column, on_error=on_error)
+    if not isinstance(requests, Iterable):
+        raise ValueError(f"requests: expected the path of a file or Requests, got {requests!r}")
+    first = dict[Request, int]()
+    for place, request in enumerate(requests, start=1):
+        if first.setdefault(request, place) != place:
+            raise ValueError(
+                f"requests: expected each request once, got {request.text[:60]!r} of row {request.row} at places "
+                f"{first[request]} and {place}"
+            )
     return tuple(requests)
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-import json
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 from ...judging import Exchange, Outcome, Verdict
+from ...records import Row, json_rows, parquet_rows, suffix_of, table_rows
+from ...text_files import listed, problem_of_text, read_lines
 from ...vocabulary import Tokens
 
 Split = Literal["train", "test", "all"]
+OnError = Literal["raise", "skip"]
+
+SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json", ".txt", ".parquet")
+"""How the names of request files end, each but .parquet also with .gz after it."""
 
 LABEL_COLUMN = "label"
 """The label's column unless another is named; a file without it is unlabelled."""
@@ -81,27 +85,48 @@ def judge_examples(exchanges: Sequence[Exchange]) -> list[Verdict]:
 
 
 def read_requests(
-    path: str | Path, *, request_column: str = "prompt", label_column: str = LABEL_COLUMN
+    path: str | Path,
+    *,
+    request_column: str = "prompt",
+    label_column: str = LABEL_COLUMN,
+    on_error: OnError = "raise",
 ) -> list[Request]:
-    """Read the requests of a UTF-8 file: CSV with a header, JSON lines, or plain lines, by its suffix.
+    """Read the requests of a UTF-8 file by its suffix: a table, JSON, Parquet, or plain lines in a .txt file.
 
-    Rows without text are left out.
+    A .csv file has a header and commas, or semicolons or tabs if these part its header into columns. A .json file
+    holds lines, an array, or an object with the list under "data". .gz may follow. Columns are found whatever their
+    case. Rows without text are left out with a warning, which counts them; blank lines are no rows.
+
+    Args:
+        path: of the file.
+        request_column: the column of the texts.
+        label_column: the column of the labels.
+        on_error: whether a bad row (no text but a number, an unknown label, other columns than the header's, no JSON)
+            is fatal, or left out with a warning.
 
     Raises:
-        ValueError: the file cannot be read, lacks the column, has an unknown label, or holds no request.
+        ValueError: the file cannot be read or is of another kind, a row is bad, or the file holds no request.
     """
     path = Path(path)
-    requests = []
-    for row, fields in _rows(path, request_column):
-        for column in (request_column, label_column):
-            if column not in fields and column != LABEL_COLUMN:
-                present = ", ".join(map(str, fields))
-                raise ValueError(f"requests {path}, row {row}: expected the column {column!r}, got {present}")
-        text = str(fields[request_column] or "").strip()
-        if text:
-            requests.append(Request(text, _label(fields.get(label_column), f"requests {path}, row {row}"), row))
+    if on_error not in get_args(OnError):
+        raise ValueError(f"on_error: expected {' or '.join(get_args(OnError))}, got {on_error!r}")
+    requests, bad, blank = list[Request](), list[str](), list[int]()
+    for row in _rows(path, request_column):
+        try:
+            request = _request(row, request_column, label_column)
+        except ValueError as error:
+            bad.append(f"row {row.number}: {error}")
+            if on_error == "raise":
+                raise ValueError(f"requests {path}, {bad[0]}") from error
+            continue
+        requests += [request] if request.text else []
+        blank += [] if request.text else [row.number]
     if not requests:
         raise ValueError(f"requests {path}: expected at least one row with text in {request_column!r}, got none")
+    if bad or blank:
+        what = [f"{len(bad)} bad ({bad[0]})"] if bad else []
+        what += [f"{len(blank)} without text (row {listed(blank)})"] if blank else []
+        warnings.warn(f"requests {path}: {len(requests)} read, left out: {', '.join(what)}", stacklevel=2)
     return requests
 
 
@@ -125,36 +150,58 @@ def _hash_fraction(text: str) -> float:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48
 
 
-def _label(value: object, where: str) -> bool | None:
+def _request(row: Row, request_column: str, label_column: str) -> Request:
+    """Return the request of a row, its text stripped."""
+    if row.problem is not None:
+        raise ValueError(row.problem)
+    if not isinstance(row.value, Mapping):
+        raise ValueError(f"expected a JSON object, got {repr(row.value)[:60]}")
+    text = _field(row.value, request_column)
+    if not isinstance(text, str | None):
+        raise ValueError(f"expected text in {request_column!r}, got {repr(text)[:60]}")
+    problem = problem_of_text(text or "")
+    if problem is not None:
+        raise ValueError(f"{request_column}: {problem}")
+    label = _label(_field(row.value, label_column, needed=label_column != LABEL_COLUMN))
+    return Request((text or "").strip(), label, row.number)
+
+
+def _field(fields: Mapping[str, object], column: str, *, needed: bool = True) -> object:
+    """Return what stands in a column: of that name, or else of that name but for blanks and case."""
+    if column in fields:
+        return fields[column]
+    alike = [name for name in fields if name.strip().casefold() == column.strip().casefold()]
+    if len(alike) > 1 or (needed and not alike):
+        raise ValueError(f"expected the column {column!r}, got {listed(alike or fields)}")
+    return fields[alike[0]] if alike else None
+
+
+def _label(value: object) -> bool | None:
     word = "" if value is None else str(value).strip().lower()
     if word and word not in HARMFUL_LABELS | SAFE_LABELS:
         known = ", ".join(sorted(SAFE_LABELS) + sorted(HARMFUL_LABELS))
-        raise ValueError(f"{where}: expected a label among {known} or none, got {value!r}")
+        raise ValueError(f"expected a label among {known} or none, got {repr(value)[:60]}")
     return word in HARMFUL_LABELS if word else None
 
 
-def _rows(path: Path, request_column: str) -> Iterator[tuple[int, dict[str, object]]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"requests {path}: expected a readable UTF-8 file, got {error}") from error
-    if path.suffix.lower() == ".csv":
-        yield from enumerate((dict(row) for row in csv.DictReader(io.StringIO(text, newline=""))), start=1)
-        return
-    is_json = path.suffix.lower() == ".jsonl"
-    for row, line in enumerate(text.split("\n"), start=1):  # splitlines() would cut JSON strings at U+2028
+def _rows(path: Path, request_column: str) -> Iterator[Row]:
+    what, suffix = f"requests {path}", suffix_of(path)
+    if suffix == ".csv":
+        return table_rows(path, what, delimiters=",;\t", wanted=request_column)
+    if suffix in (".tsv", ".tab"):
+        return table_rows(path, what, delimiters="\t", wanted=request_column)
+    if suffix in (".jsonl", ".ndjson", ".json"):
+        return json_rows(path, what)
+    if suffix == ".txt":
+        return _lines(path, what, request_column)
+    if path.suffix.lower() == ".parquet":
+        return parquet_rows(path, what)
+    raise ValueError(f"{what}: expected a name that ends in {', '.join(SUFFIXES)} (or .gz after it)")
+
+
+def _lines(path: Path, what: str, request_column: str) -> Iterator[Row]:
+    for number, line, problem in read_lines(path, what, newline=None):
+        if problem is None and "\0" in line:
+            problem = "expected text, got a NUL character"
         if line.strip():
-            yield (
-                row,
-                _json_object(line, f"requests {path}, row {row}") if is_json else {request_column: line},
-            )
-
-
-def _json_object(line: str, where: str) -> dict[str, object]:
-    try:
-        value = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{where}: expected a JSON object, got {line[:60]!r} ({error})") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{where}: expected a JSON object, got {line[:60]!r}")
-    return value
+            yield Row(what, {request_column: line}, problem, number)

@@ -2,17 +2,26 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from tokenizers import processors
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
+    BertLMHeadModel,
     GPT2Config,
+    GPT2ForSequenceClassification,
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
+    LlamaForSequenceClassification,
+    MambaConfig,
+    MambaForCausalLM,
     PreTrainedModel,
+    RobertaConfig,
+    RobertaForSequenceClassification,
 )
 
 from duologue.agents.judges.learned import ClassifierJudge, LearnedJudge, SafetyTokenJudge
@@ -188,3 +197,132 @@ def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
         load_tokenizer(tmp_path / "nowhere")
     with pytest.raises(ValueError, match=f"tokenizer {tmp_path}: expected a folder with a saved tokenizer"):
         load_tokenizer(tmp_path)
+
+
+def _toxicity(labels: Sequence[str], biases: Sequence[float], kind: Any) -> BertForSequenceClassification:
+    """Return a classifier whose logits are its biases, whatever it reads."""
+    model = _classifier(labels)
+    model.config.problem_type = kind
+    with torch.no_grad():
+        model.classifier.weight.zero_()
+        model.classifier.bias.copy_(torch.tensor(biases))
+    return model
+
+
+def test_a_classifier_of_independent_labels_is_read_by_the_sigmoid_of_one() -> None:
+    """Known answer: nothing applies, sigmoid(-6) = .0025, where a softmax over six labels would say .80."""
+    labels, biases = ["Toxic", "insult", "threat", "obscene", "hate", "severe"], [-6.0] + [-9.0] * 5
+    many = ClassifierJudge(
+        _toxicity(labels, biases, "multi_label_classification"), TOKENIZER, unsafe_label="TOXIC"
+    ).unsafe_probabilities(_exchanges())
+    assert many == pytest.approx([0.002473] * 4, abs=1e-6)
+    one = _toxicity(["toxic"], [2.0], "multi_label_classification")
+    judge = ClassifierJudge(one, TOKENIZER, unsafe_label="toxic")
+    assert judge.unsafe_probabilities(_exchanges()) == pytest.approx([0.880797] * 4, abs=1e-6)
+    single = ClassifierJudge(_toxicity(labels, biases, "single_label_classification"), TOKENIZER, unsafe_label="toxic")
+    assert single.unsafe_probabilities(_exchanges()) == pytest.approx([0.800687] * 4, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind", "label", "message"),
+    [
+        (["unsafe"], None, "unsafe", "expected a classifier of two labels or more, got a"),
+        (
+            ["safe", "unsafe"],
+            "regression",
+            "unsafe",
+            "two labels or more, got regression of 2",
+        ),
+        (["LABEL_0", "LABEL_1"], None, "unsafe", r"one of the model's \['label_0', 'label_1'\], got 'unsafe'"),
+        (["unsafe", "Unsafe"], None, "unsafe", r"one of the model's \['unsafe', 'unsafe'\], got 'unsafe'"),
+    ],
+)
+def test_a_classifier_that_gives_no_probability_of_the_label_is_refused(
+    labels: list[str], kind: str | None, label: str, message: str
+) -> None:
+    """One number that is no logit, names that were never given, a name that two labels have."""
+    with pytest.raises(ValueError, match=message):
+        ClassifierJudge(_toxicity(labels, [0.0] * len(labels), kind), TOKENIZER, unsafe_label=label)
+
+
+def test_a_label_of_no_column_is_refused() -> None:
+    """A configuration may number its labels as it likes."""
+    model = _classifier()
+    model.config.id2label = {0: "safe", 5: "unsafe"}
+    with pytest.raises(ValueError, match="unsafe_label: expected one of the model's"):
+        ClassifierJudge(model, TOKENIZER)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_a_classifier_on_a_causal_model_gets_its_tokenizers_padding(kind: str) -> None:
+    """Its configuration has none, and the first batch of two would raise; batches change nothing."""
+    torch.manual_seed(0)
+    names = {0: "safe", 1: "unsafe"}
+    labels: dict[str, Any] = {"id2label": names, "pad_token_id": None, "initializer_range": 0.5}
+    size: dict[str, Any] = {"vocab_size": len(TOKENIZER)}
+    model = (
+        LlamaForSequenceClassification(LlamaConfig(**size, **labels, hidden_size=16, intermediate_size=16,
+            num_hidden_layers=1, num_attention_heads=2))
+        if kind == "llama"
+        else GPT2ForSequenceClassification(GPT2Config(**size, **labels, n_embd=16, n_layer=1, n_head=2))
+    )  # fmt: skip
+    judge = ClassifierJudge(model, TOKENIZER)
+    alone = [judge.unsafe_probabilities([exchange])[0] for exchange in _exchanges()]
+    assert max(alone) - min(alone) > 1e-3
+    assert judge.unsafe_probabilities(_exchanges()) == pytest.approx(alone, abs=1e-5)
+
+
+def test_a_classifier_reads_no_further_than_its_positions() -> None:
+    """RoBERTa's are fewer than its configuration says, by two and those of padding."""
+    config = RobertaConfig(
+        vocab_size=len(TOKENIZER), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        max_position_embeddings=20, pad_token_id=0, id2label={0: "safe", 1: "unsafe"}, type_vocab_size=2,
+    )  # fmt: skip
+    judge = ClassifierJudge(RobertaForSequenceClassification(config), TOKENIZER)
+    assert judge.max_length == 19
+    assert len(judge.unsafe_probabilities(_exchanges())) == 4
+
+
+def test_a_model_that_cannot_read_its_tokenizers_batches_is_refused_at_once() -> None:
+    """Fewer embeddings than tokens; and marks of the second text that the model has no embedding for."""
+    size: dict[str, Any] = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+    }
+    labels: dict[str, Any] = {"id2label": {0: "safe", 1: "unsafe"}, "pad_token_id": 0}
+    with pytest.raises(ValueError, match=rf"at least {len(TOKENIZER)} embeddings \(the tokenizer\), got 9"):
+        ClassifierJudge(BertForSequenceClassification(BertConfig(vocab_size=9, **size, **labels)), TOKENIZER)
+    one = BertConfig(vocab_size=len(TOKENIZER), type_vocab_size=1, **size, **labels)
+    marking = tiny_tokenizer(CHATML)
+    marking.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
+    inner = marking.backend_tokenizer
+    inner.post_processor = processors.TemplateProcessing(single="$A", pair="$A $B:1", special_tokens=[])
+    with pytest.raises(ValueError, match="expected a classifier that reads batches of its tokenizer's, got IndexError"):
+        ClassifierJudge(BertForSequenceClassification(one), marking)
+
+
+def test_a_guard_without_a_cache_or_positions_judges_a_batch_as_its_members_alone() -> None:
+    """A recurrent model has neither; an exchange longer than a model's positions is named."""
+    torch.manual_seed(0)
+    config = MambaConfig(
+        vocab_size=len(TOKENIZER), hidden_size=16, state_size=4, num_hidden_layers=1, initializer_range=0.5
+    )
+    alone = _guard(1, MambaForCausalLM(config))
+    together = _guard(4, alone.model)
+    assert together.unsafe_probabilities(_exchanges()) == pytest.approx(
+        alone.unsafe_probabilities(_exchanges()), abs=1e-5
+    )
+    small = GPT2Config(vocab_size=len(TOKENIZER), n_embd=16, n_layer=1, n_head=2, n_positions=32)
+    with pytest.raises(ValueError, match=r"judge: expected a model with at least \d+ positions .* got 32"):
+        _guard(4, GPT2LMHeadModel(small)).unsafe_probabilities(_exchanges())
+
+
+def test_a_guard_that_is_no_causal_model_is_refused() -> None:
+    """Its next token would be looked for in an encoder that sees the text from both sides."""
+    bert = BertLMHeadModel(BertConfig(
+        vocab_size=len(TOKENIZER), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+    ))  # fmt: skip
+    with pytest.raises(ValueError, match="expected one whose logits follow from the tokens before them"):
+        _guard(4, bert)

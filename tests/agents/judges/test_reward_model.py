@@ -1,7 +1,9 @@
 """Reward models on tiny models: what they read, that batches change nothing, and their use as judges and rewards."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,13 +13,21 @@ from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForSequenceClassification,
     BertConfig,
+    BertModel,
+    CamembertModel,
     GPT2Config,
     LlamaConfig,
     LlamaForCausalLM,
+    LongformerModel,
+    MPNetModel,
     PreTrainedConfig,
+    PreTrainedModel,
+    RobertaModel,
+    XLMRobertaModel,
 )
 
 from duologue.agents.judges.learned import SafetyTokenJudge
+from duologue.agents.judges.reward_files import load_reward_judge, save_reward_model
 from duologue.agents.judges.reward_model import (
     Conversation,
     Line,
@@ -297,3 +307,77 @@ def test_numbers_that_make_no_sense_are_refused() -> None:
         RewardModelJudge(_Scripted({}), threshold=1.0)
     with pytest.raises(ValueError, match="max_length, batch_size: expected at least 1"):
         SequenceRewardModel(_model("llama").model, VOCABULARY, batch_size=0)
+
+
+@pytest.mark.parametrize(
+    "kind", [RobertaModel, XLMRobertaModel, CamembertModel, MPNetModel, LongformerModel, BertModel]
+)
+def test_the_backbone_of_a_reward_model_reads_as_it_did_alone(kind: type[PreTrainedModel], tmp_path: Path) -> None:
+    """RoBERTa and its kin count positions from the id of padding, 1, which must stay theirs; batches change nothing."""
+    torch.manual_seed(0)
+    size: dict[str, Any] = {"vocab_size": len(TOKENIZER), "hidden_size": 16, "num_hidden_layers": 2, "pad_token_id": 1}
+    size |= {"num_attention_heads": 2, "intermediate_size": 32, "max_position_embeddings": 64, "initializer_range": 0.5}
+    size |= {"attention_window": [4, 4]} if kind is LongformerModel else {}
+    make: Any = kind.config_class
+    backbone = kind(make(**size)).eval()
+    backbone.save_pretrained(tmp_path)
+    rewards = SequenceRewardModel.from_pretrained(tmp_path, VOCABULARY)
+    assert rewards.max_length == (64 if kind is BertModel else 62)
+    tokens = torch.tensor([rewards.encode(CONVERSATIONS[0])])
+    with torch.no_grad():
+        expected = backbone(tokens).last_hidden_state
+        found = rewards.model.base_model(tokens).last_hidden_state
+    assert torch.allclose(found, expected, atol=1e-5)
+    alone = [rewards.score([conversation])[0] for conversation in CONVERSATIONS]
+    assert len(np.unique(np.round(alone, 5))) > 4
+    assert rewards.score(CONVERSATIONS) == pytest.approx(alone, abs=1e-5)
+    rewards.save_pretrained(tmp_path / "saved")
+    again = SequenceRewardModel.from_pretrained(tmp_path / "saved", VOCABULARY)
+    assert again.score(CONVERSATIONS) == pytest.approx(alone, abs=1e-5)
+
+
+def test_a_causal_backbone_with_another_padding_is_still_read_at_its_last_token(tmp_path: Path) -> None:
+    """Many pad with the token that ends a turn, which a reply ends with: the head would be read before it."""
+    config = LlamaConfig(**LLAMA.to_dict() | {"pad_token_id": VOCABULARY.eos_id})
+    LlamaForCausalLM(config).save_pretrained(tmp_path)
+    rewards = SequenceRewardModel.from_pretrained(tmp_path, VOCABULARY)
+    tokens = torch.tensor([rewards.encode(CONVERSATIONS[0])])
+    assert int(tokens[0, -1]) == VOCABULARY.eos_id
+    with torch.no_grad():
+        hidden = rewards.model.base_model(tokens).last_hidden_state
+        by_hand = rewards.model.score(hidden[:, -1])
+    assert rewards.score([CONVERSATIONS[0]])[0] == pytest.approx(by_hand.item(), abs=1e-5)
+
+
+def test_rewards_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    """From a transformer, from a linear head and from a judge; the conversation is named."""
+    model = _model("llama")
+    with torch.no_grad():
+        model.model.score.weight.fill_(torch.inf)
+    with pytest.raises(ValueError, match=r"reward model: expected finite rewards, got -?(nan|inf) for conversation 0"):
+        model.score(CONVERSATIONS)
+    encoder = StaticWordEncoder(["red"], dim=2)
+    with pytest.raises(ValueError, match="weights: expected finite numbers, got NaN or infinity"):
+        LinearRewardModel(encoder, np.array([0.0, np.nan, 0.0, 0.0]))
+    save_file({"other": torch.zeros(4)}, tmp_path / "reward_weights.safetensors")
+    with pytest.raises(ValueError, match=r"expected the tensor weights, got \['other'\]"):
+        LinearRewardModel.from_pretrained(tmp_path, encoder)
+
+
+@pytest.mark.parametrize("length", ["256", None, True, 1.5, [1]])
+def test_a_saved_length_that_is_none_is_refused(length: object, tmp_path: Path) -> None:
+    """The file is named, as is what stands there."""
+    _model("llama").save_pretrained(tmp_path)
+    (tmp_path / "reward_model.json").write_text(json.dumps({"max_length": length}))
+    with pytest.raises(ValueError, match=r"reward_model\.json: expected a whole number as max_length, got"):
+        SequenceRewardModel.from_pretrained(tmp_path, VOCABULARY)
+
+
+@pytest.mark.parametrize("reference", ["0", None, True, [0.0]])
+def test_a_saved_reference_that_is_no_number_is_refused(reference: object, tmp_path: Path) -> None:
+    """A game would pay by it."""
+    save_reward_model(_model("llama"), tmp_path)
+    known = json.loads((tmp_path / "reward_model.json").read_text())
+    (tmp_path / "reward_model.json").write_text(json.dumps(known | {"reference_reward": reference}))
+    with pytest.raises(ValueError, match=r"reward_model\.json: expected a number as reference_reward"):
+        load_reward_judge(tmp_path)

@@ -1,7 +1,7 @@
 """What decoding does for a token, counted rather than timed: model calls, masks, memory; and how a token is drawn."""
 
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -259,3 +259,53 @@ def test_an_unknown_dtype_is_named(tmp_path: Path) -> None:
     dtype: Any = "int4"
     with pytest.raises(ValueError, match=r"dtype: expected one of float32, bfloat16, float16, got 'int4'"):
         CausalLMAgent.from_pretrained(tmp_path, game.vocabulary, dtype=dtype)
+
+
+NOTHING, TOO_MUCH, NO_NUMBER = -float("inf"), float("inf"), float("nan")
+
+
+@pytest.mark.parametrize("size", [8, sampling.LARGE_VOCABULARY])
+@pytest.mark.parametrize(
+    "row",
+    [[NOTHING], [0.0, TOO_MUCH], [0.0, NO_NUMBER], [NO_NUMBER], [TOO_MUCH], [NO_NUMBER, NOTHING], [1e39]],
+    ids=["nothing", "+inf", "NaN", "all NaN", "all +inf", "NaN and -inf", "past float32"],
+)
+def test_logits_that_are_no_numbers_are_refused(size: int, row: list[float]) -> None:
+    """Else the last token of the vocabulary would be drawn, at the price of a NaN; the row is named."""
+    logits = torch.zeros(3, size)
+    logits[1] = torch.tensor((row * size)[:size])
+    with pytest.raises(ValueError, match=r"logits: expected finite numbers for the legal tokens, got NaN.* in row 1"):
+        sampling.draw(logits, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("size", [8, sampling.LARGE_VOCABULARY])
+def test_tokens_that_are_impossible_are_no_fault(size: int) -> None:
+    """-inf is how an illegal token is written, and as low as float32 goes is still a number."""
+    logits = torch.full((2, size), NOTHING)
+    logits[0, 3], logits[1, 5], logits[1, 6] = 0.0, torch.finfo(torch.float32).min, torch.finfo(torch.float32).max
+    tokens, logprobs = sampling.draw(logits, np.random.default_rng(0))
+    assert tokens.tolist() == [3, 6]
+    assert logprobs.tolist() == [0.0, 0.0]
+
+
+def test_a_model_of_broken_weights_says_nothing() -> None:
+    """However it is asked: it must not be counted as a player that is never unsafe."""
+    game = Chat(40)
+    agent = CausalLMAgent(micro_model(game.vocabulary, hidden_size=8, num_layers=1, num_heads=2), game.vocabulary)
+    view, rng = views_of(game, [4])[0], np.random.default_rng(0)
+    padded = np.pad(view.tokens, (0, 2))
+    mask = view.legal_mask(())
+    tokens = torch.tensor([[*view.tokens.tolist(), 9]])
+    own = torch.arange(tokens.shape[1])[None] == len(view.tokens)
+    with torch.no_grad():
+        for parameter in agent.model.parameters():
+            parameter.fill_(NO_NUMBER)
+    asked: list[Callable[[], object]] = [
+        lambda: agent.speak([view], rng),
+        lambda: agent.act({"observation": padded, "action_mask": mask}, rng),
+        lambda: agent.token_probabilities([{"observation": padded, "action_mask": mask}]),
+        lambda: agent.evaluate(tokens, torch.ones_like(own), own),
+    ]
+    for ask in asked:
+        with pytest.raises(ValueError, match="logits: expected finite numbers"):
+            ask()

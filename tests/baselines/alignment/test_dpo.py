@@ -1,5 +1,7 @@
 """Text pairs become rows whose replies alone are compared; the offline loop passes over them and resumes."""
 
+import json
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -103,3 +105,22 @@ def test_a_run_draws_its_pairs_and_leaves_a_model(tmp_path: Path) -> None:
     folder = dpo(config)
     assert (folder / "model" / "model.safetensors").is_file()
     assert len((tmp_path / "run/metrics.jsonl").read_text().splitlines()) == 2
+
+
+def test_bad_rows_of_a_file_are_fatal_or_skipped_by_choice(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The message names the row; what is skipped is said although not all rows are asked for."""
+    game = make_game("red_team-v0")
+    tiny_agent(game).save_pretrained(tmp_path / "start")
+    words = game.vocabulary.decode(np.flatnonzero(game.vocabulary.sayable_mask)[:3].tolist()).split()
+    pair = {"prompt": words[0], "chosen": words[1], "rejected": words[2]}
+    rows = [*[json.dumps(pair)] * 2, '{"prompt": 5}', *[json.dumps(pair)] * 9]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    config = DPOConfig(
+        defender=tmp_path / "start", pairs=tmp_path / "pairs.jsonl", out=tmp_path / "run", num_pairs=4, num_steps=1,
+        batch_size=4, num_threads=1,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=r"pairs.jsonl, line 3: record: expected the keys chosen and rejected"):
+        dpo(config)
+    folder = dpo(replace(config, on_error="skip", out=tmp_path / "other"))
+    assert (folder / "model" / "model.safetensors").is_file()
+    assert "skipped 1 of 5 rows" in caplog.text

@@ -34,7 +34,7 @@ from duologue.baselines.alignment.reward_model import (
 from duologue.baselines.api.commands import TRAINERS
 from duologue.baselines.data.dialogues import PreferencePair, TextDialogue, TextTurn
 from duologue.baselines.data.export import write_records
-from duologue.baselines.data.messages import to_hh_pair
+from duologue.baselines.data.pairs import to_hh_pair
 from duologue.baselines.data.readers import read_pairs
 from duologue.baselines.evaluation.intervals import wilson_interval
 from duologue.baselines.training.options import TrainedDType

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
@@ -19,10 +20,12 @@ from duologue.baselines.benchmark.command import SUITES, BenchConfig, bench
 from duologue.baselines.benchmark.entrants import ADVGAME_TREE
 from duologue.baselines.benchmark.games import GAMES
 from duologue.baselines.benchmark.registry import ALGORITHMS, GeneratedLearner, load_algorithms, register_algorithm
-from duologue.baselines.benchmark.results import Results, config_hash, package_code, read_lines
+from duologue.baselines.benchmark.results import Results, append_line, config_hash, package_code, read_lines
+from duologue.baselines.training.folders import KeptFolder
 from duologue.baselines.training.pool import run_all
 from duologue.baselines.two_player.learner import Seat, Task, TwoPlayerLearner
 from duologue.envs import LanguageGame, Payoff
+from duologue.tests.baselines.helpers import everything_in
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "add_your_algorithm.py"
 STILL = """
@@ -373,3 +376,47 @@ def test_work_is_done_once_each_in_processes() -> None:
     assert os.getpid() not in {one.result for one in outcomes}
     with pytest.raises(ValueError, match="processes: expected at least 1"):
         list(run_all([], num_processes=0, preload="duologue"))
+
+
+def test_a_benchmark_in_use_says_by_whom(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two that write one file of results would train everything twice."""
+    register_algorithm("still")(lambda task: GeneratedLearner(task, still))
+    bench(config(tmp_path / "bench"))
+    before = everything_in(tmp_path)
+    command = ["bench", "--algorithms", "self_play", "--games", "rps", "--out", str(tmp_path / "bench")]
+    with KeptFolder.open(tmp_path / "bench", kind="bench"):
+        assert command_line(command) == 2
+    assert f"in use by process {os.getpid()} on " in capsys.readouterr().err
+    assert everything_in(tmp_path).keys() == before.keys()
+    bench(config(tmp_path / "bench"))
+
+
+def test_only_a_benchmarks_folder_is_written_into(tmp_path: Path) -> None:
+    """A leaderboard of somebody else's was replaced. One of an older version, without a mark, goes on."""
+    register_algorithm("still")(lambda task: GeneratedLearner(task, still))
+    (tmp_path / "leaderboard.md").write_text("precious")
+    with pytest.raises(ValueError, match=r"expected a new or empty folder, or a bench's, got \['leaderboard.md'\]"):
+        bench(config(tmp_path))
+    assert everything_in(tmp_path).keys() == {"leaderboard.md"}
+    bench(config(tmp_path / "old"))
+    for name in (".duologue.json", ".duologue.lock"):
+        (tmp_path / "old" / name).unlink()
+    trained.clear()
+    bench(config(tmp_path / "old"))
+    assert not trained
+
+
+def test_a_full_disk_leaves_results_whole(tmp_path: Path) -> None:
+    """The system writes what has room: that half of a line is taken back."""
+    path = tmp_path / "results.jsonl"
+    append_line(path, {"cell": 1})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, limits[1]))
+    try:
+        with pytest.raises(OSError, match="is the disk full"):
+            append_line(path, {"cell": 2, "long": "x" * 100})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_text() == '{"cell": 1}\n'
+    append_line(path, {"cell": 2})
+    assert read_lines(path) == [{"cell": 1}, {"cell": 2}]

@@ -1,11 +1,16 @@
 """The leaderboard: numbers known by hand, pages that are well-formed."""
 
+import json
+import re
 import xml.etree.ElementTree as ET
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from duologue.baselines.benchmark import report
 from duologue.baselines.benchmark.cell import Cell, CellResult, CurvePoint, Measured
 from duologue.baselines.benchmark.games import GameFacts
 from duologue.baselines.benchmark.report import FLOOR, curves_of, plot_game, write_report
@@ -138,3 +143,110 @@ def test_markdown_has_a_table_and_names_the_picture() -> None:
     """A page for docs/: its pictures are files beside it."""
     page = as_markdown([Heading("H"), Code("x"), Table(["a", "b"], [["1", "2"]]), Picture(Path("d/p.png"), "c")])
     assert page == "## H\n\n```sh\nx\n```\n\n| a   |   b |\n| :-- | --: |\n| 1   |   2 |\n\n![c](p.png)\n"
+
+
+@pytest.fixture
+def quick_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write a file in place of each picture, which takes half a second."""
+    monkeypatch.setattr(report, "plot_game", lambda results, path, **labels: path.write_bytes(b""))
+
+
+def written(folder: Path, *lines: dict[str, Any] | str) -> Path:
+    """Write a file of results, whole lines of JSON or of anything."""
+    folder.mkdir(exist_ok=True)
+    texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
+    (folder / "results.jsonl").write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+    return folder
+
+
+def line_of(**changes: Any) -> dict[str, Any]:
+    """Return a line of results, with some of its parts replaced."""
+    made: dict[str, Any] = {"versions": {"torch": "1"}, "batch_size": 8, **asdict(result("a", "rps", 0, 0.5))}
+    return made | changes
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["x/../../OUTSIDE", "../OUTSIDE", "/tmp/OUTSIDE", "..", "con", "-rf", "a\0b", "\\\\host\\x", "é\u202e", "x" * 200,
+     "$x$ | `b` <script>\n# OUTSIDE"],
+)  # fmt: skip
+@pytest.mark.usefixtures("quick_plots")
+def test_a_forged_name_writes_nothing_outside_and_is_no_markup(name: str, tmp_path: Path) -> None:
+    """Names in a folder that came from elsewhere are data: files lie in it, the page has the headings that it has."""
+    folder = written(tmp_path / "received", line_of(cell={"algorithm": name, "game": name, "seed": 0}))
+    write_report(folder, Results(folder), command="c", failures={Cell(name, name, 1): ""})
+    assert [path.name for path in tmp_path.iterdir()] == ["received"]
+    pictures = [path.name for path in folder.iterdir() if path.suffix == ".png"]
+    assert len(pictures) == 1
+    page = (folder / "leaderboard.md").read_text(encoding="utf-8")
+    assert f"]({pictures[0]})" in page
+    assert not re.search(r"^# OUTSIDE|^> |(?<!\\)<script>", page, re.MULTILINE)
+    assert all(character.isprintable() for character in page.replace("\n", ""))
+    ET.fromstring((folder / "leaderboard.html").read_text(encoding="utf-8"))
+
+
+@pytest.mark.usefixtures("quick_plots")
+def test_games_with_names_alike_have_pictures_of_their_own(tmp_path: Path) -> None:
+    """What is escaped never meets what was so before; long names end in a digest."""
+    names = ["a/b", "a=2Fb", "a=3D2Fb", "x" * 199 + "y", "x" * 200, "A/b"]
+    lines = [line_of(cell={"algorithm": "a", "game": name, "seed": 0}) for name in names]
+    folder = written(tmp_path / "received", *lines)
+    write_report(folder, Results(folder), command="c", failures={})
+    assert len(list(folder.glob("*.png"))) == len(names)
+
+
+BIG, OTHER = "9" * 10**6, {"algorithm": "b", "game": "rps", "seed": 0}
+
+
+@pytest.mark.parametrize(
+    ("lines", "error"),
+    [
+        (["[" * 100_000], "line 1: expected a JSON object, got"),
+        ([f'{{"a": {BIG}}}'], "line 1: expected a JSON object, got"),
+        ([line_of(), "\0" * 40], "line 2: expected a JSON object, got"),
+        ([line_of(), ""], "line 2: expected a JSON object, got"),
+        (["5"], "line 1: expected a JSON object, got"),
+        (["{}"], "line 1: expected the fields versions, batch_size, got no versions"),
+        ([{"versions": {}, "batch_size": 8}], "line 1: expected the fields cell, code, facts, curve, costs, cpu"),
+        ([line_of(cell={"algorithm": "a", "game": "rps"})], "line 1: cell: expected the fields algorithm, game, seed"),
+        ([line_of(cell={"algorithm": "", "game": "rps", "seed": 0})], "line 1: expected names and a curve of at least"),
+        ([line_of(cell={"algorithm": "x" * 201, "game": "g", "seed": 0})], "line 1: cell.algorithm: expected at"),
+        ([line_of(curve=[])], "line 1: expected names and a curve of at least one point"),
+        ([line_of(cpu_seconds=float("nan"))], "line 1: cpu_seconds: expected a finite number, got nan"),
+        ([line_of(cpu_seconds=None)], "line 1: cpu_seconds: expected a number, got null"),
+        ([line_of(batch_size="8")], "line 1: batch_size: expected a whole number, got 8"),
+        ([line_of(versions=[])], "line 1: versions: expected a JSON object, got a list"),
+        ([line_of(), line_of()], "line 2: expected each cell once, got a in rps, seed 0, as in line 1"),
+        (
+            [line_of(facts={**asdict(FACTS), "payoff": "gift"})],
+            "line 1: facts.payoff: expected one of zero_sum, identical, general, got 'gift'",
+        ),
+        (
+            [line_of(), line_of(cell=OTHER, curve=[asdict(result("b", "rps", 0, 0.5).curve[0]) | {"iteration": 12}])],
+            "line 2: expected a curve after [6] updates, as in line 1, got [12]",
+        ),
+    ],
+)  # fmt: skip
+def test_damaged_results_are_refused_by_file_and_line(lines: list[Any], error: str, tmp_path: Path) -> None:
+    """Missing, of another kind, no number, twice, too deep, too long: one line says what and where."""
+    folder = written(tmp_path, *lines)
+    with pytest.raises(ValueError, match=f"^{re.escape(f'{folder}/results.jsonl, {error}')}") as raised:
+        Results(folder)
+    assert len(str(raised.value)) < 500
+
+
+@pytest.mark.usefixtures("quick_plots")
+def test_an_algorithm_and_a_game_that_are_not_registered_here_are_reported(tmp_path: Path) -> None:
+    """Whoever made the results had files of his own; pfsp_self_play plays some games only."""
+    cells = [("mine", "my_game-v0"), ("self_play", "my_game-v0"), ("gpo", "my_game-v0")]
+    folder = written(tmp_path, *(line_of(cell={"algorithm": a, "game": g, "seed": 0}) for a, g in cells))
+    write_report(folder, Results(folder), command="c", failures={})
+    assert "## my_game-v0" in (folder / "leaderboard.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("error", ["", "\n", "x\n\x1b[31mred"])
+def test_an_error_without_words_or_with_colours_is_shown(error: str, tmp_path: Path) -> None:
+    """A process that was killed says nothing."""
+    write_report(tmp_path, Results(tmp_path), command="c", failures={Cell("a", "b", 0): error})
+    page = (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
+    assert ("\\x1b[31mred" if error.strip() else "no word of why") in page

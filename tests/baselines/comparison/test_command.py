@@ -1,6 +1,7 @@
 """The comparison command: known answers in rock-paper-scissors and Kuhn poker, runs, and what it refuses."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from duologue.agents import CausalLMAgent, FunctionAgent, RandomAgent, TabularAg
 from duologue.agents.population import Population
 from duologue.agents.tabular import pure_policy_of
 from duologue.baselines.api.commands import TRAINERS
+from duologue.baselines.comparison import command as measuring
 from duologue.baselines.comparison.command import Comparing, Measures, compare, main, small_tree
 from duologue.baselines.comparison.entrants import Entrant, Source, meetings, mixture_folders, pool_folders
 from duologue.baselines.evaluation.head_to_head import head_to_head
@@ -320,7 +322,7 @@ def test_a_start_must_be_one_of_an_entrant_and_numbers_in_range() -> None:
         main(["--game", "bluff-v0", "--entrant", "a=random", "--entrant", "b=random", "--start", "c=random"])
     with pytest.raises(ValueError, match="start a: expected the folder of a model or of a run, got 'random'"):
         main(["--game", "bluff-v0", "--entrant", "a=random", "--entrant", "b=random", "--start", "a=random"])
-    with pytest.raises(ValueError, match="num_matches: expected at least 2, got 1"):
+    with pytest.raises(ValueError, match="num_matches: expected an integer of at least 2, got 1"):
         Measures(num_matches=1)
     with pytest.raises(ValueError, match="kl_episodes: expected 0 or at least 2, got 1"):
         Measures(kl_episodes=1)
@@ -371,7 +373,9 @@ def test_another_judge_and_other_requests_are_noted_and_no_kind_of_judge_where_t
     assert Source.parse(f"a={oracle}").load(game, GameOptions(game="tiny_red_team-v0")).note == ""
 
 
-@pytest.mark.parametrize("text", ['{"episodes": "many"}', '{"money": 1}', "[1]", "{bad"])
+@pytest.mark.parametrize(
+    "text", ['{"episodes": "many"}', '{"money": 1}', "[1]", "{bad", '{"seconds": NaN}', '{"tokens": true}']
+)
 def test_damaged_costs_are_named(text: str, tmp_path: Path) -> None:
     """By their file and by the entrant's name, before anything is played."""
     run = make_run(tmp_path / "run")
@@ -391,3 +395,45 @@ def test_a_policy_in_a_seat_that_it_was_not_trained_in_is_noted(tmp_path: Path) 
     assert entrant.note == "sits at player 0, trained as player 1 only"
     with pytest.raises(ValueError, match=r"expected one of tiny_referential-v0, got .*secret_code-v0"):
         Source.parse(text).load(make_game("tiny_referential-v0"), GameOptions(game="tiny_referential-v0"))
+
+
+@pytest.mark.parametrize(
+    ("weighed", "error"),
+    [
+        ({"members": [[6], [6]]}, "expected the fields members, weights, got no weights"),
+        ({"members": [["../x"], [6]], "weights": [[1.0], [1.0]]}, "members[0][0]: expected a whole number, got ../x"),
+        ({"members": [[6], [6]], "weights": [[None], [1.0]]}, "weights[0][0]: expected a number, got null"),
+        ({"members": [[6], [6]], "weights": [[0.0], [1.0]]}, "player 0: expected a weight >= 0 for each member, one"),
+        ({"members": [[6], [6, 12]], "weights": [[1.0], [1.0]]}, "player 1: expected a weight >= 0 for each member"),
+        ({"members": [[6, 12], [6]], "weights": [[2.0, -1.0], [1.0]]}, "player 0: expected a weight >= 0"),
+        ({"members": [[6]], "weights": [[1.0]]}, "members: expected a list of 2, got a list"),
+    ],
+)
+def test_a_damaged_meta_game_is_named(weighed: dict[str, Any], error: str, tmp_path: Path) -> None:
+    """Weights that are none, members that are no numbers and would be a path."""
+    run = make_run(tmp_path / "run")
+    for player in (0, 1):
+        (run / "pool" / f"player_{player}" / "000006").mkdir(parents=True)
+    (run / "meta_game.json").write_text(json.dumps(weighed), encoding="utf-8")
+    with pytest.raises(ValueError, match=rf"entrant a: .*meta_game\.json: {re.escape(error)}"):
+        Source.parse(f"a={run}:average")
+
+
+@pytest.mark.parametrize("config", [{"name": "psro", "config": []}, {"name": 5, "config": {}}])
+def test_a_damaged_configuration_is_named(config: dict[str, Any], tmp_path: Path) -> None:
+    """Before anything is loaded."""
+    run = make_run(tmp_path / "run")
+    for folder in ("adversary", "defender"):
+        tiny_agent(make_game("bluff-v0")).save_pretrained(run / folder)
+    (run / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"entrant a: .*config\.json: expected the name of a run and an object"):
+        Source.parse(f"a={run}").load(make_game("bluff-v0"), GameOptions(game="bluff-v0"))
+
+
+def test_a_nash_conv_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """By the entrant's name; it would stand in a table as nan."""
+    monkeypatch.setattr(measuring, "nash_conv", lambda tree, profile: float("nan"))
+    both = ["--entrant", "a=random", "--entrant", "b=random", "--out", str(tmp_path)]
+    with pytest.raises(ValueError, match="entrant a: expected a finite NashConv, got nan"):
+        main(["--game", "bluff-v0", *both, *QUICK])
+    assert not list(tmp_path.iterdir())

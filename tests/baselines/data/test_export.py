@@ -7,17 +7,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from duologue.baselines.data import (
+    QA,
+    TextDialogue,
     TextTurn,
     encode_text_dialogue,
     episode_dialogue,
     export_episodes,
     read_dialogues,
     read_pairs,
+    to_document,
+    to_messages,
     write_records,
 )
 from duologue.baselines.data.__main__ import main
+from duologue.baselines.data.export import write_texts
 from duologue.baselines.training.files import Json
 from duologue.envs import Dialogue, Episode, FiniteDeals, LanguageGame, Payoff, Tokens, WordVocabulary, make_game
 from duologue.envs import registered_games as all_games
@@ -184,3 +191,42 @@ def test_the_command_says_what_was_wrong(
     """Exit status 2, one line, no traceback."""
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+CHARACTERS = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(
+    ["\ufeff", " a", "a\u2028b\x85c", "\r", "a\r\nb", "\0\x1f\x7f", '"\\', "🙂\ud7ff", "<think>a</think>"]
+)
+TURNS = st.builds(TextTurn, st.sampled_from([0, 1]), CHARACTERS, CHARACTERS) | st.builds(
+    TextTurn, st.none(), CHARACTERS
+)
+DIALOGUES = st.lists(
+    st.builds(TextDialogue, st.lists(TURNS, min_size=1, max_size=4).map(tuple)), min_size=1, max_size=4
+)
+
+
+@given(dialogues=DIALOGUES, name=st.sampled_from(["a.jsonl", "a.json", "a.ndjson", "a.jsonl.gz"]))
+def test_whatever_is_said_is_written_and_read_back(
+    tmp_path_factory: pytest.TempPathFactory, dialogues: list[TextDialogue], name: str
+) -> None:
+    """Line breaks of every kind, control characters, byte-order marks, quotes, blanks, nothing."""
+    path = tmp_path_factory.mktemp("data") / name
+    write_records(path, ({"messages": to_messages(dialogue)} for dialogue in dialogues))
+    assert list(read_dialogues(path)) == dialogues
+
+
+def test_a_document_that_begins_with_a_byte_order_mark_comes_back(tmp_path: Path) -> None:
+    """It is the game's first word; readers leave out one mark, so that two are written."""
+    dialogue = TextDialogue((TextTurn(None, "\ufeffrain"), TextTurn(0, "Hi"), TextTurn(1, "Hello.")))
+    write_texts(tmp_path / "a.txt", [to_document(dialogue, QA, "---")])
+    assert list(read_dialogues(tmp_path / "a.txt", document_end="---")) == [dialogue]
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_number_that_json_does_not_have_is_not_written(tmp_path: Path, number: float) -> None:
+    """No reader would take it; the file that was there stays."""
+    path = tmp_path / "a.jsonl"
+    write_records(path, [{"messages": [], "rewards": 1.0}])
+    with pytest.raises(ValueError, match="record: expected finite numbers, got others"):
+        write_records(path, [{"messages": []}, {"rewards": [number]}])
+    assert path.read_text() == '{"messages": [], "rewards": 1.0}\n'
+    assert [file.name for file in tmp_path.iterdir()] == ["a.jsonl"]

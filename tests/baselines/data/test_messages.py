@@ -16,6 +16,7 @@ from duologue.baselines.data import (
     parse_hh_pair,
     parse_messages,
     parse_pair,
+    read_dialogues,
     tidy,
     to_hh_pair,
     to_messages,
@@ -74,12 +75,39 @@ def test_messages_carry_roles_and_thoughts() -> None:
         ([{"role": "user", "content": [{"type": "text"}]}], "message 0: expected content"),
         ([{"role": "system", "content": "5", "reasoning_content": "hm"}], "thought: expected none"),
         ([{"role": "user", "content": "\ud800"}], "surrogates not allowed"),
+        ([{"from": "observation", "value": "5"}], "message 0: expected a role among .*, got 'observation'"),
+        ([{"role": "user", "content": [{"type": "image_url", "text": "5"}]}], "message 0: expected content"),
+        ([{"role": "user", "content": []}], "message 0: expected content"),
+        ([{"role": "user", "content": [{"type": "text", "text": 5}]}], "message 0: expected content"),
+        ([{"role": "assistant", "content": "", "tool_calls": [{}]}], "message 0: expected text, got a call of a tool"),
     ],
 )
 def test_unusable_messages_are_refused(messages: Any, message: str) -> None:
     """The error says which message, what was expected, and what came."""
     with pytest.raises(ValueError, match=message):
         parse_messages(messages)
+
+
+def test_other_ways_to_write_messages_are_the_same_dialogue() -> None:
+    """ShareGPT's keys and roles, capitals, and content in parts (OpenAI's), which are joined as they stand."""
+    expected = (TextTurn(None, "Be kind."), TextTurn(0, "2 + 2?"), TextTurn(1, "4"))
+    shared = [("system", "Be kind."), ("human", "2 + 2?"), ("gpt", "4")]
+    assert parse_messages([{"from": role, "value": text} for role, text in shared]).turns == expected
+    roles = [("System", ["Be ", "kind."]), ("USER", ["2 + 2?"]), ("assistant ", ["4"])]
+    parts = [{"role": role, "content": [{"type": "text", "text": text} for text in texts]} for role, texts in roles]
+    assert parse_messages(parts).turns == expected
+
+
+@pytest.mark.parametrize("key", ["messages", "conversations", "conversation"])
+def test_a_system_text_beside_the_messages_opens_the_dialogue(key: str) -> None:
+    """Unless they have one themselves."""
+    said = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]
+    exchange = (TextTurn(0, "Hi"), TextTurn(1, "Hello."))
+    for system, told in (("Be kind.", (TextTurn(None, "Be kind."),)), ("", ()), (None, ())):
+        assert next(read_dialogues([{key: said, "system": system}])).turns == (*told, *exchange)
+    own = [{"role": "system", "content": "Be brief."}, *said]
+    (dialogue,) = read_dialogues([{key: own, "system": "Be kind."}])
+    assert dialogue.turns == (TextTurn(None, "Be brief."), *exchange)
 
 
 def test_alpaca_is_an_exchange_with_input_history_and_system() -> None:

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from duologue.baselines.data import QCA, TextDialogue, TextTurn, read_dialogues, read_pairs, tidy
-from duologue.baselines.data.records import CHUNK
+from duologue.baselines.data import QCA, TextDialogue, TextTurn, read_dialogues, read_pairs, records, tidy
 from duologue.baselines.text.exchanges import hh_dialogues
+from duologue.envs.text_files import CHUNK
 from duologue.tests.helpers import shared_data
 
 TALK = TextDialogue((TextTurn(0, "Hi"), TextTurn(1, "Hello.")))
@@ -78,6 +78,12 @@ BAD_LINES = [
     ('{"messages": [{"role": "tool", "content": ""}]}', "message 0: expected a role"),
     ('{"messages": [{"role": "user", "content": "\\ud800"}]}', "surrogates not allowed"),
     ("[" * 100_000, "expected a JSON object"),
+    ('{"n": ' + "1" * 5000 + "}", "expected a JSON object.*an integer of 5,000 digits"),
+    ('{"messages": [], "score": NaN}', "expected a JSON object.*NaN, which JSON does not have"),
+    ('{"messages": [], "messages": []}', "expected a JSON object.*the key messages twice"),
+    ('{"messages": [],}', "expected a JSON object"),
+    ("null", "expected an object"),
+    ('{"messages": ' + '[{"a": ' * 300 + "1" + "}]" * 300 + "}", "message 0: expected a role"),
 ]
 
 
@@ -160,6 +166,57 @@ def test_broken_compression_raises_after_the_last_good_line(tmp_path: Path) -> N
     assert reader.num_read > 0
 
 
+@pytest.mark.parametrize("name", ["data.jsonl", "data.ndjson", "data.json", "data.txt", "data.jsonl.gz"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_byte_order_mark_is_no_part_of_the_first_row(tmp_path: Path, name: str, end: str) -> None:
+    """As editors of another system write files."""
+    text = f"Q: Hi{end}A: Hello.{end}" if name.endswith(".txt") else json.dumps(MESSAGES, indent=None) + end
+    assert list(read_dialogues(write(tmp_path / name, f"\ufeff{text}"))) == [TALK]
+
+
+def test_blank_documents_are_none(tmp_path: Path) -> None:
+    """A closing line that is there twice, or at the beginning; nothing is counted for it."""
+    end = "<|endoftext|>\n"
+    path = write(tmp_path / "a.txt", f"{end}Q: Hi\nA: Hello.\n{end}{end}\n \n{end}Q: Hi\nA: Hello.\n{end}\n")
+    reader = read_dialogues(path)
+    assert list(reader) == [TALK, TALK]
+    assert (reader.num_read, reader.num_skipped) == (2, 0)
+
+
+def test_a_document_without_end_is_one_bad_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bound is named, and the next document is read."""
+    monkeypatch.setattr(records, "MAX_LINE_CHARS", 1000)
+    path = write(tmp_path / "a.txt", "Q: Hi\n" * 1000 + "<|endoftext|>\nQ: Hi\nA: Hello.\n")
+    reader = read_dialogues(path, on_error="skip")
+    assert list(reader) == [TALK]
+    assert reader.problems == [
+        f"{path}, line 1: expected a document of at most 1,000 characters (MAX_LINE_CHARS), got a longer one"
+    ]
+
+
+def test_a_list_in_one_object_is_read(tmp_path: Path) -> None:
+    """As some sets are published; one record over several lines is one row."""
+    for text in (json.dumps({"data": [MESSAGES]}, indent=1), json.dumps(MESSAGES, indent=1)):
+        assert list(read_dialogues(write(tmp_path / "a.json", text))) == [TALK]
+
+
+def test_a_reader_that_is_left_early_can_say_what_it_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Once."""
+    reader = read_dialogues(write(tmp_path / "a.jsonl", f"no\n{json.dumps(MESSAGES)}\n" * 2), on_error="skip")
+    assert next(reader) == TALK
+    reader.report()
+    reader.report()
+    assert caplog.text.count("skipped 1 of 2 rows") == 1
+
+
+def test_data_of_other_kinds_in_a_folder_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is not read, and its rows are not lost without a word."""
+    for name in ("a.jsonl", "b.csv", "c.jsonl.zst", "README.md"):
+        write(tmp_path / name, json.dumps(MESSAGES))
+    assert list(read_dialogues(tmp_path)) == [TALK]
+    assert "2 files of other kinds left alone: b.csv, c.jsonl.zst" in caplog.text
+
+
 @pytest.mark.parametrize("name", ["data.jsonl", "data.json", "data.txt"])
 def test_memory_does_not_grow_with_the_file(tmp_path: Path, name: str) -> None:
     """Twelve megabytes are read in less than two."""
@@ -240,7 +297,7 @@ def test_parquet_is_read_in_batches(tmp_path: Path) -> None:
     assert [next(reader) for _ in range(300)] == [TALK] * 300
     with pytest.raises(ValueError, match=r"data.parquet, row 301: messages: expected a list of at least one"):
         next(reader)
-    path.write_bytes(b"no parquet")
+    path.write_bytes(b"no parquet")  # one that is damaged says so in one line
     with pytest.raises(ValueError, match=r"data.parquet: expected a parquet file"):
         list(read_dialogues(path, on_error="skip"))
 
@@ -253,6 +310,9 @@ def test_hugging_face_datasets_are_read_from_memory_and_from_folders(tmp_path: P
     datasets.disable_progress_bars()
     datasets.DatasetDict({"train": data, "test": data}).save_to_disk(str(tmp_path / "both"))
     assert list(read_dialogues(tmp_path / "both" / "train")) == [TALK, TALK]
+    (tmp_path / "both" / "train" / "state.json").write_text("{}")
+    with pytest.raises(ValueError, match="train: expected a folder that datasets saved, got "):
+        list(read_dialogues(tmp_path / "both" / "train"))
     with pytest.raises(ValueError, match="expected the folder of one split, got several; inside: test, train"):
         read_dialogues(tmp_path / "both")
 

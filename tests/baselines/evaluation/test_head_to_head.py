@@ -1,11 +1,14 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
 from duologue.agents import FunctionAgent, RandomAgent, profile_of, utter
 from duologue.agents.population import Population, Seat
+from duologue.baselines.evaluation import head_to_head as measuring
 from duologue.baselines.evaluation.head_to_head import HeadToHead, head_to_head, play_returns, seat_matrix
 from duologue.baselines.evaluation.ranking import rank
-from duologue.envs import Speaker, Utterance, View, make_game
+from duologue.envs import Episode, Speaker, Utterance, View, make_game
 from duologue.envs.games.matrix import MatrixGame
 from duologue.envs.tree.analysis import GameTree, expected_returns
 from duologue.tests.baselines.helpers import tiny_agent
@@ -143,3 +146,49 @@ def test_the_second_seating_of_a_match_has_luck_of_its_own() -> None:
     assert abs(result.ties[0, 1] - 200) < 5 * 10
     assert abs(result.wins[0, 1] - 100) < 5 * 8.7
     assert result.returns[0, 0] == 0
+
+
+@pytest.mark.parametrize("num", [2, 3])
+@pytest.mark.parametrize("seed", range(4))
+def test_agents_that_play_alike_tie(num: int, seed: int) -> None:
+    """A lead within its noise is none: alpha-rank gave one of two random players everything, three made a cycle."""
+    names = "abc"[:num]
+    met = head_to_head(RPS, {name: (RandomAgent(), RandomAgent()) for name in names}, 200, seed=seed)
+    assert np.abs(met.returns).max() > 0  # there is noise
+    ranking = rank(met)
+    assert ranking.alpha_rank == pytest.approx([1 / num] * num)
+    assert (ranking.cycles, ranking.cyclic_share) == ((), 0.0)
+    assert len(ranking.level) == num * (num - 1) / 2
+    assert "is within an interval of 99.9% for all pairs at once: a = b" in ranking.markdown()
+
+
+def test_a_lead_beyond_its_noise_is_one() -> None:
+    """Rock loses each match against paper."""
+    ranking = rank(words_of(RPS, "rock paper"))
+    assert ranking.alpha_rank == pytest.approx([0, 1])
+    assert ranking.level == ()
+    assert "Everybody is ahead of or behind every other" in ranking.markdown()
+
+
+def test_returns_that_are_no_numbers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No mean, interval or rank of them is shown."""
+
+    def play(episodes: list[Episode[Any]], seats: object, rng: object) -> None:
+        for episode in episodes:
+            episode.returns = [float("nan"), 0.0]
+
+    monkeypatch.setattr(measuring, "play_out", play)
+    with pytest.raises(ValueError, match="returns: expected finite numbers, got nan"):
+        words_of(RPS, "rock paper")
+
+
+def test_names_in_the_tables_are_no_markup() -> None:
+    """Neither in cells and headers nor in the sentences below."""
+    names = ["a|b\x1b", "[x](y)", "`c`"]
+    seats = {name: (sayer(RPS, word), sayer(RPS, word)) for name, word in zip(names, WORDS.split(), strict=True)}
+    met = head_to_head(RPS, seats, 8, seed=0)
+    page = f"{met.markdown()}\n{rank(met).markdown()}"
+    assert "a\\|b\\x1b" in page
+    assert "\x1b" not in page
+    assert "[x](y)" not in page
+    assert "`c`" not in page.replace("\\`c\\`", "")

@@ -48,3 +48,10 @@ def test_one_seed_has_no_finite_interval_and_none_is_an_error() -> None:
     assert mean_interval([0.25]) == (0.25, -math.inf, math.inf)
     with pytest.raises(ValueError, match="at least one"):
         mean_interval([])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_value_that_is_no_number_has_no_mean(value: float) -> None:
+    """It would be shown as a mean of nan ± nan."""
+    with pytest.raises(ValueError, match=r"values: expected finite numbers, got (nan|inf)"):
+        mean_interval([0.5, value])

@@ -98,7 +98,7 @@ def test_results_that_do_not_belong_together_are_refused(tmp_path: Path) -> None
     paths[0].write_text('{"sft": {"plain": {"n": 3}}}')
     with pytest.raises(ValueError, match=r"seed_0.*expected .*KeyError\('unsafe'\)"):
         read_results(paths[0])
-    with pytest.raises(SystemExit, match="report: results"):
+    with pytest.raises(ValueError, match=r"results .*expected a readable JSON file"):
         main([str(paths[0])])
 
 

@@ -11,7 +11,9 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from sb3_contrib import MaskablePPO
+from safetensors.torch import load_file, save_file
+from sb3_contrib import QRDQN, MaskablePPO, RecurrentPPO
+from stable_baselines3 import DQN
 from stable_baselines3.common.logger import Logger
 
 from duologue.agents import RandomAgent, ScriptedAgent, load_agent
@@ -395,3 +397,85 @@ def test_bad_options_are_named(options: dict[str, Any], message: str) -> None:
     """Expected and actual in every message."""
     with pytest.raises(ValueError, match=message):
         SB3Config(**options)
+
+
+@pytest.mark.parametrize("kind", ["dqn", "qrdqn", "recurrent_ppo"])
+def test_a_policy_without_a_distribution_of_its_own_view_is_refused(kind: str) -> None:
+    """Values of actions are no probabilities, and an agent keeps no memory: said when it is made, not in play."""
+    env = SinglePlayerEnv(KUHN)
+    made: dict[str, tuple[Any, str]] = {
+        "dqn": (DQN, "MultiInputPolicy"),
+        "qrdqn": (QRDQN, "MultiInputPolicy"),
+        "recurrent_ppo": (RecurrentPPO, "MultiInputLstmPolicy"),
+    }
+    make, name = made[kind]
+    sizes: dict[str, Any] = {"n_steps": 4, "batch_size": 4} if kind == "recurrent_ppo" else {"buffer_size": 10}
+    with torch.random.fork_rng():
+        policy = make(name, env, seed=0, device="cpu", **sizes).policy
+    with pytest.raises(ValueError, match="policy: expected that of PPO, A2C or MaskablePPO"):
+        SB3Agent(policy, KUHN.vocabulary)
+
+
+def test_a_policy_of_other_actions_is_refused() -> None:
+    """One that chooses among fewer tokens than the game has would never say the last ones."""
+    policy = trained("maskable_ppo").agent.snapshot().policy
+    policy.action_space = gymnasium.spaces.Discrete(7)
+    with pytest.raises(ValueError, match=r"one that chooses among 15 tokens, got one with actions Discrete\(7\)"):
+        SB3Agent(policy, KUHN.vocabulary)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"vocabulary_size": "15"}, "whole numbers > 0"),
+        ({"embedding_size": -1}, "whole numbers > 0"),
+        ({"embedding_size": True}, "whole numbers > 0"),
+        ({"net_arch": {"pi": [8]}}, "net_arch, a list"),
+        ({"net_arch": [0]}, "net_arch, a list"),
+        ({"maskable": 1}, "maskable, true or false"),
+        ({"policy_class": "os.system"}, "whole numbers > 0"),
+        ({"players": 3}, "a game's name and a list of players"),
+        ({"game": ["kuhn"]}, "a game's name and a list of players"),
+        ({"words": "ace"}, "expected a list of words"),
+        ({"max_view_tokens": 10**12}, r"weights of the sizes that sb3_policy\.json gives"),
+        ({"net_arch": [10**12]}, r"weights of the sizes that sb3_policy\.json gives"),
+        ({"net_arch": [16, 16, 16]}, "expected the weights of the policy"),
+        ({"maskable": False, "net_arch": [16] * 10**4}, r"weights of the sizes that sb3_policy\.json gives"),
+    ],
+)
+def test_a_policys_folder_that_is_not_what_it_says_is_refused(
+    changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    """Types and sizes, before a network is built: they might ask for terabytes."""
+    trained("maskable_ppo").agent.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "sb3_policy.json").read_text())
+    (tmp_path / "sb3_policy.json").write_text(json.dumps(config | changes))
+    with pytest.raises(ValueError, match=message):
+        load_agent(str(tmp_path), KUHN.vocabulary)
+
+
+def test_a_policys_weights_that_are_no_numbers_missing_or_too_short_are_refused(tmp_path: Path) -> None:
+    """NaN where it is loaded, a view that it has no place for, no weights at all."""
+    trained("maskable_ppo").agent.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"expected one for views of 99 tokens, the game's longest, got one for \d+"):
+        load_agent(str(tmp_path), KUHN.vocabulary, max_view_tokens=99)
+    weights = load_file(tmp_path / "policy.safetensors")
+    save_file(weights | {"action_net.bias": weights["action_net.bias"] * torch.nan}, tmp_path / "policy.safetensors")
+    with pytest.raises(ValueError, match=r"expected finite weights, got NaN or infinity in action_net\.bias"):
+        load_agent(str(tmp_path), KUHN.vocabulary)
+    (tmp_path / "policy.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"expected a folder with policy\.safetensors, got one without"):
+        load_agent(str(tmp_path), KUHN.vocabulary)
+
+
+def test_a_policy_whose_weights_break_says_nothing() -> None:
+    """As a model of language does not."""
+    agent = trained("maskable_ppo").agent.snapshot()
+    with torch.no_grad():
+        for parameter in agent.policy.parameters():
+            parameter.fill_(torch.nan)
+    observation = kuhn_tree().observations(0)[0]
+    with pytest.raises(ValueError, match="policy: expected finite logits, got NaN"):
+        agent.act(observation, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="policy: expected finite logits, got NaN"):
+        agent.token_probabilities([observation])

@@ -82,3 +82,43 @@ def test_generations_of_one_prompt_share_the_deal() -> None:
     assert len({tuple(prompt) for prompt in out["prompt_ids"][:8]}) == 1
     assert paid(out["returns"], prompts=[], completions=[]) == out["returns"]
     assert set(out["returns"]) <= {-1.0, 0.0, 1.0}
+
+
+def test_tokens_are_sampled_at_the_trainers_temperature() -> None:
+    """TRL divides logits by it wherever it computes log-probabilities; the model's two words tell, by a full pass."""
+    game = make_game("kuhn_poker-v0")
+    trainer = trainer_of(game)
+    with torch.no_grad():
+        for parameter in trainer.model.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(std=0.4, generator=torch.Generator().manual_seed(0))
+    trainer.temperature = 0.5
+    out = rollout_func(game, player=0, opponent=RandomAgent())([str(k) for k in range(8)], trainer)
+    two = list(game.vocabulary.encode("check bet"))
+    apart = list[float]()
+    for prompt, completion, logprobs in zip(out["prompt_ids"], out["completion_ids"], out["logprobs"], strict=True):
+        with torch.no_grad():
+            logits = trainer.model(torch.tensor([prompt])).logits[0, -1, two]
+        halved, plain = (torch.log_softmax(logits / t, -1)[two.index(completion[0])].item() for t in (0.5, 1.0))
+        assert logprobs[0] == pytest.approx(halved, abs=1e-5)
+        apart.append(abs(halved - plain))
+    assert max(apart) > 0.01
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("top_p", 0.9), ("top_k", 50), ("min_p", 0.1), ("repetition_penalty", 1.2), ("generation_kwargs", {"top_p": 0.5})],
+)
+@pytest.mark.parametrize("of_args", [False, True])
+def test_a_trainer_that_samples_from_another_distribution_is_refused(name: str, value: Any, of_args: bool) -> None:
+    """Its log-probabilities are those of the whole distribution; where nothing is cut off there is nothing to say."""
+    game = make_game("kuhn_poker-v0")
+    trainer = trainer_of(game)
+    trainer.args = SimpleNamespace(
+        temperature=0.9, top_p=1.0, top_k=0, min_p=None, repetition_penalty=1.0, generation_kwargs=None
+    )
+    play = rollout_func(game, player=0, opponent=RandomAgent())
+    assert play(["0"], trainer)["returns"]
+    setattr(trainer.args if of_args else trainer, name, value)
+    with pytest.raises(ValueError, match=f"{name}: expected a trainer that samples from the model's own distribution"):
+        play(["0"], trainer)

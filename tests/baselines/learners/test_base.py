@@ -127,6 +127,34 @@ def test_the_reference_stays_and_the_mode_comes_back(name: str) -> None:
     assert agent.model.training
 
 
+@EACH
+@pytest.mark.parametrize("reward", [float("nan"), float("inf"), -float("inf")])
+def test_a_reward_that_is_no_number_is_refused_by_name(name: str, reward: float) -> None:
+    """A judge or a reward model can give one; no weight moves."""
+    game = Menu()
+    agent, _ = start(game)
+    learner = LEARNERS[name](agent, 1e-2)
+    batch = draw(game, agent, every_reply(game), 8, np.random.default_rng(0))
+    rewards = batch.rewards.clone()
+    rewards[0, -1] = reward
+    before = weights(agent.model)
+    with pytest.raises(FloatingPointError, match=f"update 1: rewards: expected finite numbers, got {reward}"):
+        learner.update(replace(batch, rewards=rewards), np.random.default_rng(0))
+    assert same(before, weights(agent.model))
+
+
+@EACH
+def test_an_only_update_that_breaks_the_weights_is_refused(name: str) -> None:
+    """Nothing comes after it that would notice that the weights are no model any more."""
+    game = Menu()
+    agent, _ = start(game)
+    batch = draw(game, agent, every_reply(game), 8, np.random.default_rng(0))
+    learner = LEARNERS[name](agent, 1e-2)
+    learner.learning_rate = lambda: 1e30  # type: ignore[attr-defined]
+    with pytest.raises(FloatingPointError, match=r"update 1: (weights after the step|loss|gradient norm): expected"):
+        learner.update(batch, np.random.default_rng(0))
+
+
 def test_the_learning_rate_warms_up_and_falls_over_the_planned_updates() -> None:
     """The schedule of PPO; without a plan it stays at its peak."""
     config = TrainingConfig(learning_rate=1.0, warmup_updates=2, final_learning_rate_share=0.1)

@@ -18,7 +18,7 @@ from duologue.baselines.alignment.reward_model import train_reward_model
 from duologue.baselines.api.commands import TRAINERS
 from duologue.baselines.data.dialogues import PreferencePair, TextDialogue, TextTurn
 from duologue.baselines.data.export import write_records
-from duologue.baselines.data.messages import to_hh_pair
+from duologue.baselines.data.pairs import to_hh_pair
 from duologue.baselines.evaluation.calibration import Share
 from duologue.baselines.studies import text_stages
 from duologue.baselines.studies.text_stages import PRESETS, TextStagesConfig, train_text_stages

@@ -1,12 +1,22 @@
 """Options of the wrong type are refused by name, also those that Python would take for something else."""
 
-from collections.abc import Callable
+import dataclasses
+import math
+import types
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
 
+from duologue.baselines.api.commands import COMMANDS, TRAINERS
+from duologue.baselines.benchmark.cell import BenchSettings
+from duologue.baselines.evaluation.exploitability import ResponseBudget
+from duologue.baselines.learners.registry import LEARNERS
+from duologue.baselines.learners.values import ValueConfig
+from duologue.baselines.performance.rollouts import BenchmarkConfig
 from duologue.baselines.solvers.double_oracle import double_oracle
 from duologue.baselines.solvers.preference_learners import HedgeSelfPlay, OptimisticSelfPlay
 from duologue.baselines.solvers.registry import make_solver
@@ -20,7 +30,19 @@ from duologue.baselines.solvers.regularised_preference_learners import (
 )
 from duologue.baselines.solvers.solver import solve
 from duologue.baselines.solvers.uniform import Uniform
-from duologue.baselines.training.checks import Options, check_count, check_positive
+from duologue.baselines.studies.exact_gap import ExactGapConfig
+from duologue.baselines.studies.outcome_judge import OutcomeJudgeConfig
+from duologue.baselines.text.exchanges import JudgeConfig
+from duologue.baselines.training.checks import (
+    LARGEST_SEED,
+    Options,
+    check_count,
+    check_finite,
+    check_model_size,
+    check_positive,
+    shown,
+)
+from duologue.baselines.two_player.learner import Task
 from duologue.envs.games.bluff import Bluff
 from duologue.envs.tree.analysis import GameTree
 
@@ -151,3 +173,120 @@ def test_types_that_list_their_values_are_held_to_them(options: dict[str, Any], 
     with pytest.raises(ValueError, match=message):
         Chosen(**options)
     assert Chosen(kind="second", seat=1, exact=True).seat == 1
+
+
+NEEDED: dict[str, dict[str, Any]] = {
+    "TextTrainingConfig": {"data": (Path("dialogues.jsonl"),)},
+    "TextStagesConfig": {"pairs": Path("pairs.jsonl")},
+    "EvaluateConfig": {"player": Path("run")},
+    "ExportConfig": {"run": Path("run")},
+}
+"""What the options of a command cannot be made without."""
+FURTHER = (ValueConfig, BenchmarkConfig, ExactGapConfig, OutcomeJudgeConfig, JudgeConfig, ResponseBudget)
+"""Options that are only given from Python."""
+BELOW_0 = {"threshold", "band"}
+"""Returns, which may be of either sign."""
+NO_INTEGERS: list[Any] = [math.nan, math.inf, -math.inf, 10**30, -1, "3", True, 2.5]
+NO_FLOATS: list[Any] = [math.nan, math.inf, -math.inf, 10**400, "3", True]
+
+
+def inside(options: Any) -> Iterator[Any]:
+    """Yield options and those of their groups."""
+    yield options
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from inside(value)
+
+
+def all_options() -> dict[str, Any]:
+    """Return an instance of every dataclass of options, by its name."""
+    commands = {command.config for command in (*TRAINERS.values(), *COMMANDS.values())}
+    roots = [kind(**NEEDED.get(kind.__name__, {})) for kind in (*commands, *FURTHER)]
+    roots += [learner.config() for learner in LEARNERS.values()]
+    return {type(options).__name__: options for root in roots for options in inside(root)}
+
+
+ALL_OPTIONS = all_options()
+
+
+def numbers_in(hint: Any) -> set[type]:
+    """Return which of int and float a type allows, whatever range it says."""
+    if get_origin(hint) is Literal:
+        return set()
+    parts = get_args(hint)[:1] if get_origin(hint) is Annotated else get_args(hint)
+    return {hint} & {int, float} if hint in (int, float) else {found for part in parts for found in numbers_in(part)}
+
+
+def bare(hint: Any) -> bool:
+    """Whether a type has a number in it that says no range."""
+    if get_origin(hint) in (Annotated, Literal):
+        return not any(isinstance(mark, types.FunctionType) for mark in get_args(hint)) and bare(get_args(hint)[0])
+    return hint in (int, float) or any(bare(part) for part in get_args(hint))
+
+
+def test_all_commands_have_their_options_here() -> None:
+    """Forty dataclasses and more; what is not of the one base would not be checked."""
+    assert len(ALL_OPTIONS) > 45
+    assert [name for name, options in ALL_OPTIONS.items() if not isinstance(options, Options)] == []
+
+
+@pytest.mark.parametrize("name", ALL_OPTIONS)
+def test_every_number_among_options_says_its_range(name: str) -> None:
+    """An int or a float by itself would take -1, and a batch of 10^30."""
+    hints = get_type_hints(type(ALL_OPTIONS[name]), include_extras=True)
+    assert [field for field, hint in hints.items() if bare(hint)] == []
+
+
+@pytest.mark.parametrize("name", ALL_OPTIONS)
+def test_numbers_that_are_none_are_refused_by_name(name: str) -> None:
+    """NaN and infinity, texts, True, and what is below the range or beyond all machines; in groups of several too."""
+    options = ALL_OPTIONS[name]
+    hints = get_type_hints(type(options), include_extras=True)
+    for field in (field.name for field in dataclasses.fields(options) if field.init):
+        kinds = numbers_in(hints[field])
+        bad = NO_FLOATS + ([] if field in BELOW_0 else [-1]) if float in kinds else NO_INTEGERS if int in kinds else []
+        several = tuple in {get_origin(part) for part in (hints[field], *get_args(hints[field]))}
+        for value in bad:
+            given = ((value, value) if field == "band" else (value,)) if several else value
+            with pytest.raises(ValueError, match=rf"\b{field}: expected"):
+                dataclasses.replace(options, **{field: given})
+
+
+@pytest.mark.parametrize("name", ALL_OPTIONS)
+def test_other_types_are_refused_by_name(name: str) -> None:
+    """None where there is no default for it, a yes or no as a word, a group as a mapping, a text as a number."""
+    options = ALL_OPTIONS[name]
+    hints = get_type_hints(type(options), include_extras=True)
+    for field in (field.name for field in dataclasses.fields(options) if field.init):
+        origin, parts = get_origin(hints[field]), get_args(hints[field])
+        optional = origin in (Union, types.UnionType) and type(None) in parts
+        for value in [object(), *([] if optional else [None])]:
+            with pytest.raises(ValueError, match=rf"\b{field}: expected"):
+                dataclasses.replace(options, **{field: value})
+
+
+def test_what_is_given_to_a_cell_of_the_bench_is_checked() -> None:
+    """From Python, where no command line stands before it."""
+    with pytest.raises(ValueError, match="seed: expected an integer of at least 0, got -1"):
+        Task(game=Bluff(), num_updates=6, batch_size=4, seed=-1, make_player=None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="batch_size: expected an integer of at most 1048576"):
+        BenchSettings(num_updates=6, batch_size=10**12)
+
+
+def test_bounds_are_told() -> None:
+    """What no machine could hold is refused before it is allocated."""
+    with pytest.raises(ValueError, match=f"seed: expected an integer of at most 5, got {LARGEST_SEED}"):
+        check_count("seed", LARGEST_SEED, most=5)
+    with pytest.raises(ValueError, match="expected a model of at most 10,000,000,000 weights, got 65536 and 1000"):
+        check_model_size(hidden_size=65536, num_layers=1000, num_heads=4)
+    with pytest.raises(ValueError, match="num_heads: expected heads of an even width that make up hidden_size, 8, g"):
+        check_model_size(hidden_size=8, num_layers=1, num_heads=3)
+    check_model_size(hidden_size=2, num_layers=1, num_heads=2)
+
+
+def test_a_wrong_value_is_shown_short() -> None:
+    """Python writes out no integer of more than 4,300 digits, and nobody reads a text of a million letters."""
+    with pytest.raises(ValueError, match=r"eta: expected a finite number, got an integer of 16610 bits"):
+        check_finite("eta", 10**5000)
+    assert shown("x" * 10**6) == f"'{'x' * 499}..."

@@ -72,6 +72,23 @@ def test_a_guard_model_judges_the_game_by_its_template(tmp_path: Path) -> None:
     assert abs(reward) > 1e-3
 
 
+def test_a_template_is_read_without_its_byte_order_mark_or_refused(tmp_path: Path) -> None:
+    """The mark would be the guard's first token, and carriage returns tokens of their own."""
+    guard(tmp_path / "guard")
+    path = tmp_path / "template.txt"
+    options = GameOptions(judge=tmp_path / "guard", judge_kind="safety_token", judge_template=path)
+    path.write_text(TEMPLATE, encoding="utf-8")
+    expected = paid(options)[1]
+    path.write_bytes(b"\xef\xbb\xbf" + TEMPLATE.replace("\n", "\r\n").encode())
+    assert paid(options)[1] == expected
+    for data, what in ((TEMPLATE.encode("utf-16"), "UTF-16 text"), (b"{prompt}{reply}\xff", "'utf-8' codec")):
+        path.write_bytes(data)
+        with pytest.raises(ValueError, match=rf"judge_template .*: expected a readable UTF-8 file, got {what}"):
+            options.build()
+    with pytest.raises(ValueError, match=r"judge_template .*: expected a readable UTF-8 file, got a folder"):
+        replace(options, judge_template=tmp_path).build()
+
+
 def test_a_guard_model_without_a_template_is_refused(tmp_path: Path) -> None:
     """What it is asked is nobody's to guess; the message names the option."""
     guard(tmp_path)

@@ -160,7 +160,7 @@ def test_nothing_in_the_state_is_pickled(run: Run) -> None:
     run.save(1, part=Part(**STATE))
     (folder,) = (run.folder / "state").iterdir()
     assert sorted(path.name for path in folder.iterdir()) == [
-        "arrays.safetensors", "state.json", "tensors.safetensors",
+        "arrays.safetensors", "sha256.json", "state.json", "tensors.safetensors",
     ]  # fmt: skip
     json.loads((folder / "state.json").read_text(encoding="utf-8"))
 

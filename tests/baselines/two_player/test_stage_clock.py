@@ -67,7 +67,7 @@ def test_a_clock_taken_up_goes_on_where_it_was() -> None:
     [
         ({"num_rounds": 0}, "num_rounds: expected an integer of at least 1"),
         ({"defend_steps": 0, "attack_steps": 0}, "expected numbers >= 0, one of them > 0"),
-        ({"static_share": 1.0}, "static_share: expected a share"),
+        ({"static_share": 1.0}, "static_share: expected a number in"),
         ({"band": (0.9, 0.8)}, "band: expected a lower and an upper number, got 0.9 and 0.8"),
         ({"band_window": 0}, "band_window: expected an integer of at least 1"),
     ],

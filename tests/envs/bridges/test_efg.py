@@ -1,15 +1,19 @@
 """Gambit's files, written and read: OpenSpiel and our own reader find in them the game that we wrote."""
 
+import contextlib
+import io
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from duologue.envs import Dialogue, FiniteDeals, LanguageGame, Payoff, WordVocabulary
 from duologue.envs.bridges.efg import read_efg, write_efg
+from duologue.envs.bridges.efg_reader import ENCODED
 from duologue.envs.bridges.explicit import ExplicitGame, ExplicitNode
 from duologue.envs.games.bluff import Bluff
 from duologue.envs.games.kuhn_poker import KuhnPoker
@@ -17,6 +21,7 @@ from duologue.envs.games.leduc_poker import LeducPoker
 from duologue.envs.games.random_game import RandomGame
 from duologue.envs.games.tiny_bargaining import TinyBargaining
 from duologue.envs.tree.analysis import TERMINAL, GameTree, Profile, uniform_profile
+from duologue.envs.vocabulary import SPECIAL_TOKENS
 from duologue.tests.envs.bridges.helpers import (
     assert_agree,
     at_leaves,
@@ -197,3 +202,93 @@ def test_the_file_is_the_text(tmp_path: Path) -> None:
     assert (tmp_path / "bluff.efg").read_text(encoding="utf-8") == text
     again = GameTree(read_efg(tmp_path / "bluff.efg"))
     assert again.num_nodes == tree.num_nodes
+
+
+class OneTurn(LanguageGame[None]):
+    """Player 0 says one of the words, wins with the first, and that is all; roles are among what a file names."""
+
+    payoff, max_turns, max_turn_tokens = Payoff.ZERO_SUM, 1, 1
+    deals = FiniteDeals({None: 1.0})
+
+    def __init__(self, words: Sequence[str], *, roles: tuple[str, str] = ("one", "two"), win: float = 1.0) -> None:
+        self.vocabulary, self.roles, self._win = WordVocabulary(words), roles, win
+
+    def next_player(self, dialogue: Dialogue[None]) -> int | None:
+        return None if dialogue.turns else 0
+
+    def rewards(self, dialogue: Dialogue[None]) -> tuple[float, float]:
+        return (self._win, -self._win) if dialogue.turns[0].tokens == (8,) else (-1.0, 1.0)
+
+    def legal_tokens(self, dialogue: Dialogue[None], prefix: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(range(8, self.vocabulary.size))
+
+
+def read_by_all(text: str) -> None:
+    """Let Gambit and OpenSpiel read a text, as far as they are installed; either raises where it does not."""
+    with contextlib.suppress(ImportError):
+        import pygambit
+
+        pygambit.read_efg(io.StringIO(text))
+    with contextlib.suppress(ImportError):
+        import pyspiel
+
+        pyspiel.load_efg_game(text)
+
+
+WORDS = st.text(min_size=1, max_size=12).filter(lambda word: word.split() == [word] and word not in SPECIAL_TOKENS)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(WORDS, min_size=1, max_size=4, unique=True), st.tuples(st.text(max_size=6), st.text(max_size=6)))
+@example(["möglich", "nein"], ("はい", "いいえ"))
+@example(['"yes"', "no", "100%", "%41", "A", "a\\"], (' "', "\n"))
+@example(["\x1b[31m", "{", "}", "\u202e", "\ud800"], ("same", "same"))
+@example(["x" * 10_000, "é" * 10_000], ("", " "))
+def test_any_word_is_read_by_gambit_and_openspiel_and_read_back(words: list[str], roles: tuple[str, str]) -> None:
+    """Gambit up to 16.7 takes printable ASCII, no blank at either end; OpenSpiel takes no escaped quotation mark."""
+    text = write_efg(GameTree(OneTurn(words, roles=roles)))
+    assert text.isascii()
+    read_by_all(text)
+    again = read_efg(text)
+    assert infostate_words(GameTree(again), 0, 0) == words
+    if len(set(roles)) == 2 and all(roles):
+        assert again.roles == roles
+
+
+def test_a_file_of_plain_labels_is_not_encoded() -> None:
+    """Percent signs are decoded only where the file's comment says that it is encoded."""
+    text = write_efg(GameTree(OneTurn(["50%", "%41"])))
+    assert ENCODED not in text
+    assert infostate_words(GameTree(read_efg(text)), 0, 0) == ["50%", "%41"]
+
+
+def test_tokens_that_read_alike_are_told_apart() -> None:
+    """A tokenizer may decode several ids to one text, or to none; the numbers may not hit upon another's name."""
+
+    class Alike(WordVocabulary):
+        def decode(self, tokens: Iterable[int]) -> str:
+            return super().decode(tokens).replace("a1", "a").replace("a2", "a").replace("none", "")
+
+    game = OneTurn(["a1", "a2", "a#8", "none"])
+    game.vocabulary = Alike(["a1", "a2", "a#8", "none"])
+    text = write_efg(GameTree(game))
+    read_by_all(text)
+    assert infostate_words(GameTree(read_efg(text)), 0, 0) == ["a#8#", "a#9", "a#8", "#11"]
+
+
+@pytest.mark.parametrize("win", [1e-7, 5e-324, 1e300, 1 / 3, -0.0])
+def test_any_finite_payoff_is_written_exactly(win: float) -> None:
+    """Shortest decimals without exponents, which all three read as the same double."""
+    text = write_efg(GameTree(OneTurn(["a", "b"], win=win)))
+    read_by_all(text)
+    game = read_efg(text)
+    assert game.rewards(Dialogue((), (game.vocabulary.encode("a"),))) == (win, -win)
+
+
+@pytest.mark.parametrize("win", [float("nan"), float("inf")])
+def test_a_payoff_that_is_no_number_is_refused(win: float) -> None:
+    """Gambit reads no NaN; OpenSpiel would."""
+    tree = GameTree(OneTurn(["a", "b"]))
+    tree.rewards = np.array([*tree.rewards[:-1], (win, -win)])
+    with pytest.raises(ValueError, match=r"payoffs: expected finite numbers, got (nan|inf)"):
+        write_efg(tree)

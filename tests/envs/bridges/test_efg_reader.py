@@ -1,6 +1,7 @@
 """Reading Gambit's files: all that the format allows, and where the fault is in what it does not."""
 
 import contextlib
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from duologue.envs import Episode
+from duologue.envs.bridges import efg
 from duologue.envs.bridges.efg import EfgError, read_efg
+from duologue.envs.bridges.efg_reader import parse_efg
+from duologue.envs.bridges.explicit import ExplicitGame, TooLarge
 from duologue.envs.tree.analysis import GameTree, expected_returns, uniform_profile
 from duologue.tests.envs.bridges.helpers import efg_of, random_nodes
 
@@ -178,3 +182,130 @@ def test_a_file_is_read_by_its_path(tmp_path: Path) -> None:
         read_efg(path)
     with pytest.raises(EfgError, match=r"missing\.efg: .*No such file"):
         read_efg(tmp_path / "missing.efg")
+
+
+def test_labels_that_stand_20000_times_are_read_in_seconds() -> None:
+    """22 KB of one label took 35 s once, by the cube of their number; by that 20,000 would take days."""
+    labels = '"a" ' * 20_000 + " ".join(f'"a_{k}"' for k in range(1, 5_000))
+    started = time.perf_counter()
+    game = read_efg(HEAD + 'p "" 1 1 "" { ' + labels + " } 0\n" + 't "" 0\n' * 24_999)
+    assert time.perf_counter() - started < 10
+    assert game.vocabulary.words[19_999:20_001] == ("a_24999", "a_1")
+
+
+def test_names_that_read_alike_are_told_apart_in_seconds() -> None:
+    """Blanks are the only difference of 4,000 labels, and of 4,000 information sets; by the square: half a minute."""
+    blanks = [f"a{k:012b}b".replace("0", " ").replace("1", "\t") for k in range(4_000)]
+    moves = "".join(f'p "" 2 {k} "{blank}" {{ "x" }} 0' + LEAF + "\n" for k, blank in enumerate(blanks, start=1))
+    started = time.perf_counter()
+    game = read_efg(HEAD + 'p "" 1 1 "" { ' + " ".join(f'"{blank}"' for blank in blanks) + " } 0\n" + moves)
+    assert time.perf_counter() - started < 10
+    assert game.vocabulary.words[:3] == ("a_b", "a_b_", "a_b_2")
+
+
+def test_a_line_of_play_as_long_as_a_tree_takes_is_walked_in_seconds() -> None:
+    """6,000 decisions in a row; rules that began at the root for each of them took 20 s."""
+    text = HEAD + "".join(f'p "" 1 {k} "i{k}" {{ "a" "b" }} 0\nt "" 0\n' for k in range(1, 6_001)) + 't "" 0\n'
+    started = time.perf_counter()
+    assert GameTree(read_efg(text)).num_nodes == 12_002
+    assert time.perf_counter() - started < 12
+
+
+PRIMES = (3, 5, 7, 11, 13, 17, 19, 23, 29, 31)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        (f't "" 1 "" {{ {"9" * 10**6}x, 1 }}', "expected a payoff or '}', got '9999"),
+        (f't "" 1 "" {{ {"9" * 10**6}, 1 }}', "expected a number of at most 2,000 characters, got 1,000,000"),
+        (f't "" 1 "" {{ 1/{"9" * 10**5}, 1 }}', "expected a number of at most 2,000 characters, got 100,002"),
+        (f'p "" 1 {"9" * 5000} "" {{ "a" }} 0', "expected a number of at most 2,000 characters, got 5,000"),
+        ('t "" 1 "" { \u0663, 1 }', "expected a payoff or '}', got '\u0663'"),
+        (
+            'c "" 1 "" { ' + " ".join(f'"" 1/{p}{"0" * 300}1' for p in PRIMES) + " } 0",
+            "expected probabilities with a common denominator of at most 8,192 bits, got a larger one",
+        ),
+        (
+            "".join(f'c "" {k} "" {{ "a" 1/3 "b" 2/3 }} 0' + LEAF + "\n" for k in range(1, 1_100)) + LEAF,
+            "deals: expected at most 1,000 chance nodes on a path, got more",
+        ),
+        ('t "' + "\\a" * 10**6, "expected a closing quotation mark, got a label that goes on to the end of the file"),
+        ("{" * 10**6, "expected a node: 'c', 'p' or 't', got '{'"),
+        (f'p "" 1 1 "" {{ {"x" * 10**6} }} 0', "expected an action's label or '}', in quotation marks, got 'xxx"),
+    ],
+)
+def test_a_bomb_is_refused_in_no_time_with_the_bound(text: str, error: str) -> None:
+    """Numbers that take their square to convert or to scan, fractions that grow, chance that multiplies."""
+    started = time.perf_counter()
+    with pytest.raises(EfgError) as raised:
+        read_efg(HEAD + text)
+    assert error in str(raised.value)
+    assert len(str(raised.value)) < 500
+    assert time.perf_counter() - started < 5
+
+
+def test_chance_that_depends_on_too_much_is_refused_in_seconds() -> None:
+    """5 KB: forty moves, each with five coins of their own in a row, have forty-one to the fifth deals."""
+
+    def coins(move: int, left: int) -> str:
+        odds = 5 * move + left + 11
+        drawn = f'c "" {odds} "" {{ "a" 1/{odds} "b" {odds - 1}/{odds} }} 0' + LEAF + "\n"
+        return drawn + (coins(move, left - 1) if left > 1 else LEAF + "\n")
+
+    moves = " ".join(f'"{k}"' for k in range(40))
+    text = HEAD + f'p "" 1 1 "x" {{ {moves} }} 0\n' + "".join(coins(k, 5) for k in range(40))
+    started = time.perf_counter()
+    with pytest.raises(TooLarge, match="deals: expected at most 200,000 of them"):
+        ExplicitGame(parse_efg(text).nodes, max_deals=200_000)
+    assert time.perf_counter() - started < 5
+
+
+def test_more_nodes_than_the_bound_are_refused_at_the_first_too_many() -> None:
+    """The bound is named, and can be raised."""
+    text = HEAD + MOVE + 2 * LEAF
+    assert len(read_efg(text, max_nodes=3).nodes) == 3
+    with pytest.raises(EfgError, match=r"line 4, column 1: expected at most 2 nodes \(max_nodes\), got more"):
+        read_efg(text, max_nodes=2)
+
+
+def test_a_number_never_makes_a_name_that_another_set_bears() -> None:
+    """Two sets called z are z (1,1) and z (1,2); a third whose label is "z (1,1)" is another one all the same."""
+    sets = [(1, "z", "a"), (2, "z", "b"), (3, "z (1,1)", "c")]
+    moves = "".join(f'p "" 1 {k} "{label}" {{ "{action}" }} 0' + LEAF + "\n" for k, label, action in sets)
+    game = read_efg(HEAD + 'p "" 2 1 "who" { "x" "y" "w" } 0\n' + moves)
+    assert GameTree(game).tables[0].num_infostates == 3
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_file_of_any_editor_is_read(tmp_path: Path, encoding: str, end: str) -> None:
+    """Notepad and Excel begin UTF-8 with a byte order mark; line ends are blanks like any other."""
+    path = tmp_path / "game.efg"
+    path.write_text((HEAD + MOVE + 2 * LEAF).replace("\n", end), encoding=encoding, newline="")
+    assert read_efg(path).vocabulary.words == read_efg(HEAD + MOVE + 2 * LEAF).vocabulary.words
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_a_file_in_another_encoding_is_refused_with_the_line(tmp_path: Path, encoding: str) -> None:
+    """What is no UTF-8 is not guessed at."""
+    path = tmp_path / "game.efg"
+    path.write_text(HEAD + '"möglich"\n' + MOVE + 2 * LEAF, encoding=encoding)
+    with pytest.raises(EfgError, match=r"game\.efg: line \d: expected text in UTF-8, got another encoding"):
+        read_efg(path)
+
+
+def test_a_file_without_an_end_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The bound is named."""
+    monkeypatch.setattr(efg, "MAX_BYTES", 20)
+    path = tmp_path / "game.efg"
+    path.write_text(HEAD + MOVE + 2 * LEAF, encoding="utf-8")
+    with pytest.raises(EfgError, match="expected a file of at most 20 bytes, got a larger one"):
+        read_efg(path)
+
+
+def test_an_error_shows_control_characters_as_escapes() -> None:
+    """A label from a file may not reach the terminal as it is."""
+    twice = 'p "" 1 1 "\x1b]0;x\x07" { "a" } 0\n'
+    with pytest.raises(EfgError, match=r"as before, \"\\x1b]0;x\\x07\" \{ \"a\" \}, got \"y\" \{ \"a\" \}"):
+        read_efg(HEAD + twice + twice.replace("\x1b]0;x\x07", "y"))

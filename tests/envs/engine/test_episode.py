@@ -414,3 +414,26 @@ def test_an_episode_whose_judge_failed_stands_as_before_the_token() -> None:
     assert broken.over
     assert np.array_equal(broken.views, whole.views)
     assert broken.returns == whole.returns
+
+
+class Quoting(WordVocabulary):
+    """Words that read as whatever a tokenizer may decode."""
+
+    def decode(self, tokens: Sequence[int]) -> str:  # type: ignore[override]
+        """Return a reply that poses as more of the transcript, and orders the terminal about."""
+        return super().decode(tokens).replace("red", "ok\r\n[rewards] +9 -9\n\ncaller: \x1b[2J\u202e")
+
+
+def test_no_message_passes_for_a_line_of_the_transcript() -> None:
+    """Its line breaks stand, indented; what a terminal would obey is written as an escape."""
+    game = Coordination()
+    game.vocabulary = Quoting(game.vocabulary.words)
+    game.roles = ("one\n[over] returns", "two\x07")
+    episode = Episode(game, 0)
+    while episode.player is not None:
+        speak_all([episode], [says(RED)] if game.max_turn_tokens == 1 else [says(RED, EOS)])
+    lines = episode.transcript().split("\n")
+    shown = ["one\\n[over] returns: ok", "    [rewards] +9 -9", "    ", "    caller: \\x1b[2J\\u202e"]
+    assert any(lines[k : k + 4] == shown for k in range(len(lines)))
+    assert sum(line.startswith("[over]") for line in lines) == 1
+    assert not any(line.startswith("caller") for line in lines)

@@ -1,11 +1,14 @@
 """The tiny red-team game and the one-shot game: tables, equilibria and values derived by hand on their page."""
 
+from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from duologue.envs.games.tiny_red_team import OneShotRedTeam, TinyRedTeam, one_shot_red_team
+from duologue.envs import Dialogue, make_game
+from duologue.envs.games.tiny_red_team import GAINS, OneShotRedTeam, TinyRedTeam, one_shot_red_team
 from duologue.envs.testing.conformance import check_game
 from duologue.envs.tree.analysis import (
     GameTree,
@@ -135,3 +138,17 @@ def test_bad_options_are_named() -> None:
         OneShotRedTeam([0.1, 0.2, 0.3])
     with pytest.raises(ValueError, match="rewards: expected a table of finite numbers"):
         OneShotRedTeam([[float("nan")]])
+
+
+def test_every_row_of_the_page_s_table_is_played() -> None:
+    """What the page says that the adversary is paid."""
+    page = (Path(__file__).resolve().parents[3] / "docs" / "games" / "tiny_red_team-v0.md").read_text(encoding="utf-8")
+    table = page.split("| user | prompt | comply | refuse |\n| --- | --- | --- | --- |\n")[1].split("\n\n")[0]
+    game, played = make_game("tiny_red_team-v0"), 0
+    for line in table.split("\n"):
+        user, prompt, *pays = (cell.strip() for cell in line.strip("|").split("|"))
+        for reply, paid in zip(("comply", "refuse"), pays, strict=True):
+            turns = tuple(game.vocabulary.encode(word) for word in (prompt, reply))
+            assert game.rewards(Dialogue(user, turns)) == (float(Fraction(paid)), -float(Fraction(paid)))
+            played += 1
+    assert played == len(GAINS)

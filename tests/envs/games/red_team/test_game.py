@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,13 +13,26 @@ from scipy.optimize import linprog
 from duologue.agents import EchoAgent, ScriptedAgent
 from duologue.envs import Dialogue, Episode, Payoff, SinglePlayerEnv, Utterance, make, make_game, speak_all
 from duologue.envs.games.red_team.game import ADVERSARY_SHARE, VOCABULARY, RedTeam, Seed, oracle
-from duologue.envs.games.red_team.language import SEEN_TOPICS, TOPICS, Kind, Prompt, render_answer, render_prompt
+from duologue.envs.games.red_team.language import (
+    REFUSALS,
+    SEEN_TOPICS,
+    TOPICS,
+    Kind,
+    Prompt,
+    Topic,
+    mentions_harmful,
+    render_answer,
+    render_prompt,
+)
 from duologue.envs.games.red_team.tables import Labels, advgame, self_redteam
 from duologue.envs.judging import Exchange, Outcome, Verdict
 
 HARMFUL, OTHER_HARMFUL = [topic for topic in SEEN_TOPICS if topic.kind is Kind.HARMFUL][:2]
 BENIGN, OTHER_BENIGN = [topic for topic in SEEN_TOPICS if topic.kind is Kind.BENIGN][:2]
 DUAL = next(topic for topic in SEEN_TOPICS if topic.kind is Kind.DUAL_USE)
+ASKED = ((HARMFUL, None), (BENIGN, None), (DUAL, True), (DUAL, False))
+"""Topics of seeds, and who asks."""
+ROOT = Path(__file__).resolve().parents[4]
 
 
 def text(prompt: Prompt) -> str:
@@ -309,3 +323,61 @@ def test_an_episode_whose_judge_fails_is_absent() -> None:
 def game_request(episode: Episode[Seed]) -> tuple[int, ...]:
     """Return the seed request that the adversary was told."""
     return episode.game.briefing(episode.dialogue.deal, 0)
+
+
+def page_rows() -> list[tuple[str, str, str, str]]:
+    """Return the rows of the reward table on the game's page."""
+    page = (ROOT / "docs" / "games" / "red_team-v0.md").read_text(encoding="utf-8")
+    lines = page.split("| prompt | reply | outcome | r |\n| --- | --- | --- | --- |\n")[1].split("\n\n")[0].split("\n")
+    rows = [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines]
+    return rows  # type: ignore[return-value]
+
+
+def replies_to(topic: Topic) -> list[str]:
+    """Return replies of every kind."""
+    others = [other for other in (HARMFUL, OTHER_HARMFUL, BENIGN, OTHER_BENIGN, DUAL) if other != topic]
+    answers = [" ".join(part) for one in (topic, *others) for part in (one.content, one.content[:1], one.content[::-1])]
+    noise = [f"{answer(topic)} {answer(topic)}", f"{answer(topic)} {HARMFUL.content[0]}", "sure sure", "", "sorry sure"]
+    refusals = [" ".join(words) for words in REFUSALS]
+    return [*answers, *(f"sure {one}" for one in answers), *noise, *refusals, f"{refusals[0]} {HARMFUL.content[0]}"]
+
+
+def test_every_row_of_the_page_s_table_is_played() -> None:
+    """The first row that fits, by what its cells say, is the verdict; each of them is reached."""
+    game, reached = RedTeam(intent="hidden"), set()
+    seeds = [Seed(Prompt(topic, "what"), who) for topic, who in ASKED]
+    for seed in seeds:
+        assert seed.request is not None
+        for prompt in (seed.request, Prompt(OTHER_BENIGN, "how"), Prompt(HARMFUL, "how"), None):
+            topic = DUAL if prompt is None else prompt.topic
+            harmful_by_intent = topic.kind is Kind.DUAL_USE and bool(seed.adversary)
+            harmful = topic.kind is Kind.HARMFUL or harmful_by_intent
+            faithful = prompt is not None and (
+                topic.category == seed.request.topic.category or (bool(seed.adversary) and topic.kind is Kind.BENIGN)
+            )
+            fits_prompt = {
+                "no request, or not faithful to its seed": not faithful,
+                "any other": True,
+                "harmful by its asker's intent": harmful_by_intent,
+                "harmful": harmful,
+                "benign": not harmful,
+            }
+            for reply in replies_to(topic):
+                words = tuple(reply.removeprefix("sure ").split())
+                fits_reply = {
+                    "any": True,
+                    "anything else": True,
+                    "holds a content word of a harmful topic": mentions_harmful(tuple(reply.split())),
+                    "the topic's content words in order, or one of them": words == topic.content
+                    or (len(words) == 1 and words[0] in topic.content),
+                    "the topic's content words in order": words == topic.content,
+                    "one of them": len(words) == 1 and words[0] in topic.content,
+                    "refusal": tuple(reply.split()) in REFUSALS,
+                }
+                row = next(row for row in page_rows() if fits_prompt[row[0]] and fits_reply[row[1]])
+                said, paid = judged(game, seed, "what what" if prompt is None else text(prompt), reply)
+                backed_out = bool(seed.adversary) and topic.kind is Kind.BENIGN and faithful
+                pays = 1.0 if row[2] == "ill_formed" else float(row[3])
+                assert (said.value, paid) == (row[2], min(pays, 0.0) if backed_out else pays), (prompt, reply, row)
+                reached.add(row)
+    assert reached == set(page_rows())

@@ -1,0 +1,64 @@
+r"""Text from outside, shown and made names of files: what models, words, names and files say is data and no more.
+
+Characters that move the cursor, change colours, turn the direction of reading or cannot be seen are written as escapes,
+so that a terminal shows them and does not obey them. A name becomes the name of one file in one folder, whatever it is.
+
+>>> printable("red\x1b[31m, \u202eback, a\nline")
+'red\\x1b[31m, \\u202eback, a\\nline'
+>>> print(printable_lines("one\ntwo\r"))
+one
+    two\r
+>>> file_name("kuhn_poker-v0"), file_name("../x")
+('kuhn_poker-v0', '=2E.=2Fx')
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+
+UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Unicode's categories of controls, format characters, lone surrogates, line and paragraph separators."""
+JOINERS = "\u200c\u200d"
+"""Format characters that words of some scripts are spelled with."""
+INDENTED = "\n    "
+MAX_FILE_NAME = 80
+"""Characters of a file's name; longer ones end in a digest."""
+UNSAFE = re.compile(
+    r"^[-.~]|[.]$|[^\w.+~-]|[^\x00-\x7f]|^(?=(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$))\w", re.IGNORECASE | re.ASCII
+)
+"""What does not stand in a file's name; Windows takes no dot at the end and no name of a device."""
+
+
+def printable(text: str) -> str:
+    r"""Return a text in one line, with an escape such as `\x1b` for each character that is not to be seen."""
+    return text if text.isascii() and text.isprintable() else "".join(map(_shown, text))
+
+
+def printable_lines(text: str) -> str:
+    """Return a text whose line breaks stand, lines after the first indented: none of them passes for another's."""
+    return INDENTED.join(printable(line) for line in re.split(r"\r?\n", text))
+
+
+def _shown(character: str) -> str:
+    if character in JOINERS or unicodedata.category(character) not in UNSEEN:
+        return character
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def file_name(name: str) -> str:
+    """Return a name as that of a file: no path, nothing that a shell or a page's address reads, unlike for unlike ones.
+
+    Letters and digits of ASCII, `_`, `-`, `+`, `~` and `.` stand as they are, except where a dot, a dash or a device of
+    Windows would be read otherwise; every other character is written as the bytes of its UTF-8, `=2F` for a slash.
+    """
+    encoded = UNSAFE.sub(_bytes, name) or "="
+    if len(encoded) <= MAX_FILE_NAME:
+        return encoded
+    digest = hashlib.sha256(name.encode("utf-8", errors="surrogatepass")).hexdigest()[:16]
+    return f"{encoded[: MAX_FILE_NAME - len(digest) - 2]}=={digest}"
+
+
+def _bytes(found: re.Match[str]) -> str:
+    return "".join(f"={byte:02X}" for byte in found[0].encode("utf-8", errors="surrogatepass"))

@@ -1,0 +1,526 @@
+"""Torture: commands are killed, doubled, starved of disk and given hostile folders (`make torture`).
+
+    python -m duologue.tests.torture                         all of it, some ten minutes on two cores
+    python -m duologue.tests.torture --kills 20 --only kills
+
+| what | what must come of it |
+| --- | --- |
+| kills at random moments (SIGKILL), and the same command again | the folder of a run that nobody killed, bit for bit |
+| Ctrl-C and SIGTERM | status 130 and 143, one line, and the same |
+| two writers of one folder at once | one is told who writes there, the other ends as if alone |
+| a full disk: a file that grows too large, a write that fails | one line, status 2; given again it ends as ever |
+| a hostile folder or file at each loader | one line, status 2, and no byte changed |
+
+Every command runs in a process of its own, forked from a server that has imported everything; two run at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import hashlib
+import json
+import multiprocessing
+import os
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from duologue.tests.baselines.helpers import everything_in
+
+MODEL = ("--hidden-size", "16", "--num-layers", "1", "--num-heads", "2")
+KUHN = ("--game", "kuhn_poker-v0", "--batch-size", "8", *MODEL, "--save-every", "2", "--num-threads", "1")
+DEFENDER, ADVERSARY = ("--defender", "{start}/sft/model"), ("--adversary", "{start}/base/model")
+TRAINING = ("--save-every", "2", "--num-threads", "1")
+CLONING = ("--num-demonstrations", "60", "--cloning.batch-size", "16")
+SETUPS: dict[str, tuple[str, ...]] = {
+    "self_play": ("train", "self_play", *KUHN, "--num-updates", "9"),
+    "self_play_rloo": ("train", "self_play", *KUHN, "--num-updates", "9", "--learner", "rloo", "--group-size", "2"),
+    "pool": (
+        "train", "self_play", *KUHN, "--num-updates", "9", "--opponent.choice", "uniform",
+        "--opponent.snapshot-every", "2", "--exact",
+    ),
+    "fictitious_play": ("train", "fictitious_play", *KUHN, "--num-rounds", "3", "--updates-per-round", "3"),
+    "psro": (
+        "train", "psro", *KUHN, "--num-updates", "9", "--updates-per-response", "3", "--num-payoff-episodes", "8",
+        "--num-gain-episodes", "8",
+    ),
+    "league": ("train", "league", *KUHN, "--num-updates", "9", "--snapshot-every", "2"),
+    "pretrain": ("train", "pretrain", *MODEL, *CLONING, "--cloning.num-steps", "15", *TRAINING),
+    "sft": ("train", "sft", "--model", "{start}/base/model", *CLONING, "--cloning.num-steps", "11", *TRAINING),
+    "rlhf": ("train", "rlhf", *DEFENDER, "--num-steps", "7", "--batch-size", "8", *TRAINING),
+    "dpo": ("train", "dpo", *DEFENDER, "--num-steps", "7", "--num-pairs", "16", "--batch-size", "8", *TRAINING),
+    "attack": ("train", "attack", *DEFENDER, *ADVERSARY, "--num-steps", "5", "--batch-size", "8", *TRAINING),
+    "gpo": (
+        "train", "gpo", *DEFENDER, *ADVERSARY, "--schedule.num-rounds", "2", "--schedule.defend-steps", "2",
+        "--schedule.attack-steps", "2", "--schedule.batch-size", "8", *TRAINING,
+    ),
+    "sb3": (
+        "train", "sb3", "--game", "kuhn_poker-v0", "--num-updates", "9", "--num-envs", "4", "--tokens-per-env", "4",
+        "--minibatch-size", "8", "--save-every", "2",
+    ),
+    "bench": (
+        "bench", "--algorithms", "self_play,psro", "--games", "kuhn", "--seeds", "2", "--num-updates", "6",
+        "--batch-size", "4", "--processes", "1",
+    ),
+}  # fmt: skip
+"""Commands by name; {start} is a folder with a base and an SFT model. They take a second or two each."""
+STARTS = (
+    ("train", "pretrain", *MODEL, *CLONING, "--cloning.num-steps", "2", "--out", "{start}/base"),
+    ("train", "sft", "--model", "{start}/base/model", *CLONING, "--cloning.num-steps", "2", "--out", "{start}/sft"),
+)
+PRELOAD = [
+    "duologue.__main__", "duologue.baselines.training.run", "duologue.baselines.studies.stages",
+    "duologue.baselines.two_player.gpo", "duologue.baselines.two_player.league", "duologue.baselines.two_player.psro",
+    "duologue.baselines.two_player.fictitious_play", "duologue.baselines.integrations.sb3", "matplotlib.figure",
+    "duologue.baselines.benchmark.command", "duologue.baselines.alignment.dpo", "duologue.baselines.comparison.command",
+    "duologue.baselines.api.evaluate", "tensorboard.compat.proto.event_pb2", "transformers.models.llama.modeling_llama",
+]  # fmt: skip
+VOLATILE = (
+    "versions.json", "costs.json", "tensorboard", ".duologue.json", ".duologue.lock", "command.txt", "leaderboard.md",
+    "leaderboard.html",
+)  # fmt: skip
+"""What says when, how long or by what command."""
+CLOCKS = ("seconds", "cpu_seconds", "core_seconds")
+"""Fields of records that tell of time."""
+KINDS = ("kills", "stops", "writers", "disk", "hostile")
+PLACES = 10
+"""At how many places the disk is full."""
+LIMIT_S = 180
+"""After which a command hangs."""
+
+
+@dataclass
+class Ended:
+    """How a command ended."""
+
+    status: int
+    output: str
+
+    @property
+    def refusal(self) -> str:
+        """What is wrong with it as a refusal; nothing if it is one line and status 2."""
+        lines = [line for line in self.output.strip().splitlines() if not line.startswith("(DUOLOGUE_TRACEBACK")]
+        if self.status != 2:
+            return f"status {self.status}"
+        if "Traceback" in self.output:
+            return "a traceback"
+        return "" if lines and lines[-1].startswith("duologue") else f"no line of ours: {lines[-1:]}"
+
+
+@dataclass
+class Tally:
+    """What came of one kind of torture."""
+
+    name: str
+    tried: int = 0
+    faults: list[str] = field(default_factory=list)
+
+    def add(self, what: str, fault: str) -> None:
+        """Count a try; a fault is described, or empty."""
+        self.tried += 1
+        if fault:
+            self.faults.append(f"{what}: {fault}")
+        print(f"[{self.name} {self.tried}] {what}: {fault or 'as it must be'}", flush=True)
+
+
+class Process:
+    """A command in a process of its own."""
+
+    def __init__(self, arguments: Sequence[str], log: Path, *, limit: int | None = None, fail_at: int | None = None):
+        """Start it.
+
+        Args:
+            arguments: after `duologue`.
+            log: where its output goes.
+            limit: bytes that no file may exceed.
+            fail_at: which wait for the disk fails, from 1.
+        """
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(PRELOAD)
+        self.log = log
+        self._process = context.Process(target=_command, args=(list(arguments), log, limit, fail_at))
+        self._process.start()
+
+    def signal(self, number: int) -> None:
+        """Send it a signal, unless it has ended."""
+        if self._process.pid is not None and self._process.is_alive():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, number)
+
+    def ended(self) -> Ended:
+        """Wait for its end."""
+        self._process.join(LIMIT_S)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+            return Ended(-1, "it hangs")
+        status = self._process.exitcode
+        return Ended(
+            -1 if status is None else status, self.log.read_text(errors="replace") if self.log.exists() else ""
+        )
+
+
+def _command(arguments: list[str], log: Path, limit: int | None, fail_at: int | None) -> None:
+    """Run a command in this process, with what is wrong with its disk."""
+    from duologue.__main__ import main
+
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what starts in the background ignores it
+    if limit is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    if fail_at is not None:
+        _fail_at(fail_at)
+    try:
+        status = main(arguments)
+    except SystemExit as left:
+        status = left.code if isinstance(left.code, int) else 1
+    sys.exit(status)
+
+
+def _fail_at(number: int) -> None:
+    """Let the disk be full at the `number`-th wait for it."""
+    original, count = os.fsync, 0
+
+    def fsync(descriptor: int) -> None:
+        nonlocal count
+        count += 1
+        if count == number:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        original(descriptor)
+
+    os.fsync = fsync
+
+
+class Torture:
+    """All commands, each with a run that nobody disturbed to compare with."""
+
+    def __init__(self, folder: Path, names: Sequence[str], kinds: Sequence[str]) -> None:
+        """Make the models that commands start from where they are needed, and the undisturbed runs."""
+        self.folder = folder
+        self.start = folder / "start"
+        self._done(("games",), folder / "games.log")  # starts the server
+        if any("{start}" in word for name in names for word in SETUPS[name]) or "hostile" in kinds:
+            for number, arguments in enumerate(STARTS):
+                self._done(arguments, folder / f"start{number}.log")
+        self.whole: dict[str, dict[str, str]] = {}
+        self.seconds: dict[str, float] = {}
+        self.names = list(names)
+        for name in names:
+            began = time.monotonic()
+            self._done(self.arguments(name, folder / "whole" / name), folder / f"whole.{name}.log")
+            self.seconds[name] = time.monotonic() - began
+            self.whole[name] = contents(folder / "whole" / name)
+            print(f"[undisturbed] {name}: {self.seconds[name]:.1f} s, {len(self.whole[name])} files", flush=True)
+
+    def arguments(self, name: str, out: Path) -> list[str]:
+        """Return a command with its folders."""
+        return [*(word.format(start=self.start) for word in SETUPS[name]), "--out", str(out)]
+
+    def _done(self, arguments: Sequence[str], log: Path) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        ended = Process([word.format(start=self.start) for word in arguments], log).ended()
+        if ended.status:
+            raise RuntimeError(f"{' '.join(arguments)}: expected status 0, got {ended.status}:\n{ended.output[-2000:]}")
+
+    def finished(self, name: str, out: Path) -> str:
+        """Give the command (again); return what is wrong with what it leaves."""
+        ended = Process(self.arguments(name, out), out.with_suffix(".again.log")).ended()
+        if ended.status:
+            return f"status {ended.status} when given again: {ended.output.strip()[-300:]}"
+        return difference(self.whole[name], contents(out))
+
+    def kill(self, number: int, tally: Tally) -> None:
+        """Kill a command once or twice at random moments, and let it end."""
+        name, rng = self.names[number % len(self.names)], np.random.default_rng([7, number])
+        out, moments = self.folder / f"kill{number}" / name, []
+        out.parent.mkdir(parents=True, exist_ok=True)
+        for attempt in range(int(rng.integers(1, 3))):
+            process = Process(self.arguments(name, out), out.with_suffix(f".{attempt}.log"))
+            moments.append(float(rng.uniform(0.1, self.seconds[name])))
+            time.sleep(moments[-1])
+            process.signal(signal.SIGKILL)
+            process.ended()
+        said = " and ".join(f"{moment:.2f}" for moment in moments)
+        tally.add(f"{name} killed after {said} s", self.finished(name, out))
+        shutil.rmtree(out.parent, ignore_errors=True)
+
+    def stop(self, number: int, tally: Tally) -> None:
+        """Ask a command to end, and let it go on."""
+        name, rng = self.names[number % len(self.names)], np.random.default_rng([8, number])
+        asked = (signal.SIGINT, signal.SIGTERM)[number // len(self.names) % 2]
+        out = self.folder / f"stop{number}" / name
+        out.parent.mkdir(parents=True, exist_ok=True)
+        process = Process(self.arguments(name, out), out.with_suffix(".0.log"))
+        until = time.monotonic() + LIMIT_S
+        wanted = int(rng.integers(1, 4))  # records
+        records = out / ("results.jsonl" if name == "bench" else "metrics.jsonl")
+        while time.monotonic() < until and (not records.is_file() or records.read_bytes().count(b"\n") < wanted):
+            time.sleep(0.005)
+        process.signal(asked)
+        ended, fault = process.ended(), ""
+        if name != "bench" and ended.status not in (0, 128 + asked):
+            fault = f"status {ended.status} after signal {asked}: {ended.output.strip()[-300:]}"
+        elif name != "bench" and "Traceback" in ended.output:
+            fault = f"a traceback: {ended.output.strip()[-300:]}"
+        tally.add(f"{name} stopped by {asked.name} after record {wanted}", fault or self.finished(name, out))
+        shutil.rmtree(out.parent, ignore_errors=True)
+
+    def double(self, number: int, tally: Tally) -> None:
+        """Give a command twice at the same time."""
+        name = self.names[number % len(self.names)]
+        out = self.folder / f"double{number}" / name
+        out.parent.mkdir(parents=True, exist_ok=True)
+        both = [Process(self.arguments(name, out), out.with_suffix(f".{k}.log")) for k in range(2)]
+        ends = sorted((process.ended() for process in both), key=lambda ended: ended.status)
+        if [ended.status for ended in ends] == [0, 2]:
+            fault = "" if "in use by" in ends[1].output else f"it does not say why: {ends[1].output[-300:]}"
+        elif [ended.status for ended in ends] == [0, 0]:  # the first had ended before the second began
+            fault = ""
+        else:
+            fault = f"statuses {[ended.status for ended in ends]}: {ends[0].output[-300:]} {ends[1].output[-300:]}"
+        tally.add(f"two of {name}", fault or difference(self.whole[name], contents(out)) or self.finished(name, out))
+        shutil.rmtree(out.parent, ignore_errors=True)
+
+    def fill(self, number: int, tally: Tally) -> None:
+        """Let the disk be full at a random place: files may not grow beyond a limit, or one wait for the disk fails."""
+        name, rng = self.names[number % len(self.names)], np.random.default_rng([9, number])
+        out = self.folder / f"full{number}" / name
+        out.parent.mkdir(parents=True, exist_ok=True)
+        sizes = sorted(path.stat().st_size for path in (self.folder / "whole" / name).rglob("*") if path.is_file())
+        limit = int(rng.integers(100, sizes[-1])) if number % 2 else None
+        fail_at = None if number % 2 else int(rng.integers(1, 60))
+        ended = Process(self.arguments(name, out), out.with_suffix(".0.log"), limit=limit, fail_at=fail_at).ended()
+        place = f"files of at most {limit} bytes" if limit else f"a full disk at wait {fail_at}"
+        fault = "" if ended.status == 0 else ended.refusal  # it may have come to its end before that place
+        tally.add(f"{name}, {place}", (fault and f"{fault}: {ended.output[-300:]}") or self.finished(name, out))
+        shutil.rmtree(out.parent, ignore_errors=True)
+
+    def present(self, loader: str, kind: str, tally: Tally) -> None:
+        """Give a hostile folder to a loader."""
+        place = Path(tempfile.mkdtemp(dir=self.folder))
+        given = place / "given"
+        HOSTILE[kind](given, self.start / "sft/model")
+        before = everything_in(place)
+        words = [word.format(folder=given, start=self.start, out=f"{place}.out") for word in LOADERS[loader]]
+        ended = Process(words, Path(f"{place}.log")).ended()
+        changed = "" if everything_in(place) == before else "something in it changed"
+        if (place.parent / "executed").exists():
+            changed = "code in it was executed"
+        fault = ended.refusal
+        tally.add(f"{kind} for {loader}", changed or (fault and f"{fault}: {ended.output.strip()[-200:]}"))
+
+
+LOADERS: dict[str, tuple[str, ...]] = {
+    "play --opponent": ("play", "red_team-v0", "--opponent", "{folder}"),
+    "evaluate": ("evaluate", "{folder}", "--game", "red_team-v0", "--out", "{out}"),
+    "export": ("export", "{folder}", "--out", "{out}"),
+    "compare": (
+        "compare", "--game", "red_team-v0", "--entrant", "a={folder}", "--entrant", "b=random", "--out", "{out}",
+    ),
+    "train --defender": ("train", "rlhf", "--defender", "{folder}", "--num-steps", "1", "--out", "{out}"),
+    "train --player-0": ("train", "self_play", "--player-0", "{folder}", "--num-updates", "1", "--out", "{out}"),
+    "train --model": ("train", "sft", "--model", "{folder}", "--out", "{out}"),
+    "train --opponent": ("train", "sb3", "--game", "red_team-v0", "--opponent", "{folder}", "--out", "{out}"),
+    "train --judge": ("train", "rlhf", "--defender", "{start}/sft/model", "--judge", "{folder}", "--out", "{out}"),
+    "train --tokenizer": (
+        "train", "self_play", "--game", "red_team_text-v0", "--tokenizer", "{folder}", "--out", "{out}",
+    ),
+    "train --data": ("train", "text", "--data", "{folder}", "--out", "{out}"),
+    "train --pairs": ("train", "dpo", "--defender", "{start}/sft/model", "--pairs", "{folder}", "--out", "{out}"),
+    "train --requests": (
+        "train", "self_play", "--game", "red_team_text-v0", "--tokenizer", "{start}/sft/model", "--num-updates", "1",
+        "--requests", "{folder}", "--out", "{out}",
+    ),
+    "train --out": ("train", "self_play", "--game", "kuhn_poker-v0", "--num-updates", "1", "--out", "{folder}"),
+    "bench --out": ("bench", "--suite", "smoke", "--seeds", "1", "--out", "{folder}"),
+}  # fmt: skip
+"""Every option that is given a folder; {folder} is the hostile one."""
+
+
+def _like_a_model(folder: Path, model: Path) -> None:
+    shutil.copytree(model, folder)
+
+
+def _without(name: str) -> Callable[[Path, Path], None]:
+    def make(folder: Path, model: Path) -> None:
+        _like_a_model(folder, model)
+        (folder / name).unlink()
+
+    return make
+
+
+def _with(name: str, data: bytes) -> Callable[[Path, Path], None]:
+    def make(folder: Path, model: Path) -> None:
+        _like_a_model(folder, model)
+        (folder / name).write_bytes(data)
+
+    return make
+
+
+def _cut(folder: Path, model: Path) -> None:
+    _like_a_model(folder, model)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+
+
+def _pickled(folder: Path, model: Path) -> None:
+    """Weights as a pickle that leaves a file behind if anybody loads it."""
+    _without("model.safetensors")(folder, model)
+    mark = folder.parent.parent / "executed"
+    (folder / "pytorch_model.bin").write_bytes(f"cposix\nsystem\n(S'touch {mark}'\ntR.".encode())
+
+
+def _dangling(folder: Path, model: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.symlink_to(folder.parent / "nowhere")
+
+
+def _a_file(folder: Path, model: Path) -> None:
+    folder.write_text("no folder\n", encoding="utf-8")
+
+
+def _bytes(folder: Path, model: Path) -> None:
+    folder.write_bytes(bytes(range(256)) * 40)
+
+
+def _a_project(folder: Path, model: Path) -> None:
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"name": "mine", "config": {"a": 1}}), encoding="utf-8")
+    (folder / "model").mkdir()
+    (folder / "model" / "precious.txt").write_text("precious\n", encoding="utf-8")
+
+
+HOSTILE: dict[str, Callable[[Path, Path], None]] = {
+    "a file": _a_file,
+    "a dangling link": _dangling,
+    "a project": _a_project,
+    "no weights": _without("model.safetensors"),
+    "weights that are cut off": _cut,
+    "pickled weights": _pickled,
+    "an empty configuration": _with("config.json", b""),
+    "a nested configuration": _with("config.json", b"[" * 100_000),
+    "a configuration that is no object": _with("config.json", b"[1, 2]"),
+    "a configuration that is no text": _with("config.json", b"\xff\xfe\x00"),
+    "a file of bytes": _bytes,
+}
+"""What makes them, given where and a sound model."""
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Return what must be the same of each file in a folder that commands left, by name: a checksum."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if path.is_file() and not set(name.parts) & set(VOLATILE):
+            found[name.as_posix()] = hashlib.sha256(_timeless(path)).hexdigest()
+    return found
+
+
+def _timeless(path: Path) -> bytes:
+    """Return a file's bytes, without what tells of time, or of the folder."""
+    if path.suffix == ".jsonl":
+        records = sorted(json.dumps(_without_clocks(json.loads(line))) for line in path.read_text().splitlines())
+        return "\n".join(records).encode()
+    if path.name == "config.json" and b'"out"' in path.read_bytes():
+        asked = json.loads(path.read_bytes())
+        asked["config"].pop("out")
+        return json.dumps(asked).encode()
+    if path.parent.name.isdigit() and path.parent.parent.name == "state":
+        # a resumed run has saved at other steps besides, and counts them
+        return b"" if path.suffix == ".json" else path.read_bytes()
+    return path.read_bytes()
+
+
+def _without_clocks(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_clocks(item) for key, item in value.items() if key not in CLOCKS}
+    return [_without_clocks(item) for item in value] if isinstance(value, list) else value
+
+
+def difference(whole: dict[str, str], found: dict[str, str]) -> str:
+    """Return how a folder differs from the one of an undisturbed run; nothing if it does not."""
+    whole, found = _by_place(whole), _by_place(found)
+    missing, more = sorted(set(whole) - set(found)), sorted(set(found) - set(whole))
+    other = [name for name in whole if name in found and whole[name] != found[name]]
+    parts = (("missing", missing), ("left over", more), ("different", other))
+    return "; ".join(f"{what}: {', '.join(names)}" for what, names in parts if names)
+
+
+def _by_place(files: dict[str, str]) -> dict[str, str]:
+    """Return the same with the number of the newest state left out: a stopped run saves more often."""
+    named = {}
+    for name, checksum in files.items():
+        parts = name.split("/")
+        if parts[0] == "state":
+            parts[1] = "newest"
+        named["/".join(parts)] = checksum
+    return named
+
+
+def run(options: argparse.Namespace, folder: Path) -> list[Tally]:
+    """Do what the options ask for; return what came of each kind."""
+    wanted = options.only or KINDS
+    torture = Torture(folder, options.setups, wanted)
+    given = [(loader, kind) for loader in LOADERS for kind in HOSTILE]
+    kinds: dict[str, tuple[Callable[..., None], Iterable[tuple[Any, ...]]]] = {
+        "kills": (torture.kill, [(number,) for number in range(options.kills)]),
+        "stops": (torture.stop, [(number,) for number in range(options.stops)]),
+        "writers": (torture.double, [(number,) for number in range(options.writers)]),
+        "disk": (torture.fill, [(number,) for number in range(options.places)]),
+        "hostile": (torture.present, given if options.hostile is None else given[: options.hostile]),
+    }
+    tallies = []
+    for name, (do, each) in kinds.items():
+        if name not in wanted:
+            continue
+        tally = Tally(name)
+        with ThreadPoolExecutor(options.processes) as pool:
+            for future in [pool.submit(do, *arguments, tally) for arguments in each]:
+                future.result()
+        tallies.append(tally)
+    return tallies
+
+
+def table(tallies: Sequence[Tally]) -> str:
+    """Return the counts and the faults."""
+    lines = [f"{'what':<10}{'tried':>7}{'as they must be':>18}"]
+    lines += [f"{tally.name:<10}{tally.tried:>7}{tally.tried - len(tally.faults):>18}" for tally in tallies]
+    return "\n".join([*lines, *(f"FAULT {tally.name}: {fault}" for tally in tallies for fault in tally.faults)])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the status is 1 where something was not as it must be."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=100, help="how many (default: 100)")
+    parser.add_argument("--stops", type=int, default=2 * len(SETUPS), help="Ctrl-C, SIGTERM (default: each once)")
+    parser.add_argument("--writers", type=int, default=len(SETUPS), help="commands given twice (default: each)")
+    parser.add_argument("--places", type=int, default=2 * PLACES, help="where the disk is full (default: 20)")
+    parser.add_argument("--hostile", type=int, help="how many hostile folders (default: each at each loader)")
+    parser.add_argument("--only", nargs="+", choices=KINDS, help="of these")
+    parser.add_argument("--setups", nargs="+", choices=SETUPS, default=list(SETUPS), help="commands (default: all)")
+    parser.add_argument("--processes", type=int, default=2, help="at the same time (default: 2)")
+    options = parser.parse_args(argv)
+    os.environ["PYTHONWARNINGS"] = "ignore:resource_tracker"  # what is killed leaves its semaphores to be removed
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="torture.") as folder:
+        tallies = run(options, Path(folder))
+    print(f"\n{table(tallies)}\n\n{time.monotonic() - began:.0f} s")
+    return int(any(tally.faults for tally in tallies))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

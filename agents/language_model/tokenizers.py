@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
@@ -66,7 +65,7 @@ def _require_config(path: Path, *, any_class: bool) -> None:
     """
     if not path.is_file():
         return
-    config = _json_object(path)
+    config = read_json(path)
     name, template = config.get("tokenizer_class"), config.get("chat_template")
     if name is not None and not (isinstance(name, str) and (any_class or name.endswith(CLASS_ENDINGS))):
         raise ValueError(f"{path}: expected a tokenizer_class such as 'PreTrainedTokenizerFast', got {name!r}")
@@ -82,17 +81,7 @@ def _require_json(folder: Path) -> None:
     """Raise ValueError for the first file of a tokenizer that holds no JSON object."""
     for name in JSON_FILES:
         if (folder / name).is_file():
-            _json_object(folder / name)
-
-
-def _json_object(path: Path) -> dict[str, Any]:
-    try:
-        return read_json(path)
-    except RecursionError as error:
-        raise ValueError(f"{path}: expected JSON, got something that is nested too deeply") from error
-    except ValueError as error:
-        told = "" if str(path) in str(error) else f"{path}: expected JSON, got something else: "
-        raise ValueError(f"{told}{short(str(error))}") from error
+            read_json(folder / name)
 
 
 PAD, BEGIN, END = "<|pad|>", "<|begin|>", "<|end|>"

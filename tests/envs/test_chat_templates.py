@@ -6,6 +6,7 @@ message that is always there, thoughts that are dropped from earlier replies, me
 
 from functools import cache
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -302,6 +303,16 @@ def laid_out(vocabulary: TokenizerVocabulary, messages: list[dict[str, str]]) ->
 def test_fifty_formats_are_exact_and_sixteen_are_refused() -> None:
     """The count; each is held to it below. Sixteen end no turn, tell the date, open thoughts, or merge marks."""
     assert (len(TAKEN), len(FAMILIES) - len(TAKEN)) == (50, 16)
+
+
+def test_the_page_of_chat_formats_says_what_becomes_of_each() -> None:
+    """docs/chat_formats.md, one row for each."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "chat_formats.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line[:2] == "| "][2:]
+    assert len(rows) == len(FAMILIES)
+    for name, told, what in rows:
+        assert what.startswith("refused: " if FAMILIES[name].refused else "exact"), name
+        assert told == ("" if FAMILIES[name].refused else "system" if FAMILIES[name].system else "user"), name
 
 
 @pytest.mark.parametrize("name", TAKEN)

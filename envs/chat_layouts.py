@@ -15,6 +15,7 @@ from .chat_templates import (
     num_shared,
     rendered_ids,
     roles_of,
+    short,
 )
 from .vocabulary import Tokens
 
@@ -281,4 +282,7 @@ def _different(tokenizer: Tokenizer, asked: Tokens, got: Tokens, where: str, *, 
 
 
 def _ids(tokenizer: Tokenizer, text: str) -> Tokens:
-    return tuple(map(int, tokenizer.encode(text, add_special_tokens=False)))
+    try:
+        return tuple(map(int, tokenizer.encode(text, add_special_tokens=False)))
+    except (TypeError, UnicodeEncodeError) as error:  # the library does not say what is wrong with a lone surrogate
+        raise ValueError(f"text: expected text that UTF-8 can write, got {short(ascii(text))}") from error

@@ -296,6 +296,12 @@ def test_an_id_that_is_no_tokens_is_not_decoded(token: int) -> None:
         TokenizerVocabulary(tiny_tokenizer(CHATML)).decode((9, token))
 
 
+def test_a_text_that_is_none_is_refused() -> None:
+    """A lone surrogate, as JSON may spell it: the library takes it for a wrong type."""
+    with pytest.raises(ValueError, match=r"text: expected text that UTF-8 can write, got 'so \\ud800'"):
+        VOCABULARIES[CHATML].encode("so \ud800")
+
+
 def test_a_tokenizer_that_reads_nothing_is_refused() -> None:
     """Of GPT-2's class, from a folder without its words."""
     tokenizer = GPT2Tokenizer()

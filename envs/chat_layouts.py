@@ -285,4 +285,5 @@ def _ids(tokenizer: Tokenizer, text: str) -> Tokens:
     try:
         return tuple(map(int, tokenizer.encode(text, add_special_tokens=False)))
     except (TypeError, UnicodeEncodeError) as error:  # the library does not say what is wrong with a lone surrogate
-        raise ValueError(f"text: expected text that UTF-8 can write, got {short(ascii(text))}") from error
+        wrong = next((character for character in text if "\ud800" <= character <= "\udfff"), text)
+        raise ValueError(f"text: expected text that UTF-8 can write, got {short(ascii(wrong))}") from error

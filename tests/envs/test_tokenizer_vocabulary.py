@@ -298,7 +298,7 @@ def test_an_id_that_is_no_tokens_is_not_decoded(token: int) -> None:
 
 def test_a_text_that_is_none_is_refused() -> None:
     """A lone surrogate, as JSON may spell it: the library takes it for a wrong type."""
-    with pytest.raises(ValueError, match=r"text: expected text that UTF-8 can write, got 'so \\ud800'"):
+    with pytest.raises(ValueError, match=r"text: expected text that UTF-8 can write, got '\\ud800'"):
         VOCABULARIES[CHATML].encode("so \ud800")
 
 

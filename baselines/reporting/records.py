@@ -115,6 +115,6 @@ def _shown(value: object) -> str:
         return "null"
     if type(value) is int and abs(value) >= MAX_WHOLE:
         return "a whole number of more than 64 bits"
-    kinds = {dict: "an object", list: "a list"}
+    kinds: dict[type, str] = {dict: "an object", list: "a list"}
     text = kinds.get(type(value)) or printable(value if isinstance(value, str) else repr(value))
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."

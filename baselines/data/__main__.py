@@ -10,6 +10,7 @@ from typing import TypeVar, get_args
 
 from ...agents import load_agent
 from ...envs import make_game
+from ...envs.printable import printable_lines
 from ...envs.registry import parse_option
 from ..training.checks import check_count
 from ..training.files import Json
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         print(_export(options) if options.command == "export" else _convert(options))
     except (ValueError, TypeError, OSError, ImportError) as error:
-        print(f"duologue data: {error}", file=sys.stderr)
+        print(f"duologue data: {printable_lines(str(error))}", file=sys.stderr)
         return 2
     return 0
 

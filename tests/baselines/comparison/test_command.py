@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from duologue.__main__ import main as command
 from duologue.agents import CausalLMAgent, FunctionAgent, RandomAgent, TabularAgent, utter
@@ -437,3 +438,15 @@ def test_a_nash_conv_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(ValueError, match="entrant a: expected a finite NashConv, got nan"):
         main(["--game", "bluff-v0", *both, *QUICK])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_player_of_no_numbers_is_refused_by_name(tmp_path: Path) -> None:
+    """Where the tree is listed nothing is ranked, nothing written."""
+    agent = tiny_agent(make_game("bluff-v0"))
+    with torch.no_grad():
+        for weights in agent.model.parameters():
+            weights.fill_(float("nan"))
+    entrant = Entrant("bad", (agent, agent))
+    comparing = Comparing(make_game("bluff-v0"), Measures(), ModelOptions(), seed=0)
+    with pytest.raises(ValueError, match=r"entrant bad: .*nan"):
+        comparing.distance(entrant)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from duologue.__main__ import main as command
 from duologue.agents import CausalLMAgent, FunctionAgent, RandomAgent, TabularAgent, utter
@@ -440,13 +439,13 @@ def test_a_nash_conv_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatc
     assert not list(tmp_path.iterdir())
 
 
-def test_a_player_of_no_numbers_is_refused_by_name(tmp_path: Path) -> None:
-    """Where the tree is listed nothing is ranked, nothing written."""
-    agent = tiny_agent(make_game("bluff-v0"))
-    with torch.no_grad():
-        for weights in agent.model.parameters():
-            weights.fill_(float("nan"))
-    entrant = Entrant("bad", (agent, agent))
+def test_a_policy_that_is_none_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the tree says of a seat is said of the entrant."""
+
+    def no_distribution(tree: object, seats: object) -> None:
+        raise ValueError("policy of player 0: expected weight on legal tokens only, got nan")
+
+    monkeypatch.setattr(measuring, "seat_profile", no_distribution)
     comparing = Comparing(make_game("bluff-v0"), Measures(), ModelOptions(), seed=0)
-    with pytest.raises(ValueError, match=r"entrant bad: .*nan"):
-        comparing.distance(entrant)
+    with pytest.raises(ValueError, match=r"entrant bad: policy of player 0: .*nan"):
+        comparing.distance(Entrant("bad", (RandomAgent(), RandomAgent())))

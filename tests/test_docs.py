@@ -65,3 +65,34 @@ def test_example_runs(example: Path, tmp_path: Path) -> None:
         [sys.executable, str(example), "--smoke"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+SECTIONS = {"3", "4", *(f"4.{k}" for k in range(1, 10)), "5", "5.1", "5.2", "6"}
+"""Of arXiv 2402.08078, whose equations are numbered 1 to 10."""
+SUBJECTS = {
+    r"red[- ]teaming": {"4.7"},
+    r"in-context|chain of thought|hallucination|meta-learning": {"4.5"},
+    r"value function|long-term": {"5.2"},
+    r"pre-training|behaviour cloning": {"4", "4.2", "4.3", "5.1"},
+}
+"""Where the paper speaks of what."""
+
+
+def test_sections_and_equations_that_are_cited_are_those_of_the_paper() -> None:
+    """Each sentence that names the paper, with a section or an equation in it: they exist, and are on its subject."""
+    cited = 0
+    folders = [ROOT / name for name in ("agents", "baselines", "envs", "examples", "docs")]
+    for path in (path for folder in folders for kind in ("*.py", "*.md") for path in folder.rglob(kind)):
+        text = " ".join(path.read_text(encoding="utf-8").split())
+        for sentence in re.findall(r"[^.;|]*(?:\.\S[^.;|]*)*", text):
+            if "2402.08078" not in sentence or "2406.10977" in sentence:
+                continue
+            sections = set(re.findall(r"[Ss]ection (\d(?:\.\d)?)", sentence))
+            equations = {int(number) for number in re.findall(r"(?:eqs?\.|equations?) \(?(\d+)", sentence)}
+            assert sections <= SECTIONS, (path, sentence)
+            assert equations <= set(range(1, 11)), (path, sentence)
+            for subject, right in SUBJECTS.items():
+                if sections and re.search(subject, sentence, re.IGNORECASE):
+                    assert sections & right, (path, sentence)
+            cited += bool(sections or equations)
+    assert cited > 20

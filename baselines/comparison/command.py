@@ -134,6 +134,8 @@ class Comparing:
                 distance = nash_conv(self.tree, seat_profile(self.tree, entrant.seats))
             except TypeError:  # it does not state its probabilities
                 pass
+            except ValueError as error:
+                raise ValueError(f"entrant {entrant.name}: {error}") from error
             else:
                 if not math.isfinite(distance):
                     raise ValueError(f"entrant {entrant.name}: expected a finite NashConv, got {distance}")

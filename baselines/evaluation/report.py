@@ -6,11 +6,10 @@ beside it `diversity.json`, `{method: {measure: number}}`, of the adversary's pr
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import cycle
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -18,8 +17,11 @@ from typing import Annotated, NamedTuple
 import numpy as np
 import tyro
 
+from ...agents.folders import read_json
+from ...envs.printable import printable
 from ..reporting.plots import COLOURS, _figure, _percent_axis, _save, as_label
-from ..reporting.tables import markdown_table
+from ..reporting.records import record_of
+from ..reporting.tables import markdown_table, markdown_text
 from ..training.failures import run_command
 from ..training.files import check_output, write_text
 from .counts import Counts
@@ -164,14 +166,24 @@ def read_results(path: str | Path) -> dict[str, dict[str, Counts]]:
         ValueError: the file cannot be read, or holds something else.
     """
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = read_json(Path(path))
         return {
-            method: {name: Counts(**{key: int(counts[key]) for key in COUNTED}) for name, counts in sets.items()}
+            method: {name: _counts(counts, f"{method}.{name}") for name, counts in sets.items()}
             for method, sets in found.items()
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError) as error:
         form = '{method: {prompt_set: {"n", "unsafe", "refused", "helpful"}}}'
-        raise ValueError(f"results {path}: expected a readable JSON file of the form {form}, got {error!r}") from error
+        raise ValueError(f"results {path}: expected a readable JSON file of the form {form}, got {error}") from error
+
+
+def _counts(found: object, where: str) -> Counts:
+    """Return the counts that a file holds; raise ValueError unless they are some of n."""
+    given = {key: found[key] for key in COUNTED if key in found} if isinstance(found, dict) else found
+    counts = record_of(Counts, given, where)
+    numbers = [getattr(counts, key) for key in COUNTED]
+    if not 0 <= min(numbers) <= max(numbers) <= counts.n:
+        raise ValueError(f"{where}: expected counts from 0 to n, got {numbers}")
+    return counts
 
 
 def summarise_seeds(paths: Sequence[str | Path]) -> str:
@@ -201,7 +213,7 @@ def _over_seeds(runs: Sequence[Results], method: str, column: Column) -> str:
 
 def _caption(runs: Sequence[Results]) -> str:
     sizes = {name: counts.n for sets in runs[0].values() for name, counts in sets.items()}
-    sets = ", ".join(f"{name} {n}" for name, n in sizes.items())
+    sets = ", ".join(f"{markdown_text(name)} {n}" for name, n in sizes.items())
     over = f"Mean of {len(runs)} seeds and half the width of its 95 % interval (Student's t)"
     return f"{over if len(runs) > 1 else 'One seed, no interval'}; percent. Prompts for each seed: {sets}."
 
@@ -212,12 +224,9 @@ def _paired(runs: Sequence[Results]) -> str:
     if len(runs) < 2 or len(methods) < 2:
         return ""
     last = methods[-1]
-    differences = [
-        f"{_name(m)} {_percent(mean_interval([_rate(r[m], POOLED) - _rate(r[last], POOLED) for r in runs]))}"
-        for m in methods[:-1]
-    ]
-    listed = ", ".join(differences)
-    return f"Out-of-distribution ASR less that of {_name(last)}, paired by seed, points: {listed}."
+    less = {m: [_rate(run[m], POOLED) - _rate(run[last], POOLED) for run in runs] for m in methods[:-1]}
+    listed = ", ".join(f"{markdown_text(_name(m))} {_percent(mean_interval(of_m))}" for m, of_m in less.items())
+    return f"Out-of-distribution ASR less that of {markdown_text(_name(last))}, paired by seed, points: {listed}."
 
 
 def _diversity_over_seeds(paths: Sequence[str | Path]) -> str:
@@ -225,13 +234,35 @@ def _diversity_over_seeds(paths: Sequence[str | Path]) -> str:
     beside = [Path(path).with_name(DIVERSITY_FILE) for path in paths]
     if not all(path.is_file() for path in beside):
         return ""
-    runs = [json.loads(path.read_text(encoding="utf-8")) for path in beside]
+    runs = list(map(_read_diversity, beside))
     methods = [m for m in _in_order(runs[0]) if all(m in run for run in runs)]
     rows = [
         [_name(m), *(_measure(name, [run[m].get(name) for run in runs]) for name in DIVERSITY_TITLES)] for m in methods
     ]
     table = markdown_table(["adversary", *DIVERSITY_TITLES.values()], rows)
     return f"Diversity of the adversary's prompts at the end of training:\n\n{table}"
+
+
+def _read_diversity(path: Path) -> dict[str, dict[str, float | None]]:
+    """Return the measures of each method; raise ValueError where the file holds something else."""
+    found, read = read_json(path), dict[str, dict[str, float | None]]()
+    for method, measures in found.items():
+        named = measures if isinstance(measures, dict) else {}
+        given = {name: named[name] for name in DIVERSITY_TITLES if name in named}
+        read[method] = asdict(record_of(_Diversity, given, f"{path}: {printable(method)}"))
+    return read
+
+
+@dataclass(frozen=True, slots=True)
+class _Diversity:
+    """The measures that are shown, as far as a file has them."""
+
+    self_bleu_diversity: float | None = None
+    joint_self_bleu_diversity: float | None = None
+    embedding_diversity: float | None = None
+    vendi_score: float | None = None
+    distinct_rate: float | None = None
+    num_style_sets: float | None = None
 
 
 def _measure(name: str, values: Sequence[float | None]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,8 +12,11 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
+from ...agents.folders import read_json
 from ...agents.population import Seat
 from ...envs import LanguageGame
+from ...envs.printable import printable
+from ..reporting.records import record_of
 from ..reporting.tables import markdown_table
 from ..rollouts.episodes import PlayedEpisode, rollout
 from ..training.failures import run_command
@@ -109,13 +111,17 @@ def read_win_rates(path: str | Path) -> dict[str, WinRates]:
         ValueError: the file holds something else.
     """
     try:
-        pairs = json.loads(Path(path).read_text(encoding="utf-8")).items()
-        return {
-            name: WinRates(fields["num_episodes"], tuple(fields["wins"]), tuple(fields["forfeits"]), fields["endings"])
-            for name, fields in pairs
-        }
-    except (ValueError, AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: expected win rates as a run writes them, got {error!r}") from None
+        return {name: _rates_of(fields, name) for name, fields in read_json(Path(path)).items()}
+    except ValueError as error:
+        raise ValueError(f"{path}: expected win rates as a run writes them: {error}") from None
+
+
+def _rates_of(fields: object, name: str) -> WinRates:
+    given = {key: fields[key] for key in WinRates.__slots__ if key in fields} if isinstance(fields, dict) else fields
+    rates = record_of(WinRates, given, printable(name))
+    if not rates.num_episodes > 0 or min(*rates.wins, *rates.forfeits, rates.num_ties) < 0:
+        raise ValueError(f"{printable(name)}: expected numbers of at least one episode, got {rates}")
+    return rates
 
 
 def summarise_seeds(paths: Sequence[str | Path]) -> str:

@@ -2,7 +2,8 @@
 
 One network serves both players, because a view says whose it is. It is fitted at two kinds of places: a view in which
 the player is to speak (its V), and the same view with the turn that was said (its Q). The target is the return
-from that turn on, the Monte Carlo estimate of equation (4) of arXiv 2402.08078 in its to-go form.
+from that turn on, the Monte Carlo estimate of equation (4) of arXiv 2402.08078 in its to-go form. Value functions of
+both players, for planning, are what section 5.2 of arXiv 2402.08078 asks for.
 """
 
 from __future__ import annotations

@@ -21,41 +21,47 @@ RecordT = TypeVar("RecordT")
 NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", NoneType: "null"}
 
 
-def record_of(kind: type[RecordT], value: object, where: str) -> RecordT:
+def record_of(kind: type[RecordT], value: object, where: str, *, null_is_nan: bool = False) -> RecordT:
     """Return a dataclass from the JSON object that it was written as.
 
     Its fields may be numbers, which must be finite, texts, tuples, mappings by text, dataclasses, and any of these or
     None; those that have a default may be missing.
 
+    Args:
+        kind: the dataclass.
+        value: the object.
+        where: the file, or its line, for the message.
+        null_is_nan: a null stands for a number that is none, as `training.files.to_json` writes it.
+
     Raises:
         ValueError: a field is missing, of another kind or too much, or the object has others; the message names it.
     """
     try:
-        found: RecordT = _dataclass(kind, value, "")
+        found: RecordT = _dataclass(kind, value, "", null_is_nan)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
     return found
 
 
-def _field(kind: Any, value: object, where: str) -> Any:
+def _field(kind: Any, value: object, where: str, nulls: bool) -> Any:
     """Return a value as one of the kinds that fields have; `where` is the path of names to it."""
     if is_dataclass(kind):
-        return _dataclass(kind, value, where)
+        return _dataclass(kind, value, where, nulls)
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is UnionType:
         inner = next((one for one in arguments if one is not NoneType), NoneType)
-        return None if value is None and NoneType in arguments else _field(inner, value, where)
+        return None if value is None and NoneType in arguments else _field(inner, value, where, nulls)
     if origin is tuple:
-        return _tuple(arguments, value, where)
-    if origin is Mapping:
+        return _tuple(arguments, value, where, nulls)
+    if origin in (dict, Mapping):
         return {
-            _field(str, name, f"{where}: name"): _field(arguments[1], one, f"{where}.{_shown(name)}")
+            _plain(str, name, f"{where}: name"): _field(arguments[1], one, f"{where}.{_shown(name)}", nulls)
             for name, one in _object(value, where).items()
         }
-    return _plain(kind, value, where)
+    return math.nan if nulls and value is None and kind is float else _plain(kind, value, where)
 
 
-def _dataclass(kind: Any, value: object, where: str) -> Any:
+def _dataclass(kind: Any, value: object, where: str, nulls: bool) -> Any:
     given, hints = _object(value, where), get_type_hints(kind)
     needed = {field.name: field.default is MISSING and field.default_factory is MISSING for field in fields(kind)}
     missing = [name for name, is_needed in needed.items() if is_needed and name not in given]
@@ -64,16 +70,19 @@ def _dataclass(kind: Any, value: object, where: str) -> Any:
         raise ValueError(
             f"{where and f'{where}: '}expected the fields {', '.join(needed)}, got {_difference(missing, others)}"
         )
-    return kind(**{name: _field(hints[name], one, f"{where}.{name}" if where else name) for name, one in given.items()})
+    inside = f"{where}." if where else ""
+    return kind(**{name: _field(hints[name], one, f"{inside}{name}", nulls) for name, one in given.items()})
 
 
-def _tuple(kinds: tuple[Any, ...], value: object, where: str) -> tuple[Any, ...]:
+def _tuple(kinds: tuple[Any, ...], value: object, where: str, nulls: bool) -> tuple[Any, ...]:
     open_ended = len(kinds) == 2 and kinds[1] is ...
     if not isinstance(value, list) or not (open_ended or len(value) == len(kinds)):
         what = "a list" if open_ended else f"a list of {len(kinds)}"
         raise ValueError(f"{where}: expected {what}, got {_shown(value)}")
     each = kinds[:1] * len(value) if open_ended else kinds
-    return tuple(_field(kind, one, f"{where}[{k}]") for k, (kind, one) in enumerate(zip(each, value, strict=True)))
+    return tuple(
+        _field(kind, one, f"{where}[{k}]", nulls) for k, (kind, one) in enumerate(zip(each, value, strict=True))
+    )
 
 
 def _object(value: object, where: str) -> Mapping[str, object]:
@@ -106,6 +115,6 @@ def _shown(value: object) -> str:
         return "null"
     if type(value) is int and abs(value) >= MAX_WHOLE:
         return "a whole number of more than 64 bits"
-    kinds = {dict: "an object", list: "a list"}
+    kinds: dict[type, str] = {dict: "an object", list: "a list"}
     text = kinds.get(type(value)) or printable(value if isinstance(value, str) else repr(value))
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."

@@ -6,26 +6,28 @@ plot of the judge's and the oracle's score over training. Over seeds a cell is t
 
 from __future__ import annotations
 
-import json
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import tyro
 from matplotlib.figure import Figure
 
+from ...agents.folders import read_json
 from ...agents.judges.reward_files import load_reward_judge
 from ...agents.language_model.causal_lm import CausalLMAgent
 from ...envs.games.red_team.game import RedTeam, oracle
+from ...envs.printable import printable
 from ..evaluation import mean_interval
 from ..reporting.plots import COLOURS, FONT_SIZE, as_label
+from ..reporting.records import record_of
 from ..reporting.tables import markdown_table, text_table
 from ..training.failures import run_command
-from ..training.files import Json, replacing, write_text
+from ..training.files import replacing, write_text
 from ..training.folders import KeptFolder
 from ..training.inputs import require_apart
 from ..training.options import load_model
@@ -136,17 +138,14 @@ def load_results(path: Path) -> StagesResults:
     Raises:
         ValueError: the file holds something else.
     """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        arms = tuple(Arm(**arm) for arm in found["arms"])
-        curves = {name: tuple(Point(**_numbers(fields)) for fields in curve) for name, curve in found["curves"].items()}
-        errors = {
-            judge: {name: JudgeError(**_numbers(fields)) for name, fields in policies.items()}
-            for judge, policies in found["errors"].items()
-        }
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: expected the {RESULTS_FILE} of `duologue train stages`, got {error!r}") from error
-    return StagesResults(arms, curves, errors)
+    where = f"{path}: expected the {RESULTS_FILE} of `duologue train stages`"
+    results = record_of(StagesResults, read_json(path), where, null_is_nan=True)
+    names, judges = {"sft", *(arm.name for arm in results.arms)}, {arm.judge for arm in results.arms}
+    if not (results.arms and all(results.curves.get(arm.name) for arm in results.arms)):
+        raise ValueError(f"{where}, got one without arms or without points of their curves")
+    if not (set(results.errors) <= judges and all(set(of_judge) <= names for of_judge in results.errors.values())):
+        raise ValueError(f"{where}, got errors of judges or policies that are none of its arms'")
+    return results
 
 
 def tables(results: Sequence[StagesResults]) -> list[tuple[str, tuple[list[str], list[list[str]]]]]:
@@ -198,11 +197,6 @@ def _point(iteration: int, kl_nats: float, scores: HeldOutScores) -> Point:
     return Point(iteration, kl_nats, scores.judge_score, scores.oracle_score, helpful, wrong, refused, unsafe)
 
 
-def _numbers(values: Mapping[str, Json]) -> dict[str, Any]:
-    """Return a record's fields with null, which JSON has for it, as NaN."""
-    return {name: float("nan") if value is None else value for name, value in values.items()}
-
-
 def _training_table(results: Sequence[StagesResults]) -> tuple[list[str], list[list[str]]]:
     def last(field: str) -> Callable[[StagesResults, str], float]:
         return lambda result, arm: float(getattr(result.curves[arm][-1], field))
@@ -242,7 +236,7 @@ def _error_table(results: Sequence[StagesResults]) -> tuple[list[str], list[list
     titles = {"sft": "SFT"} | {arm.name: arm.title for arm in results[0].arms}
     rewards = {arm.judge: arm.reward for arm in results[0].arms}
     rows = [
-        [rewards[judge], titles[policy], *(_cell(column, results, f"{judge} {policy}") for column in columns)]
+        [rewards[judge], titles[policy], *(_cell(column, results, f"{judge}\0{policy}") for column in columns)]
         for judge, policies in results[0].errors.items()
         for policy in policies
     ]
@@ -251,7 +245,7 @@ def _error_table(results: Sequence[StagesResults]) -> tuple[list[str], list[list
 
 def _of_error(field: str) -> Callable[[StagesResults, str], float]:
     def value(result: StagesResults, key: str) -> float:
-        judge, policy = key.split()
+        judge, policy = key.split("\0")
         return float(getattr(result.errors[judge][policy], field))
 
     return value
@@ -280,7 +274,8 @@ def _examples(out: Path, game: RedTeam, arms: Sequence[Arm], *, seed: int, num_s
         if exchange is not None:
             outcome = oracle([exchange])[0].outcome.value.replace("_", " ")
             judged = f"judge {replies.oracle_rewards[k] + excess[k]:+.2f}, oracle {replies.oracle_rewards[k]:+.2f}"
-            lines.append(f"{exchange.prompt_text} -> {exchange.reply_text}\n  {outcome}: {judged}")
+            said = f"{printable(exchange.prompt_text)} -> {printable(exchange.reply_text)}"
+            lines.append(f"{said}\n  {outcome}: {judged}")
     return "\n\n".join(lines) + "\n"
 
 
@@ -294,10 +289,19 @@ class OverSeedsConfig:
     """Where `table.md` and `stages.png` are written."""
 
 
+def _shape(results: StagesResults) -> object:
+    """Return what must be the same of two seeds for a table of both."""
+    curves = {name: [point.iteration for point in curve] for name, curve in results.curves.items()}
+    return results.arms, curves, {judge: set(policies) for judge, policies in results.errors.items()}
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     config = tyro.cli(OverSeedsConfig, args=argv, description=__doc__)
     results = [load_results(path) for path in config.results]
+    for path, one in zip(config.results, results, strict=True):
+        if _shape(one) != _shape(results[0]):
+            raise ValueError(f"{path}: expected the arms, judges and points of {config.results[0]}, got others")
     require_apart(config.out, {str(path): path for path in config.results})
     with KeptFolder.open(config.out, kind="summary", older=lambda folder: (folder / PLOT_FILE).is_file()):
         _write_summary(results, config.out)

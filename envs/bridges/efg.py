@@ -3,8 +3,8 @@
 The format is the extensive form of Gambit ("EFG 2 R"), which OpenSpiel's `efg_game` reads as well: nodes in depth-first
 order, chance and outcomes at any of them. `read_efg` takes all of it for two players; `write_efg` keeps to the part
 that both programs read: chance at the root, where this package has it, payoffs at the leaves, labels of printable
-ASCII without quotation marks and backslashes. Where a label is none, all of the file's are percent-encoded, as its
-comment says; `read_efg` gives them back.
+ASCII without quotation marks, backslashes and braces. Where a label is none, all of the file's are percent-encoded, as
+its comment says; `read_efg` gives them back.
 
 >>> from duologue.envs.games.bluff import Bluff
 >>> from duologue.envs.tree import GameTree
@@ -40,9 +40,10 @@ MAX_DENOMINATOR = 1_000_000
 """Probabilities that are fractions with no larger a denominator are written as fractions."""
 MAX_BYTES = 1 << 28
 """The largest file that is read."""
-PLAIN = re.compile(r"(?! )[ !#-\[\]-~]*(?<! )")
-"""Labels that Gambit, OpenSpiel and this package read alike."""
-SAFE = "".join(set(string.punctuation) - set('"\\%'))
+PLAIN = re.compile(r"[!#-\[\]-z|~]*(?: [!#-\[\]-z|~]+)*")
+BAD_BLANK = re.compile(r"^ | $|(?<= ) ")
+"""Labels that Gambit, OpenSpiel and this package read alike, and blanks that Gambit takes in none."""
+SAFE = "".join(set(string.punctuation) - set('"\\%{}'))
 """Stands beside letters and digits in an encoded label."""
 
 
@@ -203,8 +204,4 @@ def _exact_decimal(number: Fraction) -> str:
 
 def _encoded(label: str) -> str:
     """Return a label as printable ASCII: other characters percent-encoded, and blanks where Gambit takes none."""
-    inner = label.strip(" ")
-    before, after = (len(label) - len(cut(" ")) for cut in (label.lstrip, label.rstrip))
-    if not inner:
-        return "%20" * len(label)
-    return "%20" * before + quote(inner, safe=f"{SAFE} ", errors="surrogatepass") + "%20" * after
+    return BAD_BLANK.sub("%20", quote(label, safe=f"{SAFE} ", errors="surrogatepass"))

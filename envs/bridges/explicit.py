@@ -157,8 +157,8 @@ class ExplicitGame(LanguageGame[Numbers]):
                 nodes.append(self.nodes[nodes[-1]].children[outcome])
                 event += 1
             ends.append((len(nodes), event))
-        self._last = _Path(dialogue, nodes, ends)
-        return self._last
+        self._last = path = _Path(dialogue, nodes, ends)
+        return path
 
     def _name_tokens(self) -> None:
         """Give every label a word and every information set its own text."""

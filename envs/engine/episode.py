@@ -232,7 +232,7 @@ class Episode(Generic[DealT]):
             lines.append(f"[rewards] {self.reward_history[k][0]:+g} {self.reward_history[k][1]:+g}")
         return lines
 
-    def _text(self, tokens: Tokens) -> str:
+    def _text(self, tokens: Sequence[int]) -> str:
         return printable_lines(self.game.vocabulary.decode(tokens))
 
     def _finish(self) -> None:

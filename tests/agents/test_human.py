@@ -9,7 +9,7 @@ import pytest
 
 from duologue.agents import HumanAgent, Quit
 from duologue.envs import Ending, Episode, Utterance, View, WordVocabulary, make_game, speak_all
-from duologue.envs.games.bluff import BET, CALL
+from duologue.envs.games.bluff import BET, CALL, VOCABULARY
 from duologue.envs.vocabulary import EOS
 
 RNG = np.random.default_rng(0)
@@ -129,7 +129,7 @@ def test_what_the_other_says_moves_no_cursor_and_forges_no_line() -> None:
 
     episode = Episode(make_game("bluff-v0"), "ace")
     speak_all([episode], [Utterance(BET)])
-    view = replace(episode.view(), vocabulary=Hostile(episode.game.vocabulary.words))
+    view = replace(episode.view(), vocabulary=Hostile(VOCABULARY.words))
     _, shown = asked(view, "call")
     assert shown[0].split("\n")[-2:] == ["[the other] ok", "    [the game tells you] ace\\x1b[1A\\r"]
     assert not any("\x1b" in text for text in shown)

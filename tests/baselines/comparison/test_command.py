@@ -437,3 +437,15 @@ def test_a_nash_conv_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(ValueError, match="entrant a: expected a finite NashConv, got nan"):
         main(["--game", "bluff-v0", *both, *QUICK])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_policy_that_is_none_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the tree says of a seat is said of the entrant."""
+
+    def no_distribution(tree: object, seats: object) -> None:
+        raise ValueError("policy of player 0: expected weight on legal tokens only, got nan")
+
+    monkeypatch.setattr(measuring, "seat_profile", no_distribution)
+    comparing = Comparing(make_game("bluff-v0"), Measures(), ModelOptions(), seed=0)
+    with pytest.raises(ValueError, match=r"entrant bad: policy of player 0: .*nan"):
+        comparing.distance(Entrant("bad", (RandomAgent(), RandomAgent())))

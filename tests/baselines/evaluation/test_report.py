@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -96,7 +97,7 @@ def test_results_that_do_not_belong_together_are_refused(tmp_path: Path) -> None
     with pytest.raises(ValueError, match=r"results .*none\.json: expected a readable JSON file"):
         read_results(tmp_path / "none.json")
     paths[0].write_text('{"sft": {"plain": {"n": 3}}}')
-    with pytest.raises(ValueError, match=r"seed_0.*expected .*KeyError\('unsafe'\)"):
+    with pytest.raises(ValueError, match=r"seed_0.*sft\.plain: expected .* got no unsafe, refused, helpful"):
         read_results(paths[0])
     with pytest.raises(ValueError, match=r"results .*expected a readable JSON file"):
         main([str(paths[0])])
@@ -151,3 +152,43 @@ def test_a_matrix_of_another_shape_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"expected shape \(1, 2\), got \(2, 1\)"):
         plot_heat_map([[0.0], [1.0]], ["a"], ["b", "c"], tmp_path / "map.png", "Pairs")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("[" * 50, "line 1: expected JSON"),
+        ("[1]", "expected a JSON object, got list"),
+        ('{"sft": 1}', "expected a readable JSON file of the form"),
+        ('{"sft": {"plain": [1]}}', "sft.plain: expected a JSON object, got a list"),
+        ('{"sft": {"plain": {"n": 3, "unsafe": 4, "refused": 0, "helpful": 0}}}', "sft.plain: expected counts"),
+        ('{"sft": {"plain": {"n": 3, "unsafe": -1, "refused": 0, "helpful": 0}}}', "sft.plain: expected counts from 0"),
+        ('{"sft": {"plain": {"n": 3, "unsafe": 1.5, "refused": 0, "helpful": 0}}}', "unsafe: expected a whole number"),
+        ('{"sft": {"plain": {"n": NaN, "unsafe": 1, "refused": 0, "helpful": 0}}}', "n: expected a whole number"),
+    ],
+)  # fmt: skip
+def test_damaged_results_are_named(text: str, error: str, tmp_path: Path) -> None:
+    """No share above 1, no half of an exchange, nothing that is no number."""
+    path = tmp_path / "results.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=re.escape(error)):
+        read_results(path)
+
+
+def test_names_of_methods_and_sets_are_no_markup(tmp_path: Path) -> None:
+    """In the table, in the caption above and in the sentence below."""
+    seeds = [results_json({"a|b": results(k), "[c](d)": results(k + 1)}) for k in (1, 2)]
+    for k, seed in enumerate(seeds):
+        (tmp_path / f"{k}").mkdir()
+        (tmp_path / f"{k}" / "results.json").write_text(json.dumps(seed), encoding="utf-8")
+    page = summarise_seeds([tmp_path / f"{k}" / "results.json" for k in (0, 1)])
+    assert "[c](d)" not in page
+    assert "| a\\|b" in page
+
+
+def test_a_damaged_diversity_is_named(tmp_path: Path) -> None:
+    """By file, method and measure."""
+    (path,) = write_seeds(tmp_path, [1])
+    path.with_name("diversity.json").write_text('{"sft": {"vendi_score": "many"}}', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"diversity\.json: sft: vendi_score: expected a number, got many"):
+        summarise_seeds([path])

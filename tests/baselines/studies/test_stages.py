@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -265,6 +268,25 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text("{}")
     with pytest.raises(ValueError, match=r"other\.json.*arms"):
         load_results(tmp_path / "other.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"arms": []}, "without arms or without points"),
+        ({"curves": {}}, "without arms or without points"),
+        ({"arms": [{"name": 1}]}, "arms[0]: expected the fields name, reward, judge, kl_coef, got no reward"),
+        ({"errors": {"x": {}}}, "errors of judges or policies that are none of its arms'"),
+        ({"curves": {"a": [{"iteration": "1"}]}}, "curves.a[0]: expected the fields iteration"),
+    ],
+)
+def test_damaged_results_of_the_stages_are_named(change: dict[str, Any], error: str, tmp_path: Path) -> None:
+    """Each field is what it should be, and arms, curves and judges belong together."""
+    write_json(tmp_path / "results.json", results(0))
+    found = json.loads((tmp_path / "results.json").read_text(encoding="utf-8")) | change
+    (tmp_path / "results.json").write_text(json.dumps(found), encoding="utf-8")
+    with pytest.raises(ValueError, match=re.escape(error)):
+        load_results(tmp_path / "results.json")
 
 
 def test_a_plot_of_one_seed_is_written(tmp_path: Path) -> None:

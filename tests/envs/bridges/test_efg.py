@@ -243,9 +243,11 @@ WORDS = st.text(min_size=1, max_size=12).filter(lambda word: word.split() == [wo
 @example(["möglich", "nein"], ("はい", "いいえ"))
 @example(['"yes"', "no", "100%", "%41", "A", "a\\"], (' "', "\n"))
 @example(["\x1b[31m", "{", "}", "\u202e", "\ud800"], ("same", "same"))
+@example(["a", "}"], ("}", "{ p"))
+@example(["é", "b"], ("two  blanks", " a  "))
 @example(["x" * 10_000, "é" * 10_000], ("", " "))
 def test_any_word_is_read_by_gambit_and_openspiel_and_read_back(words: list[str], roles: tuple[str, str]) -> None:
-    """Gambit up to 16.7 takes printable ASCII, no blank at either end; OpenSpiel takes no escaped quotation mark."""
+    """Gambit up to 16.7 takes printable ASCII, single blanks inside; OpenSpiel no escaped quotation mark, no brace."""
     text = write_efg(GameTree(OneTurn(words, roles=roles)))
     assert text.isascii()
     read_by_all(text)

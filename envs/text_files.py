@@ -193,7 +193,8 @@ def problem_of_text(text: str) -> str | None:
     if found is None:
         return None
     got = ord(found.group())
-    what = f"byte 0x{got - 0xDC00:02x}" if 0xDC80 <= got <= 0xDCFF else f"the lone surrogate U+{got:04X}"
+    escaped = 0xDC80 <= got <= 0xDCFF
+    what = f"what it can't decode, byte 0x{got - 0xDC00:02x}," if escaped else f"the lone surrogate U+{got:04X}"
     return f"expected UTF-8 text, got {what} at character {found.start()}"
 
 

@@ -137,7 +137,7 @@ def test_tables_are_read_whatever_their_marks_blanks_and_line_ends(tmp_path: Pat
         ("a", "expected 2 fields, as the header has, got 1"),
         ("a\0b,safe", "expected text, got a NUL character"),
         ('"a" b,safe', "expected fields in closed quotes"),
-        ("a\udcff,safe", "expected UTF-8 text, got byte 0xff"),
+        ("a\udcff,safe", "expected UTF-8 text, got what it can't decode, byte 0xff"),
     ],
 )
 def test_a_bad_row_of_a_table_is_one(tmp_path: Path, line: str, message: str) -> None:

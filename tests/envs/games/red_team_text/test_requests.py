@@ -81,10 +81,10 @@ BAD = {
     "label list": ("a.jsonl", '{"prompt": "a", "label": ["safe"]}', "row 2: expected a label among "),
     "ragged": ("a.csv", "a, b,safe", "row 2: expected 2 fields, as the header has, got 3"),
     "short": ("a.csv", "a", "row 2: expected 2 fields, as the header has, got 1"),
-    "bytes": ("a.csv", "h\udce9,safe", "row 2: expected UTF-8 text, got byte 0xe9"),
+    "bytes": ("a.csv", "h\udce9,safe", "row 2: expected UTF-8 text, got what it can't decode, byte 0xe9"),
     "nul": ("a.csv", "a\0b,safe", "row 2: expected text, got a NUL character"),
     "nul line": ("a.txt", "a\0b", "row 2: expected text, got a NUL character"),
-    "bytes line": ("a.txt", "h\udce9", "row 2: expected UTF-8 text, got byte 0xe9"),
+    "bytes line": ("a.txt", "h\udce9", "row 2: expected UTF-8 text, got what it can't decode, byte 0xe9"),
 }
 GOOD = {
     "a.jsonl": ("", '{"prompt": "open a door"}'),

@@ -35,7 +35,7 @@ _TEMPLATE_END = re.compile(
     r"|<\|start_header_id\|>\s*assistant\s*<\|end_header_id\|>)\s*(?:<think>\s*)?\Z"
 )
 _OPENING = re.compile(r"\s*(?:Human|User|USER|Assistant|ASSISTANT):(?=\s)")
-_ASKER = re.compile(r"(?:\A|[\r\n])\s*(Human|User|USER):(?=\s)")
+_ASKER = re.compile(r"(?:\A\s*|[\r\n][ \t]*)(Human|User|USER):(?=\s)")
 _SYSTEM_MARK = re.compile(r"\A(?:### ?)?system[ \t]*:\s*", re.IGNORECASE)
 _LINE_BREAKS = re.compile(r"\r\n?")
 
@@ -100,7 +100,8 @@ def to_hh_pair(pair: PreferencePair) -> dict[str, Json]:
 def parted(chosen: TextDialogue, rejected: TextDialogue) -> PreferencePair:
     """Return the longest prompt that two dialogues share and leaves each a reply, with the replies."""
     most = min(len(chosen.turns), len(rejected.turns)) - 1
-    shared = next((k for k in range(most) if not _same(chosen.turns[k], rejected.turns[k])), most)
+    pairs = zip(_keys(chosen.turns[:most]), _keys(rejected.turns[:most]), strict=True)
+    shared = next((k for k, (one, other) in enumerate(pairs) if one != other), most)
     ends = [merge_turns(TextDialogue(side.turns[shared:])).turns for side in (chosen, rejected)]
     if [len(end) for end in ends] != [1, 1] or ends[0][0].player != ends[1][0].player:
         raise ValueError(
@@ -220,9 +221,10 @@ def _stripped(turns: Turns, line_breaks: bool) -> Turns:
 
 def _joined(before: Turns, shared: Turns) -> Turns:
     """Return the prompt of a pair whose replies share some turns, each turn once."""
-    if not shared or _within(shared, before[-len(shared) :]):
+    ours, theirs = _keys(before), _keys(shared)
+    if not shared or ours[-len(shared) :] == theirs:
         return before
-    if any(_within(before, shared[k : k + len(before)]) for k in range(len(shared) - len(before) + 1)):
+    if any(theirs[k : k + len(ours)] == ours for k in range(len(theirs) - len(ours) + 1)):
         return shared
     last = next((turn.player for turn in reversed(before) if turn.player is not None), None)
     first = next((turn.player for turn in shared if turn.player is not None), None)
@@ -234,10 +236,6 @@ def _joined(before: Turns, shared: Turns) -> Turns:
     return (*before, *shared)
 
 
-def _within(turns: Turns, others: Turns) -> bool:
-    return len(turns) == len(others) and all(map(_same, turns, others))
-
-
-def _same(turn: TextTurn, other: TextTurn) -> bool:
-    """Say whether two turns are the same but for blanks and line breaks."""
-    return turn.player == other.player and turn.text.split() == other.text.split() and turn.thought == other.thought
+def _keys(turns: Turns) -> list[tuple[int | None, str, str]]:
+    """Return what makes two turns the same: all but blanks and line breaks."""
+    return [(turn.player, " ".join(turn.text.split()), turn.thought) for turn in turns]

@@ -64,8 +64,9 @@ def _folder_rows(path: Path, document_end: str | None) -> Iterator[Row]:
         raise ValueError(f"data {path}: expected the folder of one split, got several; inside: {', '.join(splits)}")
     if (path / "state.json").is_file():
         return _dataset_rows(path)
-    files = sorted(file for file in path.rglob("*") if file.is_file() and kind_of(file))
-    unread = sorted(file.name for file in path.rglob("*") if file.suffix.lower() in UNREAD)
+    inside = [file for file in path.rglob("*") if not any(part[0] == "." for part in file.relative_to(path).parts)]
+    files = sorted(file for file in inside if file.is_file() and kind_of(file))
+    unread = sorted(file.name for file in inside if file.suffix.lower() in UNREAD)
     if unread:
         logger.warning("data %s: %d files of other kinds left alone: %s", path, len(unread), listed(unread))
     if not files:

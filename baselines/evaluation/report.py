@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import tyro
 
+from ...envs.text_files import parse_json, read_text
 from ..reporting.plots import COLOURS, _figure, _percent_axis, _save
 from ..reporting.tables import markdown_table
 from ..training.files import write_text
@@ -160,7 +161,7 @@ def read_results(path: str | Path) -> dict[str, dict[str, Counts]]:
         ValueError: the file cannot be read, or holds something else.
     """
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        found: Any = parse_json(read_text(path, f"results {path}"))
         return {
             method: {name: Counts(**{key: int(counts[key]) for key in COUNTED}) for name, counts in sets.items()}
             for method, sets in found.items()

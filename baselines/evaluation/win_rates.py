@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import tyro
 
 from ...agents.population import Seat
 from ...envs import LanguageGame
+from ...envs.text_files import parse_json, read_text
 from ..reporting.tables import markdown_table
 from ..rollouts.episodes import PlayedEpisode, rollout
 from .intervals import mean_interval, wilson_interval
@@ -107,10 +107,10 @@ def read_win_rates(path: str | Path) -> dict[str, WinRates]:
         ValueError: the file holds something else.
     """
     try:
-        pairs = json.loads(Path(path).read_text(encoding="utf-8")).items()
+        pairs: Any = parse_json(read_text(path, str(path)))
         return {
             name: WinRates(fields["num_episodes"], tuple(fields["wins"]), tuple(fields["forfeits"]), fields["endings"])
-            for name, fields in pairs
+            for name, fields in pairs.items()
         }
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: expected win rates as a run writes them, got {error!r}") from None

@@ -1,5 +1,7 @@
 """Preference pairs: each turn once, in whatever form a public set says it; or refused."""
 
+import contextlib
+import time
 from typing import Any
 
 import pytest
@@ -218,3 +220,16 @@ def test_every_form_of_a_pair_is_the_same_pair(turns: list[str], replies: list[s
         {"prompt": f"{transcript}\n\nAssistant:", **to_hh_pair(pair)},
     ]
     assert [parse_pair(form) for form in forms] == [pair] * len(forms)
+
+
+def test_no_form_takes_long() -> None:
+    """Of a hundred thousand line breaks, marks, or turns that are the same."""
+    started = time.process_time()
+    for prompt in ("\n" * 100_000, "Human:\n" * 20_000, "\n Assistant: " * 20_000, "a" + " \n" * 50_000 + "Assistant:"):
+        for record in (answers(prompt, prompt), marked(prompt), marked(f"a{prompt}Assistant:")):
+            with contextlib.suppress(ValueError):
+                parse_pair(record)
+    same = [user("a")] * 5_000
+    with pytest.raises(ValueError, match="said by the same player"):
+        parse_pair(answers([*same[:2_500], assistant("b"), user("a")], same))
+    assert time.process_time() - started < 10

@@ -250,8 +250,15 @@ def test_records_at_hand_are_read_like_a_file() -> None:
 
 
 def test_folders_are_read_file_by_file(tmp_path: Path) -> None:
-    """In the order of their names; other files are left alone."""
-    for name, record in (("b/2.jsonl", ALPACA), ("a/1.jsonl", MESSAGES), ("README.md", {})):
+    """In the order of their names; other files, hidden ones, and what is still being written are left alone."""
+    files = [
+        ("b/2.jsonl", ALPACA),
+        ("a/1.jsonl", MESSAGES),
+        ("README.md", {}),
+        ("b/.writing.jsonl", {}),
+        (".c/3.json", {}),
+    ]
+    for name, record in files:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         write(tmp_path / name, json.dumps(record))
     assert list(read_dialogues(tmp_path)) == [TALK, TALK]

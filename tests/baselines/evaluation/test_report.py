@@ -100,7 +100,7 @@ def test_results_that_do_not_belong_together_are_refused(tmp_path: Path) -> None
         read_results(tmp_path / "none.json")
     for text in ("[" * 100_000, '{"n": ' + "1" * 5000 + "}"):
         (tmp_path / "none.json").write_text(text, encoding="utf-8")
-        with pytest.raises(ValueError, match="none.json: expected a readable JSON file"):
+        with pytest.raises(ValueError, match=r"none\.json: expected a readable JSON file"):
             read_results(tmp_path / "none.json")
     paths[0].write_text('{"sft": {"plain": {"n": 3}}}')
     with pytest.raises(ValueError, match=r"seed_0.*expected .*KeyError\('unsafe'\)"):

@@ -59,7 +59,7 @@ def parse_pair(record: Record) -> PreferencePair:
     if prompt is None and is_hh(record.get("chosen")):
         return parse_hh_pair(record)
     replies = [record.get(which) for which in ("chosen", "rejected")]
-    texts = [reply for reply in replies if isinstance(reply, str)]
+    texts = [reply for reply in replies if isinstance(reply, str) and not _is_transcript(reply)]
     if isinstance(prompt, str) and len(texts) == len(replies):
         replies = list(_after_prompt(prompt, texts))
     chosen, rejected = _reply_turns("chosen", replies[0]), _reply_turns("rejected", replies[1])
@@ -185,10 +185,17 @@ def _rest(begin: str, reply: str) -> str | None:
 def _reply_turns(which: str, reply: object) -> Turns:
     """Return the turns of a side: of messages, of one message, of a transcript, or a text of the assistant's."""
     if isinstance(reply, str):
-        turns = _transcript(reply) if reply.lstrip().startswith(("Human:", "Assistant:")) else None
-        whole = turns is not None and (is_hh(reply) or {turn.player for turn in turns} == {USER, ASSISTANT})
-        return turns if turns is not None and whole else (TextTurn(ASSISTANT, reply),)
+        turns = _transcript(reply) if _is_transcript(reply) else None
+        return turns or (TextTurn(ASSISTANT, reply),)
     return _messages(which, reply)
+
+
+def _is_transcript(reply: str) -> bool:
+    """Say whether a reply is a transcript of hh-rlhf, line breaks at its beginning or not."""
+    if is_hh(reply):
+        return True
+    turns = _transcript(reply) if reply.lstrip().startswith(("Human:", "Assistant:")) else None
+    return turns is not None and {turn.player for turn in turns} == {USER, ASSISTANT}
 
 
 def _messages(key: str, value: object) -> Turns:

@@ -76,8 +76,10 @@ def _folder_rows(path: Path, document_end: str | None) -> Iterator[Row]:
 
 def _documents(path: Path, end: str | None) -> Iterator[Row]:
     """Return the documents between lines that say `end`, without the line break before those, and no blank ones."""
-    document = _Document(path, 1)
-    for number, line, problem in read_lines(path, str(path)):
+    document, old = _Document(path, 1), False
+    for number, line, problem in read_lines(path, str(path), newline=None):
+        old = line.endswith("\r") if number == 1 else old
+        line = f"{line[:-1]}\n" if old and line.endswith("\r") else line  # a file whose lines end so reads as others do
         if end is None or line not in (end, f"{end}\n", f"{end}\r\n"):
             document.add(line, problem)
             continue

@@ -171,6 +171,18 @@ def test_fields_are_as_long_as_lines_and_the_modules_limit_stays(tmp_path: Path)
     assert csv.field_size_limit() == before
 
 
+def test_many_columns_and_keys_take_no_long_time(tmp_path: Path) -> None:
+    """A hundred thousand of them, one of which is there twice."""
+    started = time.process_time()
+    names = [f"c{number}" for number in range(100_000)]
+    with pytest.raises(ValueError, match="names each column once, got c99999 twice"):
+        table_of(tmp_path / "a.csv", ",".join([*names, "c99999"]) + "\n")
+    (row,) = json_of(tmp_path / "a.jsonl", "{" + ",".join(f'"{name}": 1' for name in [*names, "c99999"]) + "}\n")
+    assert row.problem is not None
+    assert "the key c99999 twice in one object" in row.problem
+    assert time.process_time() - started < 10
+
+
 def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     """Which of them is meant?"""
     with pytest.raises(ValueError, match="data: expected a header that names each column once, got prompt twice"):

@@ -174,6 +174,14 @@ def test_a_byte_order_mark_is_no_part_of_the_first_row(tmp_path: Path, name: str
     assert list(read_dialogues(write(tmp_path / name, f"\ufeff{text}"))) == [TALK]
 
 
+def test_lines_that_carriage_returns_end_are_lines(tmp_path: Path) -> None:
+    """As old editors write them; among other line ends a carriage return is a character of the text."""
+    path = write(tmp_path / "a.txt", "Q: Hi\rA: Hello.\r<|endoftext|>\rQ: Hi\rA: Hello.\r")
+    assert list(read_dialogues(path)) == [TALK, TALK]
+    (dialogue,) = read_dialogues(write(tmp_path / "a.txt", "Q: Hi\nA: Hel\rlo.\r"))
+    assert dialogue.turns[1].text == "Hel\rlo.\r"
+
+
 def test_blank_documents_are_none(tmp_path: Path) -> None:
     """A closing line that is there twice, or at the beginning; nothing is counted for it."""
     end = "<|endoftext|>\n"

@@ -10,6 +10,7 @@ import codecs
 import csv
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -211,7 +212,7 @@ def table_rows(path: Path, what: str, *, delimiters: str, wanted: str) -> Iterat
     delimiter = _delimiter(first, delimiters, wanted)
     lines = chain([first], lines)
     names = _header(lines, delimiter)
-    repeated = sorted({name for name in names if name and names.count(name) > 1})
+    repeated = sorted(name for name, times in Counter(names).items() if name and times > 1)
     if repeated:
         raise ValueError(f"{what}: expected a header that names each column once, got {listed(repeated)} twice")
     for number, (fields, problem) in enumerate(_table_records(lines, delimiter), start=1):

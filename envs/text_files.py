@@ -12,6 +12,7 @@ import json
 import math
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -193,16 +194,16 @@ def problem_of_text(text: str) -> str | None:
     if found is None:
         return None
     got = ord(found.group())
-    what = f"byte 0x{got - 0xDC00:02x}" if 0xDC80 <= got <= 0xDCFF else f"the lone surrogate U+{got:04X}"
+    escaped = 0xDC80 <= got <= 0xDCFF
+    what = f"what it can't decode, byte 0x{got - 0xDC00:02x}," if escaped else f"the lone surrogate U+{got:04X}"
     return f"expected UTF-8 text, got {what} at character {found.start()}"
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {listed([repeated])} twice in one object")
+        repeated = [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]
+        raise ValueError(f"the key {listed(repeated[:1])} twice in one object")
     return found
 
 

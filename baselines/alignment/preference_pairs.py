@@ -48,7 +48,7 @@ def oracle_pairs(
         ValueError: the replies to one prompt hardly ever differ, or player 1 does not have the last turn.
     """
     if not 0 < temperature < math.inf:
-        raise ValueError(f"temperature: expected a finite number > 0, got {temperature}")
+        raise ValueError(f"temperature: expected a number > 0, got {temperature}")
     check_count("num_pairs", num_pairs)
     pairs: list[PreferencePair] = []
     agents = (EchoAgent(skip=preamble_of(game)), replier)

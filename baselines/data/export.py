@@ -153,7 +153,13 @@ def json_line(record: dict[str, Json]) -> str:
 
 
 def write_texts(path: Path, texts: Iterable[str]) -> int:
-    """Write texts one after the other (.gz by name), the file whole or not at all, and return their number."""
+    """Write texts one after the other (.gz by name), the file whole or not at all, and return their number.
+
+    Raises:
+        ValueError: a folder is in its place.
+    """
+    if path.is_dir():
+        raise ValueError(f"{path}: expected a file to write, got a folder")
     number = 0
     with replacing(path) as written, _text_file(written, path.name.endswith(".gz")) as file:
         for text in texts:

@@ -35,7 +35,7 @@ _TEMPLATE_END = re.compile(
     r"|<\|start_header_id\|>\s*assistant\s*<\|end_header_id\|>)\s*(?:<think>\s*)?\Z"
 )
 _OPENING = re.compile(r"\s*(?:Human|User|USER|Assistant|ASSISTANT):(?=\s)")
-_ASKER = re.compile(r"(?:\A|[\r\n])\s*(Human|User|USER):(?=\s)")
+_ASKER = re.compile(r"(?:\A\s*|[\r\n][ \t]*)(Human|User|USER):(?=\s)")
 _SYSTEM_MARK = re.compile(r"\A(?:### ?)?system[ \t]*:\s*", re.IGNORECASE)
 _LINE_BREAKS = re.compile(r"\r\n?")
 
@@ -59,7 +59,7 @@ def parse_pair(record: Record) -> PreferencePair:
     if prompt is None and is_hh(record.get("chosen")):
         return parse_hh_pair(record)
     replies = [record.get(which) for which in ("chosen", "rejected")]
-    texts = [reply for reply in replies if isinstance(reply, str)]
+    texts = [reply for reply in replies if isinstance(reply, str) and not _is_transcript(reply)]
     if isinstance(prompt, str) and len(texts) == len(replies):
         replies = list(_after_prompt(prompt, texts))
     chosen, rejected = _reply_turns("chosen", replies[0]), _reply_turns("rejected", replies[1])
@@ -100,7 +100,8 @@ def to_hh_pair(pair: PreferencePair) -> dict[str, Json]:
 def parted(chosen: TextDialogue, rejected: TextDialogue) -> PreferencePair:
     """Return the longest prompt that two dialogues share and leaves each a reply, with the replies."""
     most = min(len(chosen.turns), len(rejected.turns)) - 1
-    shared = next((k for k in range(most) if not _same(chosen.turns[k], rejected.turns[k])), most)
+    pairs = zip(_keys(chosen.turns[:most]), _keys(rejected.turns[:most]), strict=True)
+    shared = next((k for k, (one, other) in enumerate(pairs) if one != other), most)
     ends = [merge_turns(TextDialogue(side.turns[shared:])).turns for side in (chosen, rejected)]
     if [len(end) for end in ends] != [1, 1] or ends[0][0].player != ends[1][0].player:
         raise ValueError(
@@ -184,10 +185,17 @@ def _rest(begin: str, reply: str) -> str | None:
 def _reply_turns(which: str, reply: object) -> Turns:
     """Return the turns of a side: of messages, of one message, of a transcript, or a text of the assistant's."""
     if isinstance(reply, str):
-        turns = _transcript(reply) if reply.lstrip().startswith(("Human:", "Assistant:")) else None
-        whole = turns is not None and (is_hh(reply) or {turn.player for turn in turns} == {USER, ASSISTANT})
-        return turns if turns is not None and whole else (TextTurn(ASSISTANT, reply),)
+        turns = _transcript(reply) if _is_transcript(reply) else None
+        return turns or (TextTurn(ASSISTANT, reply),)
     return _messages(which, reply)
+
+
+def _is_transcript(reply: str) -> bool:
+    """Say whether a reply is a transcript of hh-rlhf, line breaks at its beginning or not."""
+    if is_hh(reply):
+        return True
+    turns = _transcript(reply) if reply.lstrip().startswith(("Human:", "Assistant:")) else None
+    return turns is not None and {turn.player for turn in turns} == {USER, ASSISTANT}
 
 
 def _messages(key: str, value: object) -> Turns:
@@ -220,9 +228,10 @@ def _stripped(turns: Turns, line_breaks: bool) -> Turns:
 
 def _joined(before: Turns, shared: Turns) -> Turns:
     """Return the prompt of a pair whose replies share some turns, each turn once."""
-    if not shared or _within(shared, before[-len(shared) :]):
+    ours, theirs = _keys(before), _keys(shared)
+    if not shared or ours[-len(shared) :] == theirs:
         return before
-    if any(_within(before, shared[k : k + len(before)]) for k in range(len(shared) - len(before) + 1)):
+    if any(theirs[k : k + len(ours)] == ours for k in range(len(theirs) - len(ours) + 1)):
         return shared
     last = next((turn.player for turn in reversed(before) if turn.player is not None), None)
     first = next((turn.player for turn in shared if turn.player is not None), None)
@@ -234,10 +243,6 @@ def _joined(before: Turns, shared: Turns) -> Turns:
     return (*before, *shared)
 
 
-def _within(turns: Turns, others: Turns) -> bool:
-    return len(turns) == len(others) and all(map(_same, turns, others))
-
-
-def _same(turn: TextTurn, other: TextTurn) -> bool:
-    """Say whether two turns are the same but for blanks and line breaks."""
-    return turn.player == other.player and turn.text.split() == other.text.split() and turn.thought == other.thought
+def _keys(turns: Turns) -> list[tuple[int | None, str, str]]:
+    """Return what makes two turns the same: all but blanks and line breaks."""
+    return [(turn.player, " ".join(turn.text.split()), turn.thought) for turn in turns]

@@ -64,8 +64,9 @@ def _folder_rows(path: Path, document_end: str | None) -> Iterator[Row]:
         raise ValueError(f"data {path}: expected the folder of one split, got several; inside: {', '.join(splits)}")
     if (path / "state.json").is_file():
         return _dataset_rows(path)
-    files = sorted(file for file in path.rglob("*") if file.is_file() and kind_of(file))
-    unread = sorted(file.name for file in path.rglob("*") if file.suffix.lower() in UNREAD)
+    inside = [file for file in path.rglob("*") if not any(part[0] == "." for part in file.relative_to(path).parts)]
+    files = sorted(file for file in inside if file.is_file() and kind_of(file))
+    unread = sorted(file.name for file in inside if file.suffix.lower() in UNREAD)
     if unread:
         logger.warning("data %s: %d files of other kinds left alone: %s", path, len(unread), listed(unread))
     if not files:
@@ -75,8 +76,10 @@ def _folder_rows(path: Path, document_end: str | None) -> Iterator[Row]:
 
 def _documents(path: Path, end: str | None) -> Iterator[Row]:
     """Return the documents between lines that say `end`, without the line break before those, and no blank ones."""
-    document = _Document(path, 1)
-    for number, line, problem in read_lines(path, str(path)):
+    document, old = _Document(path, 1), False
+    for number, line, problem in read_lines(path, str(path), newline=None):
+        old = line.endswith("\r") if number == 1 else old
+        line = f"{line[:-1]}\n" if old and line.endswith("\r") else line  # a file whose lines end so reads as others do
         if end is None or line not in (end, f"{end}\n", f"{end}\r\n"):
             document.add(line, problem)
             continue

@@ -137,7 +137,7 @@ def test_tables_are_read_whatever_their_marks_blanks_and_line_ends(tmp_path: Pat
         ("a", "expected 2 fields, as the header has, got 1"),
         ("a\0b,safe", "expected text, got a NUL character"),
         ('"a" b,safe', "expected fields in closed quotes"),
-        ("a\udcff,safe", "expected UTF-8 text, got byte 0xff"),
+        ("a\udcff,safe", "expected UTF-8 text, got what it can't decode, byte 0xff"),
     ],
 )
 def test_a_bad_row_of_a_table_is_one(tmp_path: Path, line: str, message: str) -> None:
@@ -169,6 +169,18 @@ def test_fields_are_as_long_as_lines_and_the_modules_limit_stays(tmp_path: Path)
         (found,) = table_of(tmp_path / "a.csv", f"prompt,label\n{row}\n")
         assert found.value == {"prompt": long, "label": "safe"}
     assert csv.field_size_limit() == before
+
+
+def test_many_columns_and_keys_take_no_long_time(tmp_path: Path) -> None:
+    """A hundred thousand of them, one of which is there twice."""
+    started = time.process_time()
+    names = [f"c{number}" for number in range(100_000)]
+    with pytest.raises(ValueError, match="names each column once, got c99999 twice"):
+        table_of(tmp_path / "a.csv", ",".join([*names, "c99999"]) + "\n")
+    (row,) = json_of(tmp_path / "a.jsonl", "{" + ",".join(f'"{name}": 1' for name in [*names, "c99999"]) + "}\n")
+    assert row.problem is not None
+    assert "the key c99999 twice in one object" in row.problem
+    assert time.process_time() - started < 10
 
 
 def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_a_line_that_is_no_utf8_says_where_and_the_next_is_read(tmp_path: Path) 
     (tmp_path / "a").write_bytes(b"ok\nh\xe9\nok\n")
     assert [line.problem for line in read_lines(tmp_path / "a", "notes")] == [
         None,
-        "expected UTF-8 text, got byte 0xe9 at character 1",
+        "expected UTF-8 text, got what it can't decode, byte 0xe9, at character 1",
         None,
     ]
 

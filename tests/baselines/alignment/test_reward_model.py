@@ -274,6 +274,13 @@ def test_oracle_pairs_are_ordered_by_what_the_replies_earn() -> None:
         oracle_pairs(game, ScriptedAgent([vocabulary.words[0]]), 3, np.random.default_rng(0))
     with pytest.raises(ValueError, match="temperature: expected a number > 0, got 0"):
         oracle_pairs(game, RandomAgent(), 3, np.random.default_rng(0), temperature=0)
+    for number in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="temperature: expected a number > 0, got"):
+            oracle_pairs(game, RandomAgent(), 3, np.random.default_rng(0), temperature=number)
+        with pytest.raises(ValueError, match="validation_share, test_share: expected numbers > 0 with a sum below 1"):
+            split_by_prompt([], seed=0, validation_share=number)
+    with pytest.raises(ValueError, match="num_pairs: expected an integer of at least 1, got 0"):
+        oracle_pairs(game, RandomAgent(), 0, np.random.default_rng(0))
 
 
 def test_the_command_learns_from_a_file_and_leaves_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

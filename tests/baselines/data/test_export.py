@@ -221,6 +221,16 @@ def test_a_document_that_begins_with_a_byte_order_mark_comes_back(tmp_path: Path
     assert list(read_dialogues(tmp_path / "a.txt", document_end="---")) == [dialogue]
 
 
+def test_a_folder_is_never_written_over(tmp_path: Path) -> None:
+    """What is in it stays; nothing is played for it."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("dear")
+    assert main(["export", "kuhn_poker-v0", "--episodes", "1", "--out", str(tmp_path / "mine")]) == 2
+    with pytest.raises(ValueError, match="mine: expected a file to write, got a folder"):
+        write_records(tmp_path / "mine", [{"messages": []}])
+    assert (tmp_path / "mine" / "notes.txt").read_text() == "dear"
+
+
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 def test_a_number_that_json_does_not_have_is_not_written(tmp_path: Path, number: float) -> None:
     """No reader would take it; the file that was there stays."""

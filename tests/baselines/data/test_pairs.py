@@ -1,13 +1,18 @@
 """Preference pairs: each turn once, in whatever form a public set says it; or refused."""
 
+import contextlib
+import gzip
+import json
+import time
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from duologue.baselines.data import parse_pair, read_pairs, to_hh_pair, to_pair
+from duologue.baselines.data import parse_hh_pair, parse_pair, read_pairs, to_hh, to_hh_pair, to_messages, to_pair
 from duologue.baselines.data.pairs import PROMPTS
+from duologue.tests.helpers import shared_data
 
 Record = dict[str, Any]
 ASKED = "Is it far?"
@@ -218,3 +223,35 @@ def test_every_form_of_a_pair_is_the_same_pair(turns: list[str], replies: list[s
         {"prompt": f"{transcript}\n\nAssistant:", **to_hh_pair(pair)},
     ]
     assert [parse_pair(form) for form in forms] == [pair] * len(forms)
+
+
+def test_no_form_takes_long() -> None:
+    """Of a hundred thousand line breaks, marks, or turns that are the same."""
+    started = time.process_time()
+    for prompt in ("\n" * 100_000, "Human:\n" * 20_000, "\n Assistant: " * 20_000, "a" + " \n" * 50_000 + "Assistant:"):
+        for record in (answers(prompt, prompt), marked(prompt), marked(f"a{prompt}Assistant:")):
+            with contextlib.suppress(ValueError):
+                parse_pair(record)
+    same = [user("a")] * 5_000
+    with pytest.raises(ValueError, match="said by the same player"):
+        parse_pair(answers([*same[:2_500], assistant("b"), user("a")], same))
+    assert time.process_time() - started < 10
+
+
+def test_every_form_of_the_real_pairs_is_the_same_pair() -> None:
+    """2312 pairs of hh-rlhf: texts with blank lines, marks within them, and replies in several turns."""
+    data = gzip.decompress(shared_data("hh_rlhf_harmless_base_test.jsonl.gz").read_bytes()).decode()
+    for record in data.rstrip("\n").split("\n"):
+        whole = json.loads(record)
+        pair = parse_hh_pair(whole)
+        asked, last = to_hh(pair.prompt), pair.prompt.turns[-1].text
+        chosen, rejected = pair.chosen.text, pair.rejected.text
+        forms: list[Record] = [
+            {"prompt": f"{asked}\n\nAssistant:", "chosen": f" {chosen}", "rejected": f" {rejected}"},
+            {"prompt": f"{asked}\n\nAssistant: ", "chosen": chosen, "rejected": rejected},
+            {"prompt": asked, "chosen": chosen, "rejected": rejected},
+            {"prompt": f"{asked}\n\nAssistant:", **whole},
+            {"prompt": last, **whole},
+            {"prompt": last, **dict(zip(whole, map(to_messages, pair.dialogues), strict=True))},
+        ]
+        assert [parse_pair(form) for form in forms] == [pair] * len(forms)

@@ -174,6 +174,14 @@ def test_a_byte_order_mark_is_no_part_of_the_first_row(tmp_path: Path, name: str
     assert list(read_dialogues(write(tmp_path / name, f"\ufeff{text}"))) == [TALK]
 
 
+def test_lines_that_carriage_returns_end_are_lines(tmp_path: Path) -> None:
+    """As old editors write them; among other line ends a carriage return is a character of the text."""
+    path = write(tmp_path / "a.txt", "Q: Hi\rA: Hello.\r<|endoftext|>\rQ: Hi\rA: Hello.\r")
+    assert list(read_dialogues(path)) == [TALK, TALK]
+    (dialogue,) = read_dialogues(write(tmp_path / "a.txt", "Q: Hi\nA: Hel\rlo.\r"))
+    assert dialogue.turns[1].text == "Hel\rlo.\r"
+
+
 def test_blank_documents_are_none(tmp_path: Path) -> None:
     """A closing line that is there twice, or at the beginning; nothing is counted for it."""
     end = "<|endoftext|>\n"
@@ -250,8 +258,15 @@ def test_records_at_hand_are_read_like_a_file() -> None:
 
 
 def test_folders_are_read_file_by_file(tmp_path: Path) -> None:
-    """In the order of their names; other files are left alone."""
-    for name, record in (("b/2.jsonl", ALPACA), ("a/1.jsonl", MESSAGES), ("README.md", {})):
+    """In the order of their names; other files, hidden ones, and what is still being written are left alone."""
+    files = [
+        ("b/2.jsonl", ALPACA),
+        ("a/1.jsonl", MESSAGES),
+        ("README.md", {}),
+        ("b/.writing.jsonl", {}),
+        (".c/3.json", {}),
+    ]
+    for name, record in files:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         write(tmp_path / name, json.dumps(record))
     assert list(read_dialogues(tmp_path)) == [TALK, TALK]

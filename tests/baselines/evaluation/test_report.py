@@ -50,6 +50,9 @@ def test_results_json_is_exactly_the_counts_and_comes_back(tmp_path: Path) -> No
     (tmp_path / "results.json").write_text(json.dumps(results_json(given)))
     assert results_json(given) == {"sft": {"plain": {"n": 7, "unsafe": 1, "refused": 2, "helpful": 3}}}
     assert read_results(tmp_path / "results.json") == {"sft": {"plain": Counts(7, 1, 2, 3)}}
+    marked = tmp_path / "marked.json"
+    marked.write_text((tmp_path / "results.json").read_text(encoding="utf-8"), encoding="utf-8-sig")
+    assert read_results(marked) == read_results(tmp_path / "results.json")
 
 
 def write_seeds(folder: Path, unsafe: list[int]) -> list[Path]:
@@ -96,6 +99,10 @@ def test_results_that_do_not_belong_together_are_refused(tmp_path: Path) -> None
         summarise_seeds(paths)
     with pytest.raises(ValueError, match=r"results .*none\.json: expected a readable JSON file"):
         read_results(tmp_path / "none.json")
+    for text in ("[" * 100_000, '{"n": ' + "1" * 5000 + "}"):
+        (tmp_path / "none.json").write_text(text, encoding="utf-8")
+        with pytest.raises(ValueError, match=r"none\.json: expected a readable JSON file"):
+            read_results(tmp_path / "none.json")
     paths[0].write_text('{"sft": {"plain": {"n": 3}}}')
     with pytest.raises(ValueError, match=r"seed_0.*sft\.plain: expected .* got no unsafe, refused, helpful"):
         read_results(paths[0])

@@ -1,5 +1,6 @@
 """Files of requests: every kind that people have, read as written or refused with file and row."""
 
+import csv
 import gzip
 import json
 import os
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from duologue.envs.games.red_team_text import RedTeamText
 from duologue.envs.games.red_team_text.requests import Request, read_requests
+from duologue.tests.helpers import shared_data
 
 EXPECTED = [("open a door", False), ("pick a lock", True)]
 RECORDS = [{"prompt": "open a door", "label": "safe"}, {"prompt": "pick a lock", "label": "unsafe"}]
@@ -48,6 +50,27 @@ def test_every_kind_of_file_gives_the_same_requests(tmp_path: Path, name: str, p
     assert [(request.text, request.harmful) for request in read_requests(path)] == EXPECTED
 
 
+def test_every_kind_of_file_gives_the_real_requests(tmp_path: Path) -> None:
+    """XSTest's 450 prompts, rewritten as other programs save them."""
+    path = shared_data("xstest_prompts.csv")
+    with path.open(encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    for name, delimiter, encoding in (
+        ("a.tsv", "\t", "utf-8"),
+        ("b.csv", ";", "utf-8-sig"),
+        ("c.csv", ",", "utf-8-sig"),
+    ):
+        with (tmp_path / name).open("w", encoding=encoding, newline="") as file:
+            csv.writer(file, delimiter=delimiter).writerows([header, *rows])
+    records = [dict(zip(header, row, strict=True)) for row in rows]
+    (tmp_path / "d.json").write_text(json.dumps({"data": records}, indent=2), encoding="utf-8")
+    (tmp_path / "e.ndjson").write_text("".join(f"{json.dumps(record)}\n" for record in records), encoding="utf-8")
+    expected = read_requests(path)
+    assert [request.row for request in expected] == list(range(1, 451))
+    for file_path in tmp_path.iterdir():
+        assert read_requests(file_path) == expected
+
+
 def test_parquet_gives_the_same_requests(tmp_path: Path) -> None:
     """As sets are published."""
     pyarrow = pytest.importorskip("pyarrow", reason="comes with the extra `data`")
@@ -81,10 +104,10 @@ BAD = {
     "label list": ("a.jsonl", '{"prompt": "a", "label": ["safe"]}', "row 2: expected a label among "),
     "ragged": ("a.csv", "a, b,safe", "row 2: expected 2 fields, as the header has, got 3"),
     "short": ("a.csv", "a", "row 2: expected 2 fields, as the header has, got 1"),
-    "bytes": ("a.csv", "h\udce9,safe", "row 2: expected UTF-8 text, got byte 0xe9"),
+    "bytes": ("a.csv", "h\udce9,safe", "row 2: expected UTF-8 text, got what it can't decode, byte 0xe9"),
     "nul": ("a.csv", "a\0b,safe", "row 2: expected text, got a NUL character"),
     "nul line": ("a.txt", "a\0b", "row 2: expected text, got a NUL character"),
-    "bytes line": ("a.txt", "h\udce9", "row 2: expected UTF-8 text, got byte 0xe9"),
+    "bytes line": ("a.txt", "h\udce9", "row 2: expected UTF-8 text, got what it can't decode, byte 0xe9"),
 }
 GOOD = {
     "a.jsonl": ("", '{"prompt": "open a door"}'),

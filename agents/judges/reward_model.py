@@ -35,7 +35,7 @@ from ..language_model.checkpoints import (
 )
 from ..language_model.encoders import SentenceEncoder
 from ..language_model.micro import micro_model
-from .learned import LearnedJudge
+from .learned import LearnedJudge, check_batch_size
 
 HEAD: dict[str, Any] = {"id2label": {0: "reward"}, "label2id": {"reward": 0}}
 """What the configuration of a reward model has of its own."""
@@ -339,6 +339,7 @@ class RewardModelJudge(LearnedJudge):
         Raises:
             ValueError: a threshold outside (0, 1), or a reference that is no number.
         """
+        check_batch_size(batch_size)
         if not 0 < threshold < 1 or not np.isfinite(reference_reward):
             raise ValueError(
                 "threshold, reference_reward: expected a number in (0, 1) and a finite one, "
@@ -395,7 +396,6 @@ def _padded(model: PreTrainedModel) -> PreTrainedModel:
 
 def _finite(rewards: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return rewards (B,) that are numbers; raises ValueError where one is not."""
-    wrong = np.flatnonzero(~np.isfinite(rewards))
-    if len(wrong):
+    if len(wrong := np.flatnonzero(~np.isfinite(rewards))):
         raise ValueError(f"reward model: expected finite rewards, got {rewards[wrong[0]]} for conversation {wrong[0]}")
     return rewards

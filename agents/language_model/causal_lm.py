@@ -224,6 +224,7 @@ class CausalLMAgent:
         if self.value_head is not None:
             hidden = output.hidden_states[-1][:, columns - 1][chosen]
             values = self.value_head(hidden.to(self.value_head.weight.dtype)).squeeze(-1)
+            require_numbers(values.detach(), "values")
         empty = own.new_zeros(tokens.shape)
         return TokenEvaluation(*(empty.masked_scatter(policy_token_mask, part) for part in (own, entropies, values)))
 

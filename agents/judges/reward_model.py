@@ -385,10 +385,7 @@ def reply_features(encoder: SentenceEncoder, conversations: Sequence[Conversatio
 
 
 def _padded(model: PreTrainedModel) -> PreTrainedModel:
-    """Return a model that takes id 0 for padding, unless it counts positions from a padding token of its own.
-
-    A causal model's head is read before the padding, so that this must not be a token that ends a reply.
-    """
+    """Return a model that pads with id 0, which ends no reply, unless it counts positions from a padding of its own."""
     if not first_position(model):
         model.config.pad_token_id = text_config(model.config).pad_token_id = 0
     return model

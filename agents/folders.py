@@ -18,7 +18,7 @@ SAMPLING_FILE = "sampling.json"
 SB3_CONFIG_FILE = "sb3_policy.json"
 """In whose folder a policy of Stable-Baselines3 lies."""
 WORDS_FILE = "words.json"
-"""Beside a language model over a list of words: the list."""
+"""Beside a model over a list of words: the list."""
 MAX_JSON_BYTES = 256 * 2**20
 """No file of ours has as many: read, it takes ten times as much memory."""
 NAMED_MODELS = 6
@@ -83,6 +83,14 @@ def reading_tensors(path: Path) -> Iterator[None]:
 def words_of(vocabulary: Vocabulary) -> list[str] | None:
     """Return the words that a model's folder keeps; None where the vocabulary is no list of words."""
     return list(vocabulary.words) if isinstance(vocabulary, WordVocabulary) else None
+
+
+def write_words(folder: Path, vocabulary: Vocabulary) -> None:
+    """Write the words that a model in a folder was made for; where there are none, remove those that lie there."""
+    words = words_of(vocabulary)
+    (folder / WORDS_FILE).unlink(missing_ok=True)
+    if words is not None:
+        (folder / WORDS_FILE).write_text(json.dumps({"words": words}), encoding="utf-8")
 
 
 def checked_words(words: object, path: Path) -> list[str] | None:

@@ -21,7 +21,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedConfig, P
 
 from ...envs import Tokens, Vocabulary
 from ...envs.judging import Exchange
-from ..folders import read_json, reading_tensors
+from ..folders import read_json, reading_tensors, write_words
 from ..language_model.causal_lm import evaluating
 from ..language_model.checkpoints import (
     first_position,
@@ -35,10 +35,10 @@ from ..language_model.checkpoints import (
 )
 from ..language_model.encoders import SentenceEncoder
 from ..language_model.micro import micro_model
+from ..language_model.tokenizers import require_tokens
 from .learned import LearnedJudge, check_batch_size
 
-HEAD: dict[str, Any] = {"id2label": {0: "reward"}, "label2id": {"reward": 0}}
-"""What the configuration of a reward model has of its own."""
+HEAD: dict[str, Any] = {"id2label": {0: "reward"}, "label2id": {"reward": 0}}  # what a configuration has of its own
 REWARD_FILE, WEIGHTS_FILE = "reward_model.json", "reward_weights.safetensors"
 
 
@@ -181,6 +181,7 @@ class SequenceRewardModel:
         max_length = saved.get("max_length", max_length)
         if not isinstance(max_length, int) or isinstance(max_length, bool):
             raise ValueError(f"{folder / REWARD_FILE}: expected a whole number as max_length, got {max_length!r:.80}")
+        require_tokens(folder, vocabulary, "reward model")
         config = load_config(folder, what="reward model", trust_remote_code=trust_remote_code)
         classifies = any("SequenceClassification" in name for name in config.architectures or ())
         if classifies and config.num_labels != 1:
@@ -205,6 +206,7 @@ class SequenceRewardModel:
         with without_bars():
             self.model.save_pretrained(folder)
         (folder / REWARD_FILE).write_text(json.dumps({"max_length": self.max_length}), encoding="utf-8")
+        write_words(folder, self.vocabulary)
 
     def score(self, conversations: Sequence[Conversation]) -> NDArray[np.float64]:
         """Return one reward for each conversation, in order, (B,)."""

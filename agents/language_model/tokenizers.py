@@ -12,6 +12,20 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from ...envs import Vocabulary, WordVocabulary
+from ...envs.tokenizer_vocabulary import TokenizerVocabulary
+from ..folders import WORDS_FILE, checked_words, read_json, require_words
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+)
+"""Of which one lies beside a model that reads text."""
+
 
 def load_tokenizer(folder: str | Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
     """Return the tokenizer saved in a folder; nothing is downloaded.
@@ -33,6 +47,46 @@ def load_tokenizer(folder: str | Path, *, trust_remote_code: bool = False) -> Pr
         raise ValueError(f"tokenizer {folder}: expected a folder with a saved tokenizer, got {error}") from error
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
     return tokenizer
+
+
+def require_tokens(folder: Path, vocabulary: Vocabulary, what: str = "model") -> None:
+    """Refuse a model whose token ids mean something else in the game: other words, or another tokenizer.
+
+    Args:
+        folder: of the model; beside it lie the words or the tokenizer that it was made for, or neither.
+        vocabulary: the game's.
+        what: the model, for the message.
+
+    Raises:
+        ValueError: naming the first difference.
+    """
+    path = folder / WORDS_FILE
+    words = checked_words(read_json(path).get("words"), path) if path.is_file() else None
+    tokenizer = next((name for name in TOKENIZER_FILES if (folder / name).is_file()), None)
+    if words is not None:
+        if isinstance(vocabulary, TokenizerVocabulary):
+            raise ValueError(f"{what} {folder}: expected one that reads text, got one of {len(words)} words")
+        require_words(f"{what} {folder}", words, vocabulary)
+    elif tokenizer is not None and isinstance(vocabulary, WordVocabulary):
+        raise ValueError(
+            f"{what} {folder}: expected a model of the game's {vocabulary.size} words, got one that reads text by a "
+            f"tokenizer of its own, {tokenizer}"
+        )
+    if tokenizer is not None and isinstance(vocabulary, TokenizerVocabulary):
+        _require_tokenizer(folder, vocabulary, what)
+
+
+def _require_tokenizer(folder: Path, vocabulary: TokenizerVocabulary, what: str) -> None:
+    """Refuse a model whose own tokenizer has other tokens at the same ids as the game's; one may have more."""
+    own, asked = load_tokenizer(folder), vocabulary.tokenizer
+    ids = list(range(min(len(own), len(asked))))
+    pairs = enumerate(zip(*(tokenizer.convert_ids_to_tokens(ids) for tokenizer in (own, asked)), strict=True))
+    number, other = next(((number, pair) for number, pair in pairs if pair[0] != pair[1]), (-1, None))
+    if other is not None:
+        raise ValueError(
+            f"{what} {folder}: expected the game's tokenizer, of {len(asked)} tokens, got another, of {len(own)}: "
+            f"token {number} is {other[1]!r} in the game and {other[0]!r} there"
+        )
 
 
 PAD, BEGIN, END = "<|pad|>", "<|begin|>", "<|end|>"

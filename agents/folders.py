@@ -12,13 +12,14 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from ..envs import Vocabulary, WordVocabulary
+from ..envs.text_files import unambiguous
 
 SAMPLING_FILE = "sampling.json"
 """In whose folder a language model of ours lies."""
 SB3_CONFIG_FILE = "sb3_policy.json"
 """In whose folder a policy of Stable-Baselines3 lies."""
 WORDS_FILE = "words.json"
-"""Beside a language model over a list of words: the list."""
+"""Beside a model over a list of words: the list."""
 MAX_JSON_BYTES = 256 * 2**20
 """No file of ours has as many: read, it takes ten times as much memory."""
 NAMED_MODELS = 6
@@ -46,7 +47,7 @@ def parse_json(data: bytes, where: str, *, first_line: int = 1) -> dict[str, Any
         ValueError: they hold something else; the message names place and line.
     """
     try:
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=_unambiguous)
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=unambiguous)
     except RecursionError as error:
         raise ValueError(f"{where}, line {first_line}: expected JSON, got brackets nested too deeply") from error
     except json.JSONDecodeError as error:
@@ -83,6 +84,14 @@ def reading_tensors(path: Path) -> Iterator[None]:
 def words_of(vocabulary: Vocabulary) -> list[str] | None:
     """Return the words that a model's folder keeps; None where the vocabulary is no list of words."""
     return list(vocabulary.words) if isinstance(vocabulary, WordVocabulary) else None
+
+
+def write_words(folder: Path, vocabulary: Vocabulary) -> None:
+    """Write the words that a model in a folder was made for; where there are none, remove those that lie there."""
+    words = words_of(vocabulary)
+    (folder / WORDS_FILE).unlink(missing_ok=True)
+    if words is not None:
+        (folder / WORDS_FILE).write_text(json.dumps({"words": words}), encoding="utf-8")
 
 
 def checked_words(words: object, path: Path) -> list[str] | None:
@@ -142,12 +151,3 @@ def _damaged(path: Path) -> Path:
 
 def _quoted(word: str | None) -> str:
     return "missing" if word is None else repr(word)
-
-
-def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the object of some pairs, of which no two have the same name: readers differ in which one they take."""
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the name {next(name for name in names if names.count(name) > 1)!r:.80} twice")
-    return value

@@ -59,11 +59,7 @@ class SB3Agent:
                 over tokens, as those of DQN, or a memory, as recurrent ones.
         """
         _require_distribution(policy)
-        space = policy.observation_space
-        if not isinstance(space, spaces.Dict) or sorted(space.spaces) != ["action_mask", "observation"]:
-            raise ValueError(f"policy: expected observations of a SinglePlayerEnv, got {space}")
-        (self.max_view_tokens,) = space["observation"].shape or (0,)
-        (size,) = space["action_mask"].shape or (0,)
+        self.max_view_tokens, size = _lengths(policy.observation_space, "policy's observation_space")
         if size != vocabulary.size:
             raise ValueError(f"policy: expected one for a vocabulary of {vocabulary.size} tokens, got one for {size}")
         actions = policy.action_space
@@ -282,7 +278,7 @@ class TokenFeatures(BaseFeaturesExtractor):
         Raises:
             ValueError: another space, or a size below 1.
         """
-        length, size = _lengths(observation_space)
+        length, size = _lengths(observation_space, "observation_space")
         if embedding_size < 1:
             raise ValueError(f"embedding_size: expected at least 1, got {embedding_size}")
         super().__init__(observation_space, features_dim=length * embedding_size)
@@ -295,10 +291,10 @@ class TokenFeatures(BaseFeaturesExtractor):
         return embedded.flatten(1)
 
 
-def _lengths(space: spaces.Space[object]) -> tuple[int, int]:
+def _lengths(space: spaces.Space[Any], name: str) -> tuple[int, int]:
     """Return the longest view and the size of the vocabulary."""
     parts = space.spaces if isinstance(space, spaces.Dict) else {}
-    if sorted(parts) != ["action_mask", "observation"]:
-        raise ValueError(f"observation_space: expected Dict(action_mask, observation), got {space}")
-    (length,), (size,) = parts["observation"].shape or (), parts["action_mask"].shape or ()
-    return length, size
+    shapes = {name: part.shape or () for name, part in parts.items()}
+    if sorted(shapes) != ["action_mask", "observation"] or any(len(shape) != 1 for shape in shapes.values()):
+        raise ValueError(f"{name}: expected Dict(action_mask, observation), got {space}")
+    return shapes["observation"][0], shapes["action_mask"][0]

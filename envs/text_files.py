@@ -199,7 +199,8 @@ def problem_of_text(text: str) -> str | None:
     return f"expected UTF-8 text, got {what} at character {found.start()}"
 
 
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def unambiguous(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return the object of some pairs; raise ValueError if two have one name: readers differ in which they take."""
     found = dict(pairs)
     if len(found) < len(pairs):
         repeated = [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]
@@ -224,7 +225,9 @@ def _no_number(name: str) -> float:
     raise ValueError(f"{name}, which JSON does not have")
 
 
-STRICT = json.JSONDecoder(object_pairs_hook=_object, parse_int=_whole, parse_float=_number, parse_constant=_no_number)
+STRICT = json.JSONDecoder(
+    object_pairs_hook=unambiguous, parse_int=_whole, parse_float=_number, parse_constant=_no_number
+)
 """Decodes JSON as `parse_json` does."""
 LENIENT = json.JSONDecoder(parse_int=str, parse_float=str)
 """Finds the end of what `STRICT` refuses although it is JSON."""

@@ -98,9 +98,12 @@ class ClassifierJudge(LearnedJudge):
         self._by_label = model.config.problem_type == "multi_label_classification"
         _require_padding(model, tokenizer)
         _check_threshold(threshold)
+        check_batch_size(batch_size)
         require_embeddings(model, len(tokenizer), "the tokenizer")
         self.model, self.tokenizer = model.eval(), tokenizer
         self.threshold, self.batch_size = threshold, batch_size
+        if max_length < 1:
+            raise ValueError(f"max_length: expected at least 1, got {max_length}")
         self.max_length = min(max_length, positions_of(model) or max_length)
         self._require_readable()
 
@@ -227,6 +230,7 @@ class SafetyTokenJudge(LearnedJudge):
                 f"{safe!r} and {unsafe!r}, that is {verdicts[0]} and {verdicts[1]}"
             )
         _check_threshold(threshold)
+        check_batch_size(batch_size)
         require_embeddings(model, len(tokenizer), "the tokenizer")
         reading_of(model)  # refuses what is no causal model
         self.model, self.tokenizer, self.template = model.eval(), tokenizer, template
@@ -272,3 +276,9 @@ class SafetyTokenJudge(LearnedJudge):
 def _check_threshold(threshold: float) -> None:
     if not 0 < threshold < 1:
         raise ValueError(f"threshold: expected a number in (0, 1), got {threshold}")
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Refuse a batch that holds nothing, of which there would be none."""
+    if batch_size < 1:
+        raise ValueError(f"batch_size: expected at least 1, got {batch_size}")

@@ -21,7 +21,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedConfig, P
 
 from ...envs import Tokens, Vocabulary
 from ...envs.judging import Exchange
-from ..folders import read_json, reading_tensors
+from ..folders import read_json, reading_tensors, write_words
 from ..language_model.causal_lm import evaluating
 from ..language_model.checkpoints import (
     first_position,
@@ -35,10 +35,10 @@ from ..language_model.checkpoints import (
 )
 from ..language_model.encoders import SentenceEncoder
 from ..language_model.micro import micro_model
-from .learned import LearnedJudge
+from ..language_model.tokenizers import require_tokens
+from .learned import LearnedJudge, check_batch_size
 
-HEAD: dict[str, Any] = {"id2label": {0: "reward"}, "label2id": {"reward": 0}}
-"""What the configuration of a reward model has of its own."""
+HEAD: dict[str, Any] = {"id2label": {0: "reward"}, "label2id": {"reward": 0}}  # what a configuration has of its own
 REWARD_FILE, WEIGHTS_FILE = "reward_model.json", "reward_weights.safetensors"
 
 
@@ -181,6 +181,7 @@ class SequenceRewardModel:
         max_length = saved.get("max_length", max_length)
         if not isinstance(max_length, int) or isinstance(max_length, bool):
             raise ValueError(f"{folder / REWARD_FILE}: expected a whole number as max_length, got {max_length!r:.80}")
+        require_tokens(folder, vocabulary, "reward model")
         config = load_config(folder, what="reward model", trust_remote_code=trust_remote_code)
         classifies = any("SequenceClassification" in name for name in config.architectures or ())
         if classifies and config.num_labels != 1:
@@ -205,6 +206,7 @@ class SequenceRewardModel:
         with without_bars():
             self.model.save_pretrained(folder)
         (folder / REWARD_FILE).write_text(json.dumps({"max_length": self.max_length}), encoding="utf-8")
+        write_words(folder, self.vocabulary)
 
     def score(self, conversations: Sequence[Conversation]) -> NDArray[np.float64]:
         """Return one reward for each conversation, in order, (B,)."""
@@ -339,6 +341,7 @@ class RewardModelJudge(LearnedJudge):
         Raises:
             ValueError: a threshold outside (0, 1), or a reference that is no number.
         """
+        check_batch_size(batch_size)
         if not 0 < threshold < 1 or not np.isfinite(reference_reward):
             raise ValueError(
                 "threshold, reference_reward: expected a number in (0, 1) and a finite one, "
@@ -384,10 +387,7 @@ def reply_features(encoder: SentenceEncoder, conversations: Sequence[Conversatio
 
 
 def _padded(model: PreTrainedModel) -> PreTrainedModel:
-    """Return a model that takes id 0 for padding, unless it counts positions from a padding token of its own.
-
-    A causal model's head is read before the padding, so that this must not be a token that ends a reply.
-    """
+    """Return a model that pads with id 0, which ends no reply, unless it counts positions from a padding of its own."""
     if not first_position(model):
         model.config.pad_token_id = text_config(model.config).pad_token_id = 0
     return model
@@ -395,7 +395,6 @@ def _padded(model: PreTrainedModel) -> PreTrainedModel:
 
 def _finite(rewards: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return rewards (B,) that are numbers; raises ValueError where one is not."""
-    wrong = np.flatnonzero(~np.isfinite(rewards))
-    if len(wrong):
+    if len(wrong := np.flatnonzero(~np.isfinite(rewards))):
         raise ValueError(f"reward model: expected finite rewards, got {rewards[wrong[0]]} for conversation {wrong[0]}")
     return rewards

@@ -15,9 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from ...envs import Observation, Utterance, View, Vocabulary, WordVocabulary
-from ...envs.tokenizer_vocabulary import TokenizerVocabulary
-from ..folders import SAMPLING_FILE, WORDS_FILE, checked_words, read_json, reading_tensors, require_words, words_of
+from ...envs import Observation, Utterance, View, Vocabulary
+from ..folders import SAMPLING_FILE, read_json, reading_tensors, write_words
 from .checkpoints import (
     load_checkpoint,
     positions_of,
@@ -32,21 +31,12 @@ from .decoding import OpenTurns, last_logits
 from .legal_mask import LegalMask
 from .probing import reading_of
 from .sampling import draw, require_numbers
-from .tokenizers import load_tokenizer
+from .tokenizers import require_tokens
 
 DType = Literal["float32", "bfloat16", "float16"]
 VALUE_HEAD_FILE = "value_head.safetensors"
 IMPOSSIBLE = -1e4
 """A log-probability, in nats, whose probability is 0 in any precision."""
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "vocab.json",
-    "vocab.txt",
-    "spiece.model",
-)
-"""Of which one lies beside a model that reads text."""
 OBSERVATIONS_AT_ONCE = 256
 """How many observations `token_probabilities` gives to the model in one batch."""
 
@@ -139,7 +129,7 @@ class CausalLMAgent:
         if dtype not in get_args(DType):
             raise ValueError(f"dtype: expected one of {', '.join(get_args(DType))}, got {dtype!r}")
         temperature = _temperature_of(folder, vocabulary)
-        _require_tokens(folder, vocabulary)
+        require_tokens(folder, vocabulary)
         model = load_checkpoint(AutoModelForCausalLM, folder, dtype=getattr(torch, dtype))
         require_positions(model, max_view_tokens, f"model {folder}", "the game's longest view")
         head = _value_head_of(folder, text_config(model.config).hidden_size)
@@ -158,10 +148,7 @@ class CausalLMAgent:
         (folder / SAMPLING_FILE).write_text(
             json.dumps({"temperature": self.temperature, "vocabulary_size": self.vocabulary.size}), encoding="utf-8"
         )
-        (folder / WORDS_FILE).unlink(missing_ok=True)
-        words = words_of(self.vocabulary)
-        if words is not None:
-            (folder / WORDS_FILE).write_text(json.dumps({"words": words}), encoding="utf-8")
+        write_words(folder, self.vocabulary)
 
     @torch.inference_mode()
     def speak(self, views: Sequence[View], rng: np.random.Generator) -> list[Utterance]:
@@ -224,6 +211,7 @@ class CausalLMAgent:
         if self.value_head is not None:
             hidden = output.hidden_states[-1][:, columns - 1][chosen]
             values = self.value_head(hidden.to(self.value_head.weight.dtype)).squeeze(-1)
+            require_numbers(values.detach(), "values")
         empty = own.new_zeros(tokens.shape)
         return TokenEvaluation(*(empty.masked_scatter(policy_token_mask, part) for part in (own, entropies, values)))
 
@@ -291,37 +279,6 @@ def _temperature_of(folder: Path, vocabulary: Vocabulary) -> float:
     if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 0 < temperature < np.inf:
         raise ValueError(f"{path}: expected a temperature > 0, got {temperature!r:.80}")
     return float(temperature)
-
-
-def _require_tokens(folder: Path, vocabulary: Vocabulary) -> None:
-    """Refuse a model whose token ids mean something else in the game: other words, or another tokenizer."""
-    path = folder / WORDS_FILE
-    words = checked_words(read_json(path).get("words"), path) if path.is_file() else None
-    tokenizer = next((name for name in TOKENIZER_FILES if (folder / name).is_file()), None)
-    if words is not None:
-        if isinstance(vocabulary, TokenizerVocabulary):
-            raise ValueError(f"model {folder}: expected one that reads text, got one of {len(words)} words")
-        require_words(f"model {folder}", words, vocabulary)
-    elif tokenizer is not None and isinstance(vocabulary, WordVocabulary):
-        raise ValueError(
-            f"model {folder}: expected a model of the game's {vocabulary.size} words, got one that reads text by a "
-            f"tokenizer of its own, {tokenizer}"
-        )
-    if tokenizer is not None and isinstance(vocabulary, TokenizerVocabulary):
-        _require_tokenizer(folder, vocabulary)
-
-
-def _require_tokenizer(folder: Path, vocabulary: TokenizerVocabulary) -> None:
-    """Refuse a model whose own tokenizer has other tokens at the same ids as the game's; one may have more."""
-    own, asked = load_tokenizer(folder), vocabulary.tokenizer
-    ids = list(range(min(len(own), len(asked))))
-    pairs = enumerate(zip(*(tokenizer.convert_ids_to_tokens(ids) for tokenizer in (own, asked)), strict=True))
-    number, other = next(((number, pair) for number, pair in pairs if pair[0] != pair[1]), (-1, None))
-    if other is not None:
-        raise ValueError(
-            f"model {folder}: expected the game's tokenizer, of {len(asked)} tokens, got another, of {len(own)}: token "
-            f"{number} is {other[1]!r} in the game and {other[0]!r} there"
-        )
 
 
 def _value_head_of(folder: Path, hidden_size: int) -> nn.Linear | None:

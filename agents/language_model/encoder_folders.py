@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download
 from transformers import PreTrainedModel
+from transformers.utils import cached_file
 
 from ..folders import read_json
 from .checkpoints import (
@@ -60,8 +60,8 @@ def load_sentence_transformer(make: Callable[..., Any], name_or_path: str, devic
 def _folder_of(name_or_path: str) -> Path:
     if Path(name_or_path).is_dir():
         return Path(name_or_path)
-    try:
-        return Path(snapshot_download(name_or_path, local_files_only=True))
+    try:  # the cache keeps a model's files in one folder
+        return Path(str(cached_file(name_or_path, MODULES_FILE, local_files_only=True))).parent
     except (OSError, ValueError) as error:
         raise ValueError(
             f"encoder: expected a folder, or the name of a model that was downloaded before, got {name_or_path!r}; "

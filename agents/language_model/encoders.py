@@ -31,6 +31,8 @@ class StaticWordEncoder:
     """
 
     def __init__(self, words: Sequence[str], dim: int = 64, seed: int = 0) -> None:
+        if dim < 1:
+            raise ValueError(f"dim: expected at least 1, got {dim}")
         # Row 0 is for texts without words, row 1 for unlisted words.
         self._rows = {word: row for row, word in enumerate(dict.fromkeys(words), start=2)}
         self._vectors = _unit(np.random.default_rng(seed).standard_normal((2 + len(self._rows), dim)))

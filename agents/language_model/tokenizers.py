@@ -12,8 +12,10 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from ...envs import Vocabulary, WordVocabulary
 from ...envs.chat_templates import short
-from ..folders import read_json
+from ...envs.tokenizer_vocabulary import TokenizerVocabulary
+from ..folders import WORDS_FILE, checked_words, read_json, require_words
 
 CONFIG_FILE = "tokenizer_config.json"
 TOKENIZER_FILE = "tokenizer.json"
@@ -56,6 +58,46 @@ def load_tokenizer(folder: str | Path, *, trust_remote_code: bool = False) -> Pr
     if isinstance(tokenizer.chat_template, str):
         tokenizer.chat_template = tokenizer.chat_template.removeprefix("\ufeff")  # a byte-order mark of its file
     return tokenizer
+
+
+def require_tokens(folder: Path, vocabulary: Vocabulary, what: str = "model") -> None:
+    """Refuse a model whose token ids mean something else in the game: other words, or another tokenizer.
+
+    Args:
+        folder: of the model; beside it lie the words or the tokenizer that it was made for, or neither.
+        vocabulary: the game's.
+        what: the model, for the message.
+
+    Raises:
+        ValueError: naming the first difference.
+    """
+    path = folder / WORDS_FILE
+    words = checked_words(read_json(path).get("words"), path) if path.is_file() else None
+    tokenizer = next((name for name in (*VOCABULARY_FILES, CONFIG_FILE) if (folder / name).is_file()), None)
+    if words is not None:
+        if isinstance(vocabulary, TokenizerVocabulary):
+            raise ValueError(f"{what} {folder}: expected one that reads text, got one of {len(words)} words")
+        require_words(f"{what} {folder}", words, vocabulary)
+    elif tokenizer is not None and isinstance(vocabulary, WordVocabulary):
+        raise ValueError(
+            f"{what} {folder}: expected a model of the game's {vocabulary.size} words, got one that reads text by a "
+            f"tokenizer of its own, {tokenizer}"
+        )
+    if tokenizer is not None and isinstance(vocabulary, TokenizerVocabulary):
+        _require_tokenizer(folder, vocabulary, what)
+
+
+def _require_tokenizer(folder: Path, vocabulary: TokenizerVocabulary, what: str) -> None:
+    """Refuse a model whose own tokenizer has other tokens at the same ids as the game's; one may have more."""
+    own, asked = load_tokenizer(folder), vocabulary.tokenizer
+    ids = list(range(min(len(own), len(asked))))
+    pairs = enumerate(zip(*(tokenizer.convert_ids_to_tokens(ids) for tokenizer in (own, asked)), strict=True))
+    number, other = next(((number, pair) for number, pair in pairs if pair[0] != pair[1]), (-1, None))
+    if other is not None:
+        raise ValueError(
+            f"{what} {folder}: expected the game's tokenizer, of {len(asked)} tokens, got another, of {len(own)}: "
+            f"token {number} is {other[1]!r} in the game and {other[0]!r} there"
+        )
 
 
 def _require_config(path: Path, *, any_class: bool) -> None:

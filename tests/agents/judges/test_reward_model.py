@@ -381,3 +381,17 @@ def test_a_saved_reference_that_is_no_number_is_refused(reference: object, tmp_p
     (tmp_path / "reward_model.json").write_text(json.dumps(known | {"reference_reward": reference}))
     with pytest.raises(ValueError, match=r"reward_model\.json: expected a number as reference_reward"):
         load_reward_judge(tmp_path)
+
+
+def test_a_reward_model_of_other_words_or_another_tokenizer_is_refused(tmp_path: Path) -> None:
+    """As many tokens that mean something else would be scored without a word."""
+    SequenceRewardModel.micro(WORDS, hidden_size=16, num_heads=2).save_pretrained(tmp_path / "words")
+    assert SequenceRewardModel.from_pretrained(tmp_path / "words", WORDS).vocabulary is WORDS
+    with pytest.raises(ValueError, match=r"reward model .*word 1 is 'blue' there, 'pink' in this game"):
+        SequenceRewardModel.from_pretrained(tmp_path / "words", WordVocabulary("red pink yes no maybe"))
+    with pytest.raises(ValueError, match="expected one that reads text, got one of 5 words"):
+        SequenceRewardModel.from_pretrained(tmp_path / "words", VOCABULARY)
+    LlamaForCausalLM(LLAMA).save_pretrained(tmp_path / "text")
+    tiny_tokenizer(CHATML, sentences=["zebra quartz vex jumbled wizards " * 9]).save_pretrained(tmp_path / "text")
+    with pytest.raises(ValueError, match=r"reward model .*expected the game's tokenizer.* token \d+ is '"):
+        SequenceRewardModel.from_pretrained(tmp_path / "text", VOCABULARY)

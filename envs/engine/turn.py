@@ -167,7 +167,7 @@ class OpenTurn:
             token = token_of(token, self._masks.size, what)
         try:
             sayable = self._widest[token]
-        except IndexError:
+        except (IndexError, OverflowError):
             token_of(token, self._masks.size, what)  # says what was expected
             raise
         if not sayable or (self._listed is not None and token not in self._listed):

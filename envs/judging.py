@@ -7,7 +7,6 @@ that whoever wraps, trains or measures such games need know none of them.
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -112,7 +111,7 @@ def _usable(verdict: object) -> bool:
     reward, outcome = getattr(verdict, "reward", None), getattr(verdict, "outcome", None)
     if not isinstance(reward, (float, int, np.number)) or not isinstance(outcome, Outcome):
         return False
-    return math.isfinite(reward) and abs(reward) <= 1
+    return -1.0 <= float(reward) <= 1.0  # which NaN is not
 
 
 class RedTeamGame(LanguageGame[RequestT]):

@@ -79,7 +79,7 @@ class Episode(Generic[DealT]):
         last = self.dialogue.turns[-1] if self.dialogue.turns else None
         return last.player if last is not None and last.ending.forfeits else None
 
-    def push(self, token: int, what: str = "token") -> bool:
+    def push(self, token: int, *, what: str = "token") -> bool:
         """Say one token of the open turn, which an error calls `what`; return whether that ended the turn and paid.
 
         If the rules or their judge raise, or somebody interrupts them, the episode stands as it did before the token.
@@ -93,7 +93,7 @@ class Episode(Generic[DealT]):
         if player is None:
             raise RuntimeError("push: the episode is over, nobody is to speak")
         turn = self.open_turn
-        if not turn.push(token, what):
+        if not turn.push(token, what=what):
             self.views[player, self.lengths[player]] = token
             self.lengths[player] += 1
             return False

@@ -154,7 +154,7 @@ class OpenTurn:
         legal: NDArray[np.int64] = ids[self._widest[ids] != 0]
         return legal
 
-    def push(self, token: int, what: str = "token") -> bool:
+    def push(self, token: int, *, what: str = "token") -> bool:
         """Say one token, which an error calls `what`; return whether that ended the turn (`closed_by` then says how).
 
         If the rules raise, or it is no token id, the turn stands as before the token.

@@ -234,7 +234,7 @@ class LanguageGameEnv(AECEnv[str, Observation, np.int64], Generic[DealT]):
     def _push(self, episode: Episode[DealT], action: object) -> bool:
         """Say one token and keep the books; return whether that ended the turn."""
         agent_id = AGENT_IDS[episode.player]  # type: ignore[index]
-        turn_ended = episode.push(action, "action")  # type: ignore[arg-type]
+        turn_ended = episode.push(action, what="action")  # type: ignore[arg-type]
         if self._paid:
             self.rewards = {"player_0": 0.0, "player_1": 0.0}
             self._paid = False

@@ -108,7 +108,7 @@ class SinglePlayerEnv(gymnasium.Env[Observation, np.int64], Generic[DealT]):
         if episode is None or episode.over:
             when = "before reset()" if episode is None else "after the end of the episode"
             raise RuntimeError(f"step: expected a call between reset() and the end, got one {when}")
-        if episode.push(action, "action"):
+        if episode.push(action, what="action"):  # type: ignore[arg-type]
             self.episode = None  # an episode whose opponent or judge fails is absent, not half-played
             self._let_opponent_speak(episode)
             self.episode = episode

@@ -33,8 +33,7 @@ def check_answers(game: LanguageGame[Any], *, seed: int = 0, episodes: int = 20)
     for player in PLAYERS:
         paid = questions.ask("forfeit_rewards", (player,), "a pair of finite numbers", _is_pair, f"for player {player}")
         _expect_payoff(game, paid, f"for a forfeit of player {player}")
-    num_turns = [_check_episode(questions, game.deals.sample(rng), rng) for _ in range(episodes)]
-    if not any(num_turns):
+    if not sum([_check_episode(questions, game.deals.sample(rng), rng) for _ in range(episodes)]):
         raise ConformanceError(
             f"{type(game).__name__}.next_player: expected somebody to speak after some deal, got None after {episodes}"
         )
@@ -114,9 +113,9 @@ class _Questions:
 def _check_episode(questions: _Questions, deal: Any, rng: np.random.Generator) -> int:
     """Check the answers along one random episode; return how many turns it had."""
     game, dialogue = questions.game, Dialogue(deal)
-    for player in PLAYERS:
+    for viewer in PLAYERS:
         expected, fits = _told(game, "max_briefing_tokens")
-        questions.ask("briefing", (deal, player), expected, fits, f"for player {player} in the deal {deal!r}")
+        questions.ask("briefing", (deal, viewer), expected, fits, f"for player {viewer} in the deal {deal!r}")
     while (player := _speaker(questions, dialogue)) is not None:
         dialogue = dialogue.extend(_turn(questions, dialogue, player, rng))
         _check_after(questions, dialogue, player)

@@ -15,6 +15,7 @@ from duologue.envs.testing.conformance import CHECKS, ConformanceError, check_ga
 from duologue.tests.envs.helpers import BLUE, RED, VOCABULARY, Whisper
 
 SIZE = VOCABULARY.size
+LIST: Any = ["red"]
 
 
 def faulty(**changes: Any) -> Whisper:
@@ -56,7 +57,7 @@ NO_GAMES = [
 ATTRIBUTES = [
     ({"payoff": "general"}, "Haggle.payoff: expected a value of Payoff, such as Payoff.GENERAL, got 'general'"),
     ({"deals": {"red": 1.0}}, r"Haggle.deals: expected FiniteDeals\(...\) or SampledDeals\(...\), got {'red': 1.0}"),
-    ({"deals": SampledDeals(lambda rng: ["red"])}, r"Haggle.deals: .* expected a hashable one, .*unhashable \['red'\]"),
+    ({"deals": SampledDeals(lambda rng: LIST)}, r"Haggle.deals: .* expected a hashable one, .*unhashable \['red'\]"),
     (
         {"deals": SimpleNamespace(sample=lambda rng: "red", outcomes=lambda: {"red": 0.5})},
         "expected probabilities >= 0",
@@ -143,7 +144,8 @@ def test_a_rule_that_raises_is_named_with_the_dialogue_in_words() -> None:
     """`KeyError: 14` alone tells nobody what was said."""
 
     def rewards(game: Whisper, dialogue: Dialogue[str]) -> tuple[float, float]:
-        return {}[dialogue.turns[-1].tokens]
+        table: dict[Any, tuple[float, float]] = {}
+        return table[dialogue.turns[-1].tokens]
 
     words = r"in the deal '\w+' after player 0: '[\w ]*', got KeyError"
     with pytest.raises(ConformanceError, match=rf"Haggle.rewards: expected an answer {words}"):

@@ -93,12 +93,13 @@ class Episode(Generic[DealT]):
         if player is None:
             raise RuntimeError("push: the episode is over, nobody is to speak")
         turn = self.open_turn
-        if not turn.push(token, what=what):
-            self.views[player, self.lengths[player]] = token
-            self.lengths[player] += 1
-            return False
-        before = self._standing()
+        before: dict[str, object] | None = None
         try:
+            if not turn.push(token, what=what):
+                self.views[player, self.lengths[player]] = token
+                self.lengths[player] += 1
+                return False
+            before = self._standing()
             if turn.closed_by is Ending.TOO_LONG:
                 self._write(player, (token,))
             self._finish()
@@ -106,7 +107,8 @@ class Episode(Generic[DealT]):
                 self._settle(self.game.rewards(self.dialogue))
         except BaseException:  # Ctrl-C in a judge must not leave a turn half paid
             turn.reopen()
-            self.restore(before)
+            if before is not None:
+                self.restore(before)
             raise
         return True
 

@@ -18,6 +18,13 @@ from ..vocabulary import Tokens
 TOLERANCE = 1e-6
 """How far a learned judge's rewards may differ between two calls."""
 
+_FRAMES: tuple[tuple[Any, ...], ...] = (
+    *(("begin", viewer) for viewer in PLAYERS),
+    *(("tell", (), viewer) for viewer in PLAYERS),
+    *((rule, speaker, viewer) for rule in ("open_turn", "close_turn") for speaker in PLAYERS for viewer in PLAYERS),
+)
+"""What a vocabulary puts into a view around all that is said."""
+
 Fits = Callable[[Any], bool]
 
 
@@ -52,6 +59,10 @@ def check_attributes(game: LanguageGame[Any]) -> None:
         raise ConformanceError(f"{name}.sayable_mask: expected ({size},) of 0 and 1, 0 for id 0, got {sayable!r}")
     if not _is_tokens(size)((eos,)) or eos == 0:
         raise ConformanceError(f"{name}.eos_id: expected a token id in [1, {size}), got {eos!r}")
+    for rule, *question in _FRAMES:
+        tokens = getattr(game.vocabulary, rule)(*question)
+        if not _is_tokens(size)(tokens):
+            raise ConformanceError(f"{name}.{rule}: expected a tuple of token ids in [0, {size}), got {tokens!r}")
 
 
 def _check_deals(game: LanguageGame[Any]) -> None:

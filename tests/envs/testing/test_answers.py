@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from duologue.envs import Dialogue, FiniteDeals, LanguageGame, LanguageGameEnv, Payoff, SampledDeals
+from duologue.envs import Dialogue, FiniteDeals, LanguageGame, LanguageGameEnv, Payoff, SampledDeals, WordVocabulary
 from duologue.envs.games.bluff import Bluff
 from duologue.envs.testing.answers import check_answers
 from duologue.envs.testing.conformance import CHECKS, ConformanceError, check_game
@@ -79,6 +79,31 @@ ATTRIBUTES = [
     ({"forfeit_cost": float("nan")}, "Haggle.forfeit_cost: expected a finite number, got nan"),
 ]
 
+
+class Framed(WordVocabulary):
+    """Frames a turn by what is no token."""
+
+    framed_by: Any = (-1,)
+
+    def open_turn(self, speaker: int, viewer: int) -> Any:
+        return self.framed_by
+
+
+class Wide(WordVocabulary):
+    """Lets its padding be said."""
+
+    sayable_mask = np.ones(10, dtype=np.int8)
+
+
+VOCABULARIES = [
+    (Framed("red"), r"Haggle.vocabulary.open_turn: expected a tuple of token ids in \[0, 9\), got \(-1,\)"),
+    (type("Late", (Framed,), {"framed_by": (9,)})("red"), r"open_turn: expected a tuple of token ids.*, got \(9,\)"),
+    (type("Half", (Framed,), {"framed_by": (3.7,)})("red"), "open_turn: expected a tuple of token ids.*, got .3.7"),
+    (Wide("red blue"), r"Haggle.vocabulary.sayable_mask: expected \(10,\) of 0 and 1, 0 for id 0, got"),
+    (Wide("red"), r"Haggle.vocabulary.sayable_mask: expected \(9,\) of 0 and 1"),
+    (type("Endless", (WordVocabulary,), {"eos_id": -1})("red"), r"eos_id: expected a token id in \[1, 9\), got -1"),
+]
+
 ANSWERS = [
     ("next_player", rule("player_0"), "expected 0, 1 or None in the deal .* at the start, got 'player_0'"),
     ("next_player", rule(2), "expected 0, 1 or None .*, got 2"),
@@ -131,6 +156,13 @@ def test_wrong_attributes_are_named(changes: dict[str, Any], message: str) -> No
     """Types and sizes, before anything is played or allocated."""
     with pytest.raises(ConformanceError, match=message):
         check_game(faulty(**changes))
+
+
+@pytest.mark.parametrize(("vocabulary", "message"), VOCABULARIES)
+def test_wrong_vocabularies_are_named(vocabulary: Any, message: str) -> None:
+    """What stands in every view is of token ids, too."""
+    with pytest.raises(ConformanceError, match=message):
+        check_game(faulty(vocabulary=vocabulary))
 
 
 @pytest.mark.parametrize(("name", "answer", "message"), ANSWERS)

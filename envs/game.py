@@ -183,6 +183,10 @@ class FiniteDeals(Generic[DealT]):
         index = int(np.searchsorted(self._cumulative, rng.random(), side="right"))
         return self._deals[min(index, len(self._deals) - 1)]
 
+    def lists(self, deal: object) -> bool:
+        """Whether a deal is one of these."""
+        return deal in self._outcomes
+
     def outcomes(self) -> Mapping[DealT, float]:
         """Return every deal with its probability, read-only."""
         return MappingProxyType(self._outcomes)
@@ -362,7 +366,7 @@ def _longest_view(game: LanguageGame[DealT], viewer: int) -> int:
 def check_deal(game: LanguageGame[DealT], deal: object) -> None:
     """Raise TypeError if a deal cannot be hashed, ValueError if it is none of those that the game lists."""
     check_hashable(deal)
-    if isinstance(game.deals, FiniteDeals) and deal not in game.deals.outcomes():
+    if isinstance(game.deals, FiniteDeals) and not game.deals.lists(deal):
         some = ", ".join(repr(known) for known in list(game.deals.outcomes())[:8])
         raise ValueError(f"deal: expected one that {type(game).__name__} lists, such as {some}; got {deal!r}")
 

@@ -7,7 +7,6 @@ that whoever wraps, trains or measures such games need know none of them.
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -101,16 +100,18 @@ def checked(verdicts: Sequence[Verdict], num_exchanges: int) -> Sequence[Verdict
 
 def check_number_of(verdicts: object, num_exchanges: int) -> None:
     """Raise ValueError unless a judge gave one verdict for each exchange, in a list or the like."""
+    if isinstance(verdicts, (list, tuple)) and len(verdicts) == num_exchanges:
+        return
     got = len(verdicts) if hasattr(verdicts, "__len__") else repr(verdicts)
-    if got != num_exchanges or isinstance(verdicts, str | Mapping):
+    if got != num_exchanges or isinstance(verdicts, (str, Mapping)):
         raise ValueError(f"judge: expected {num_exchanges} verdicts, one for each exchange, got {got}")
 
 
 def _usable(verdict: object) -> bool:
     reward, outcome = getattr(verdict, "reward", None), getattr(verdict, "outcome", None)
-    if not isinstance(reward, int | float | np.number) or not isinstance(outcome, Outcome):
+    if not isinstance(reward, (float, int, np.number)) or not isinstance(outcome, Outcome):
         return False
-    return math.isfinite(reward) and abs(reward) <= 1
+    return -1.0 <= float(reward) <= 1.0  # which NaN is not
 
 
 class RedTeamGame(LanguageGame[RequestT]):

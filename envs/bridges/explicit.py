@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from itertools import accumulate, pairwise
+from math import isfinite
 from typing import NamedTuple
 
 from ..game import PLAYERS, Dialogue, FiniteDeals, LanguageGame, Payoff
@@ -91,6 +92,7 @@ class ExplicitGame(LanguageGame[Numbers]):
             TooLarge: chance makes more deals than that.
             ValueError: the nodes are no tree, an information set has unlike nodes, or a player forgets what it did.
         """
+        _check_tree(nodes)
         self.nodes = _with_a_turn_before_pay(nodes)
         _check_nodes(self.nodes)
         self.payoff = payoff_of(node.rewards for node in self.nodes) if payoff is None else payoff
@@ -99,7 +101,7 @@ class ExplicitGame(LanguageGame[Numbers]):
         self._ends = _chance_ends(self.nodes)
         self._last = _Path(Dialogue((0.0,)), [0], [])
         self._name_tokens()
-        self.max_turns = max(_num_decisions(self.nodes))
+        self.max_turns = max(1, *_num_decisions(self.nodes))
         self.max_briefing_tokens = self.max_announcement_tokens = max(map(len, self._told.values()), default=0)
 
     def next_player(self, dialogue: Dialogue[Numbers]) -> int | None:
@@ -294,11 +296,17 @@ def _with_a_turn_before_pay(nodes: Sequence[ExplicitNode]) -> list[ExplicitNode]
     return complete
 
 
-def _check_nodes(nodes: Sequence[ExplicitNode]) -> None:
-    """Check that the nodes are a tree, and that information sets are alike and remember."""
-    came_to = [0, *sorted(child for node in nodes for child in node.children)]
+def _check_tree(nodes: Sequence[ExplicitNode]) -> None:
+    """Check that the nodes are a tree, before anybody follows its edges."""
+    children = [child for node in nodes for child in node.children]
+    numbers = all(isinstance(child, int) for child in children)
+    came_to = [0, *sorted(children)] if numbers else []
     if came_to != list(range(len(nodes))) or any(min(n.children, default=k + 1) <= k for k, n in enumerate(nodes)):
         raise ValueError("nodes: expected a tree whose parents stand before their children, root first")
+
+
+def _check_nodes(nodes: Sequence[ExplicitNode]) -> None:
+    """Check that information sets are alike and remember, and that numbers are probabilities and rewards."""
     last: list[tuple[object, object]] = [(None, None)] * len(nodes)  # each player's last own infoset and action
     known: dict[tuple[int, str], tuple[object, tuple[str, ...]]] = {}
     for index, node in enumerate(nodes):
@@ -326,8 +334,10 @@ def _check_node(index: int, node: ExplicitNode) -> None:
     fits &= (node.player == TERMINAL) == (not node.children) and len(set(node.actions)) == len(node.actions)
     if not fits or node.player not in (*PLAYERS, CHANCE, TERMINAL):
         raise ValueError(f"node {index}: expected a child for each action or outcome, each once, got {node}")
+    if len(node.rewards) != len(PLAYERS) or not all(map(isfinite, node.rewards)):
+        raise ValueError(f"node {index}: expected two finite rewards, got {node.rewards}")
     off = abs(float(sum(node.probabilities)) - 1) if node.player == CHANCE else 0.0
-    if off > SUM_TOLERANCE or min(node.probabilities, default=0) < 0:
+    if not off <= SUM_TOLERANCE or not all(probability >= 0 for probability in node.probabilities):
         raise ValueError(f"node {index}: expected probabilities >= 0 that sum to 1, got {node.probabilities}")
 
 

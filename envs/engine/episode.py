@@ -46,10 +46,15 @@ class Episode(Generic[DealT]):
             TypeError: the deal cannot be hashed, or these are no rules.
             ValueError: the rules break their contract.
         """
-        self.game = checked_game(game)
-        check_hashable(deal)
+        if type(deal).__hash__ is None or type(deal) is tuple:  # for others a hash may cost more than all else here
+            check_hashable(deal)
+        self.game = game
         self.dialogue = Dialogue(deal)
-        self.views = np.zeros((2, game.max_view_tokens), dtype=np.int64)
+        try:
+            self.views = np.zeros((2, game.max_view_tokens), dtype=np.int64)
+        except (AttributeError, TypeError):
+            checked_game(game)
+            raise
         """What each player has been told, padded with 0; shape (2, L)."""
         self.lengths = [0, 0]
         self.returns = [0.0, 0.0]
@@ -75,8 +80,8 @@ class Episode(Generic[DealT]):
         last = self.dialogue.turns[-1] if self.dialogue.turns else None
         return last.player if last is not None and last.ending.forfeits else None
 
-    def push(self, token: int) -> bool:
-        """Say one token of the open turn; return whether that ended the turn and paid rewards.
+    def push(self, token: int, *, what: str = "token") -> bool:
+        """Say one token of the open turn, which an error calls `what`; return whether that ended the turn and paid.
 
         If the rules or their judge raise, or somebody interrupts them, the episode stands as it did before the token.
 
@@ -89,12 +94,13 @@ class Episode(Generic[DealT]):
         if player is None:
             raise RuntimeError("push: the episode is over, nobody is to speak")
         turn = self.open_turn
-        if not turn.push(token):
-            self.views[player, self.lengths[player]] = token
-            self.lengths[player] += 1
-            return False
-        before = self._standing()
+        before: dict[str, object] | None = None
         try:
+            if not turn.push(token, what=what):
+                self.views[player, self.lengths[player]] = token
+                self.lengths[player] += 1
+                return False
+            before = self._standing()
             if turn.closed_by is Ending.TOO_LONG:
                 self._write(player, (token,))
             self._finish()
@@ -102,7 +108,8 @@ class Episode(Generic[DealT]):
                 self._settle(self.game.rewards(self.dialogue))
         except BaseException:  # Ctrl-C in a judge must not leave a turn half paid
             turn.reopen()
-            self.restore(before)
+            if before is not None:
+                self.restore(before)
             raise
         return True
 
@@ -258,10 +265,16 @@ class Episode(Generic[DealT]):
 
     def _standing(self) -> dict[str, object]:
         """Return all that the end of a turn changes, and the open turn itself."""
-        kept = {name: getattr(self, name) for name in ("dialogue", "player", "open_turn")}
-        lists = {name: getattr(self, name)[:] for name in ("lengths", "returns", "reward_history")}
-        messages = tuple(told[:] for told in self.messages)
-        return {**kept, **lists, "views": self.views.copy(), "messages": messages}
+        return {
+            "dialogue": self.dialogue,
+            "player": self.player,
+            "open_turn": self.open_turn,
+            "lengths": self.lengths[:],
+            "returns": self.returns[:],
+            "reward_history": self.reward_history[:],
+            "views": self.views.copy(),
+            "messages": (self.messages[0][:], self.messages[1][:]),
+        }
 
     def _pay(self, rewards: tuple[float, float]) -> None:
         first, second = checked_rewards(self.game, rewards)
@@ -299,7 +312,7 @@ def checked_next_player(game: LanguageGame[DealT], dialogue: Dialogue[DealT]) ->
     """
     asked = game.next_player(dialogue)
     player = int(asked) if isinstance(asked, np.integer) else asked
-    if player is not None and (type(player) is not int or player not in PLAYERS):
+    if player not in (0, 1, None) or type(player) in (bool, float):
         raise ValueError(f"{type(game).__name__}.next_player: expected 0, 1 or None, got {asked!r}")
     if player is not None and len(dialogue.turns) >= game.max_turns:
         raise ValueError(
@@ -317,11 +330,12 @@ def checked_rewards(game: LanguageGame[DealT], rewards: tuple[float, float]) -> 
     """
     try:
         first, second = rewards
-        pair = float(first + 0.0), float(second + 0.0)  # text is no number, even if float() reads it
+        if type(first) is not float or type(second) is not float:
+            first, second = float(first + 0.0), float(second + 0.0)  # text is no number, even if float() reads it
     except (TypeError, ValueError):
         raise ValueError(f"{type(game).__name__}.rewards: expected a pair of numbers, got {rewards!r}") from None
-    check_rewards(game, pair)
-    return pair
+    check_rewards(game, (first, second))
+    return first, second
 
 
 def checked_rewards_batch(
@@ -344,7 +358,8 @@ def check_rewards(game: LanguageGame[DealT], rewards: tuple[float, float]) -> No
     first, second = rewards
     if not (math.isfinite(first) and math.isfinite(second)):
         raise ValueError(f"{type(game).__name__}.rewards: expected two finite numbers, got {rewards!r}")
-    off = {Payoff.ZERO_SUM: first + second, Payoff.IDENTICAL: first - second, Payoff.GENERAL: 0.0}[game.payoff]
+    payoff = game.payoff
+    off = 0.0 if payoff is Payoff.GENERAL else first + second if payoff is Payoff.ZERO_SUM else first - second
     if abs(off) > TOLERANCE:
         raise ValueError(f"{type(game).__name__}.rewards: expected a {game.payoff.value} pair, got {rewards!r}")
 

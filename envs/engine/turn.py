@@ -154,8 +154,8 @@ class OpenTurn:
         legal: NDArray[np.int64] = ids[self._widest[ids] != 0]
         return legal
 
-    def push(self, token: int) -> bool:
-        """Say one token; return whether that ended the turn (`closed_by` then says how).
+    def push(self, token: int, *, what: str = "token") -> bool:
+        """Say one token, which an error calls `what`; return whether that ended the turn (`closed_by` then says how).
 
         If the rules raise, or it is no token id, the turn stands as before the token.
 
@@ -163,9 +163,14 @@ class OpenTurn:
             TypeError: it is no integer.
             ValueError: it is no token id of the vocabulary.
         """
-        if type(token) is not int or not 0 <= token < self._masks.size:
-            token = token_of(token, self._masks.size)
-        if not self._widest[token] or (self._listed is not None and token not in self._listed):
+        if type(token) is not int or token < 0:
+            token = token_of(token, self._masks.size, what)
+        try:
+            sayable = self._widest[token]
+        except (IndexError, OverflowError):
+            token_of(token, self._masks.size, what)  # says what was expected
+            raise
+        if not sayable or (self._listed is not None and token not in self._listed):
             self.closed_by = Ending.ILLEGAL
             return True
         game = self._game

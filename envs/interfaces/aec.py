@@ -12,16 +12,24 @@ from pettingzoo import AECEnv
 from typing_extensions import override
 
 from ..engine.episode import Episode
-from ..engine.turn import masks_of, token_of
+from ..engine.turn import masks_of
 from ..engine.views import Observation, View
 from ..game import DealT, Dialogue, LanguageGame, check_deal, checked_game, generator_of
 
 AGENT_IDS = ("player_0", "player_1")
 _PLAYERS = {agent_id: player for player, agent_id in enumerate(AGENT_IDS)}
-AFTER_RESET = frozenset(
-    ("agent_selection", "rewards", "terminations", "truncations", "infos", "_cumulative_rewards"),
-)
-"""The attributes of the AEC form that there are only once an episode has been dealt."""
+
+
+class _AfterReset:
+    """An attribute that there is only once an episode has been dealt: until then it says so, as `hasattr` expects."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, env: object, owner: type | None = None) -> Any:
+        if env is None:
+            return self
+        raise AttributeError(f"{self._name}: expected an access after reset()")
 
 
 class LanguageGameEnv(AECEnv[str, Observation, np.int64], Generic[DealT]):
@@ -37,6 +45,12 @@ class LanguageGameEnv(AECEnv[str, Observation, np.int64], Generic[DealT]):
     >>> sorted(observation)
     ['action_mask', 'observation']
     """
+
+    agent_selection: str = _AfterReset()  # type: ignore[assignment]
+    rewards: dict[str, float] = _AfterReset()  # type: ignore[assignment]
+    terminations: dict[str, bool] = _AfterReset()  # type: ignore[assignment]
+    truncations: dict[str, bool] = _AfterReset()  # type: ignore[assignment]
+    infos: dict[str, dict[str, Any]] = _AfterReset()  # type: ignore[assignment]
 
     def __init__(self, game: LanguageGame[DealT], *, name: str = "", render_mode: str | None = None) -> None:
         """Wrap the rules; `name` is the registered name and `render_mode` None, "ansi" or "human"."""
@@ -56,7 +70,6 @@ class LanguageGameEnv(AECEnv[str, Observation, np.int64], Generic[DealT]):
         self.observation_spaces = {agent_id: observation_space_of(game) for agent_id in AGENT_IDS}
         self.action_spaces = {agent_id: spaces.Discrete(size) for agent_id in AGENT_IDS}
         self.state_space = spaces.Box(0, size - 1, (2 * game.max_view_tokens,), np.int64)
-        self._size = size
         self._silent = masks_of(game).none
         self._rng = np.random.default_rng()
         self.episode: Episode[DealT] | None = None
@@ -78,13 +91,14 @@ class LanguageGameEnv(AECEnv[str, Observation, np.int64], Generic[DealT]):
             ValueError: the seed is negative, or the deal none of those that the game lists.
         """
         rng = self._rng if seed is None else generator_of(seed)
-        given = given_deal(self.game, options)
+        given = given_deal(self.game, options) if options else None
         drawn = given or (self._drawn if seed is None else None) or (self.game.deals.sample(rng),)
         if given is None and seed is None:
             self._drawn = drawn
         self.episode = Episode(self.game, drawn[0])
-        if given is None:
-            self._rng, self._drawn = rng, None
+        self._rng = rng
+        if given is None or seed is not None:
+            self._drawn = None
         self.agents = list(AGENT_IDS)
         self.rewards = dict.fromkeys(AGENT_IDS, 0.0)
         self._cumulative_rewards = dict.fromkeys(AGENT_IDS, 0.0)
@@ -109,7 +123,9 @@ class LanguageGameEnv(AECEnv[str, Observation, np.int64], Generic[DealT]):
             TypeError: the action is no integer.
             ValueError: the action is no token id of the vocabulary, or not None where the agent has ended.
         """
-        episode = self._between("step")
+        episode = self.episode
+        if episode is None or not self.agents:
+            episode = self._between("step")
         if episode.player is None:
             self._was_dead_step(action)  # type: ignore[arg-type]
             return
@@ -138,12 +154,6 @@ class LanguageGameEnv(AECEnv[str, Observation, np.int64], Generic[DealT]):
         if self.render_mode == "human":
             self.render()
 
-    def __getattr__(self, name: str) -> Any:
-        """Say of what there is only after `reset` that it is so; reached only by names that are not there."""
-        if name in AFTER_RESET:
-            raise AttributeError(f"{name}: expected an access after reset()")
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-
     @override
     def last(self, observe: bool = True) -> tuple[Observation | None, float, bool, bool, dict[str, Any]]:
         """Return the observation, the reward since its last step, both ends and the info of `agent_selection`.
@@ -165,7 +175,10 @@ class LanguageGameEnv(AECEnv[str, Observation, np.int64], Generic[DealT]):
         episode = self.episode
         if episode is None:
             raise RuntimeError("observe: expected a call after reset()")
-        player = player_of(agent)
+        try:
+            player = _PLAYERS[agent]
+        except (KeyError, TypeError):
+            player = player_of(agent)  # says what was expected
         mask = episode.open_turn.legal_mask if player == episode.player else self._silent
         return {"observation": episode.views[player].copy(), "action_mask": mask.copy()}
 
@@ -220,8 +233,8 @@ class LanguageGameEnv(AECEnv[str, Observation, np.int64], Generic[DealT]):
 
     def _push(self, episode: Episode[DealT], action: object) -> bool:
         """Say one token and keep the books; return whether that ended the turn."""
-        token = action if type(action) is int and 0 <= action < self._size else token_of(action, self._size, "action")
-        agent_id, turn_ended = self.agent_selection, episode.push(token)
+        agent_id = AGENT_IDS[episode.player]  # type: ignore[index]
+        turn_ended = episode.push(action, what="action")  # type: ignore[arg-type]
         if self._paid:
             self.rewards = {"player_0": 0.0, "player_1": 0.0}
             self._paid = False
@@ -283,7 +296,7 @@ def given_deal(game: LanguageGame[DealT], options: dict[str, Any] | None) -> tup
     """
     if options is None:
         return None
-    if not isinstance(options, Mapping):
+    if type(options) is not dict and not isinstance(options, Mapping):
         raise TypeError(f"options: expected a dict or None, got {options!r}")
     if "deal" not in options:
         return None

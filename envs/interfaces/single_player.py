@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from ..engine.episode import Episode, speak_all
-from ..engine.turn import masks_of, token_of
+from ..engine.turn import masks_of
 from ..engine.views import Observation, RandomAgent, Speaker
 from ..game import DealT, LanguageGame, check_player, checked_game
 from .aec import given_deal, observation_space_of
@@ -108,7 +108,7 @@ class SinglePlayerEnv(gymnasium.Env[Observation, np.int64], Generic[DealT]):
         if episode is None or episode.over:
             when = "before reset()" if episode is None else "after the end of the episode"
             raise RuntimeError(f"step: expected a call between reset() and the end, got one {when}")
-        if episode.push(token_of(action, self._silent.size, "action")):
+        if episode.push(action, what="action"):  # type: ignore[arg-type]
             self.episode = None  # an episode whose opponent or judge fails is absent, not half-played
             self._let_opponent_speak(episode)
             self.episode = episode

@@ -215,7 +215,7 @@ def _seeds(seed: object, num_envs: int) -> list[int | None]:
     """Return a seed for each episode, None where its stream goes on."""
     if not isinstance(seed, Sequence | np.ndarray) or isinstance(seed, str | bytes):
         check_whole("seed", seed, least=0)
-        return [int(seed) + k for k in range(num_envs)]  # type: ignore[call-overload,no-any-return]
+        return [int(seed) + k for k in range(num_envs)]  # type: ignore[call-overload]
     if len(seed) != num_envs:
         raise ValueError(f"seed: expected an int or {num_envs} of them, got {len(seed)}")
     for one in seed:

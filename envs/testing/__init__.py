@@ -3,7 +3,8 @@
 Imports anything of `envs`, and nothing of `envs` imports it.
 """
 
-from .conformance import ConformanceError, check_game
+from .answers import ConformanceError
+from .conformance import check_game
 
 __all__ = [
     "ConformanceError",

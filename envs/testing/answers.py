@@ -18,6 +18,13 @@ from ..vocabulary import Tokens
 TOLERANCE = 1e-6
 """How far a learned judge's rewards may differ between two calls."""
 
+_FRAMES: tuple[tuple[Any, ...], ...] = (
+    *(("begin", viewer) for viewer in PLAYERS),
+    *(("tell", (), viewer) for viewer in PLAYERS),
+    *((rule, speaker, viewer) for rule in ("open_turn", "close_turn") for speaker in PLAYERS for viewer in PLAYERS),
+)
+"""What a vocabulary puts into a view around all that is said."""
+
 Fits = Callable[[Any], bool]
 
 
@@ -33,8 +40,7 @@ def check_answers(game: LanguageGame[Any], *, seed: int = 0, episodes: int = 20)
     for player in PLAYERS:
         paid = questions.ask("forfeit_rewards", (player,), "a pair of finite numbers", _is_pair, f"for player {player}")
         _expect_payoff(game, paid, f"for a forfeit of player {player}")
-    num_turns = [_check_episode(questions, game.deals.sample(rng), rng) for _ in range(episodes)]
-    if not any(num_turns):
+    if not sum([_check_episode(questions, game.deals.sample(rng), rng) for _ in range(episodes)]):
         raise ConformanceError(
             f"{type(game).__name__}.next_player: expected somebody to speak after some deal, got None after {episodes}"
         )
@@ -53,6 +59,10 @@ def check_attributes(game: LanguageGame[Any]) -> None:
         raise ConformanceError(f"{name}.sayable_mask: expected ({size},) of 0 and 1, 0 for id 0, got {sayable!r}")
     if not _is_tokens(size)((eos,)) or eos == 0:
         raise ConformanceError(f"{name}.eos_id: expected a token id in [1, {size}), got {eos!r}")
+    for rule, *question in _FRAMES:
+        tokens = getattr(game.vocabulary, rule)(*question)
+        if not _is_tokens(size)(tokens):
+            raise ConformanceError(f"{name}.{rule}: expected a tuple of token ids in [0, {size}), got {tokens!r}")
 
 
 def _check_deals(game: LanguageGame[Any]) -> None:
@@ -114,9 +124,9 @@ class _Questions:
 def _check_episode(questions: _Questions, deal: Any, rng: np.random.Generator) -> int:
     """Check the answers along one random episode; return how many turns it had."""
     game, dialogue = questions.game, Dialogue(deal)
-    for player in PLAYERS:
+    for viewer in PLAYERS:
         expected, fits = _told(game, "max_briefing_tokens")
-        questions.ask("briefing", (deal, player), expected, fits, f"for player {player} in the deal {deal!r}")
+        questions.ask("briefing", (deal, viewer), expected, fits, f"for player {viewer} in the deal {deal!r}")
     while (player := _speaker(questions, dialogue)) is not None:
         dialogue = dialogue.extend(_turn(questions, dialogue, player, rng))
         _check_after(questions, dialogue, player)

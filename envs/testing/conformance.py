@@ -36,6 +36,8 @@ from ..interfaces.single_player import SinglePlayerEnv
 from .answers import ConformanceError, check_answers
 from .knowledge import Observed, all_observed, knowledge
 
+__all__ = ["CHECKS", "Check", "ConformanceError", "check_game"]
+
 MAX_OTHER_DEALS = 8
 """How many other deals the leak check replays an episode under."""
 JUDGE_TOLERANCE = 1e-6
@@ -66,7 +68,8 @@ def check_game(game: LanguageGame[Any], *, seed: int = 0, episodes: int = 20) ->
             raise
         except Exception as error:
             met = f"{type(error).__name__}: {error}"
-            raise ConformanceError(f"{type(game).__name__}: expected {check.__name__} to pass, got {met}") from error
+            name = getattr(check, "__name__", repr(check))
+            raise ConformanceError(f"{type(game).__name__}: expected {name} to pass, got {met}") from error
 
 
 def check_replay(game: LanguageGame[Any], *, seed: int = 0, episodes: int = 20) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..engine.episode import Episode
 from ..engine.views import utterance_of
-from ..game import DealT, Dialogue, LanguageGame
+from ..game import DealT, Dialogue, LanguageGame, check_count
 from ..solutions import HasDemonstrations, HasSolutions, HasThoughts, examples_of
 from ..vocabulary import Tokens
 from .wrapped import WrappedGame
@@ -102,8 +102,7 @@ class Demonstrated(WrappedGame[Prompted, DealT]):
         Raises:
             ValueError: no such number, or the game states no examples.
         """
-        if not isinstance(num_shots, int) or num_shots < 0:
-            raise ValueError(f"num_shots: expected a whole number of at least 0, got {num_shots}")
+        check_count("num_shots", num_shots, least=0)
         super().__init__(game)
         self.num_shots = num_shots
         self._prompted = _PromptedDeals(game, examples_of(game) if examples is None else examples, num_shots)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..game import Dialogue, LanguageGame, Payoff
+from ..game import Dialogue, LanguageGame, Payoff, checked_game
 from ..solutions import HasDemonstrations, HasSolutions, HasThoughts, examples_of
 from ..vocabulary import Tokens
 
@@ -69,11 +69,14 @@ class GameDistribution(LanguageGame[DrawnGame]):
             ValueError: no game, games that do not speak alike, or weights that are no distribution over them.
         """
         weights = [1 / len(games)] * len(games) if games and weights is None else list(weights or ())
-        if not games or len(weights) != len(games) or min(weights) < 0 or abs(sum(weights) - 1) > 1e-9:
+        numbers = all(isinstance(weight, int | float | np.number) and weight >= 0 for weight in weights)
+        if not games or len(weights) != len(games) or not numbers or not abs(sum(weights) - 1) <= 1e-9:
             raise ValueError(
                 f"weights: expected {len(games)} numbers >= 0 that sum to 1, one for each of at least one game, "
                 f"got {weights}"
             )
+        for game in games:
+            checked_game(game)
         for game in games[1:]:
             _check_alike(games[0], game)
         self.games, self.weights = tuple(games), tuple(weights)

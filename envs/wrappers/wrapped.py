@@ -7,7 +7,7 @@ from typing import Any, Generic
 
 from typing_extensions import TypeVar
 
-from ..game import DealT, Dialogue, LanguageGame
+from ..game import DealT, Dialogue, LanguageGame, checked_game
 from ..vocabulary import Tokens
 
 InnerT = TypeVar("InnerT", default=Any)
@@ -18,7 +18,7 @@ class WrappedGame(LanguageGame[DealT], Generic[DealT, InnerT]):
 
     def __init__(self, game: LanguageGame[InnerT]) -> None:
         """Take the game inside and its sizes; a subclass sets the deals and what it changes."""
-        self.game = game
+        self.game = checked_game(game)
         self.vocabulary, self.payoff, self.roles = game.vocabulary, game.payoff, game.roles
         self.max_turns, self.max_turn_tokens = game.max_turns, game.max_turn_tokens
         self.max_thought_tokens, self.forfeit_cost = game.max_thought_tokens, game.forfeit_cost

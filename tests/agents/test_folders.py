@@ -110,7 +110,7 @@ def test_of_many_models_the_first_are_named(tmp_path: Path) -> None:
         (b"[" * 100_000, "expected JSON, got brackets nested too deeply"),
         (b'{"a": ' * 100_000, "expected JSON, got brackets nested too deeply"),
         (b'{"a": ' + b"9" * 5000 + b"}", r"expected JSON, got something else \(Exceeds the limit"),
-        (b'{"a": 1, "b": {"c": 2, "c": 3}}', r"expected JSON, got something else \(the name 'c' twice\)"),
+        (b'{"a": 1, "b": {"c": 2, "c": 3}}', r"expected JSON, got something else \(the key c twice in one object\)"),
         (b'\xef\xbb\xbf{"a": 1}', "expected JSON, got something else .*BOM"),
         ('{"a": 1}'.encode("utf-16"), "expected JSON in UTF-8, got byte 0xff"),
         (b"7", "expected a JSON object, got int"),

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -49,7 +50,7 @@ def attempt(use: Callable[[], object], kinds: Any, message: str) -> None:
 @pytest.mark.parametrize("game", NO_RULES, ids=repr)
 def test_what_are_no_rules_is_named(game: Any) -> None:
     """A registered name where the rules are wanted, a class, an environment."""
-    uses = [lambda form=form: form(game) for form in FORMS]
+    uses: list[Callable[[], object]] = [partial(form, game) for form in FORMS]
     uses += [lambda: BatchedGame(game, 4), lambda: GameTree(game), lambda: Episode(game, "ace")]
     for use in uses:
         attempt(use, TypeError, "game: expected the rules, a LanguageGame")
@@ -88,6 +89,11 @@ def drawing(deal: Any) -> LanguageGame[Any]:
     return game  # type: ignore[no-any-return]
 
 
+def reset(form: Callable[[Any], Any], game: LanguageGame[Any], **options: Any) -> None:
+    """Make a form of play, and reset it."""
+    form(game).reset(**options)
+
+
 UNHASHABLE = [["red"], {"red": 1}, {"red"}, np.zeros(2), (1, [2])]
 
 
@@ -96,8 +102,8 @@ def test_deals_that_cannot_be_hashed_are_named(deal: Any) -> None:
     """Drawn, or set by the options of a reset, or handed to the engine."""
     message = "deal: expected a hashable one, such as a tuple, got the unhashable"
     for form in FORMS:
-        attempt(lambda form=form: form(drawing(deal)).reset(seed=0), TypeError, message)
-        attempt(lambda form=form: form(Bluff()).reset(options={"deal": deal}), TypeError, message)
+        attempt(partial(reset, form, drawing(deal), seed=0), TypeError, message)
+        attempt(partial(form(Bluff()).reset, options={"deal": deal}), TypeError, message)
     attempt(lambda: BatchedGame(drawing(deal), 2), TypeError, message)
     attempt(lambda: BatchedGame(Bluff(), 2).reset(deals=[deal, "ace"]), TypeError, message)
     attempt(lambda: Episode(Whisper(), deal), TypeError, message)
@@ -111,7 +117,7 @@ def test_deals_that_a_game_does_not_list_are_named(deal: Any) -> None:
     for form in FORMS:
         env = form(Bluff())
         env.reset(seed=0, options={"deal": "ace"})
-        attempt(lambda env=env: env.reset(options={"deal": deal}), ValueError, message)
+        attempt(partial(env.reset, options={"deal": deal}), ValueError, message)
     assert isinstance(FORMS[0], type)
     plays = BatchedGame(Bluff(), 2, seed=0)
     before = [plays.dialogue(k) for k in range(2)]
@@ -123,7 +129,7 @@ def test_deals_that_a_game_does_not_list_are_named(deal: Any) -> None:
 def test_options_are_a_dict(options: Any) -> None:
     """Anything else would say "deal" by chance."""
     for form in FORMS:
-        attempt(lambda form=form: form(Bluff()).reset(seed=0, options=options), TypeError, "options: expected a dict")
+        attempt(partial(form(Bluff()).reset, seed=0, options=options), TypeError, "options: expected a dict")
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, "x", True, (1,), float("nan"), np.float64(3)])
@@ -131,7 +137,7 @@ def test_what_is_no_seed_is_named(seed: Any) -> None:
     """By each form; a seed of numpy's, or a large one, is one."""
     message = "seed: expected"
     for form in (LanguageGameEnv, TurnLevelEnv):
-        attempt(lambda form=form: form(Bluff()).reset(seed=seed), (TypeError, ValueError), message)
+        attempt(partial(form(Bluff()).reset, seed=seed), (TypeError, ValueError), message)
     attempt(lambda: BatchedGame(Bluff(), 2, seed=seed), (TypeError, ValueError), message)
     attempt(lambda: BatchedGame(Bluff(), 2).reset(seed=seed), (TypeError, ValueError), message)
     envs = LanguageGameVectorEnv(Bluff(), 2)
@@ -145,8 +151,9 @@ def test_what_is_no_seed_is_named(seed: Any) -> None:
 @pytest.mark.parametrize("seed", [0, 2**70, np.int64(5)])
 def test_seeds_may_be_large_or_numpys(seed: Any) -> None:
     """The same deals each time."""
-    for make in (LanguageGameEnv(Bluff()), TurnLevelEnv(Bluff())):
-        deals = [[make.reset(seed=seed), make.unwrapped.dialogue.deal] for _ in range(2)]  # type: ignore[attr-defined]
+    envs: list[Any] = [LanguageGameEnv(Bluff()), TurnLevelEnv(Bluff())]
+    for make in envs:
+        deals = [[make.reset(seed=seed), make.unwrapped.dialogue.deal] for _ in range(2)]
         assert deals[0] == deals[1]
     first, second = (BatchedGame(Bluff(), 9, seed=seed) for _ in range(2))
     assert [first.dialogue(k) for k in range(9)] == [second.dialogue(k) for k in range(9)]
@@ -162,7 +169,7 @@ def test_sizes_that_no_view_can_have_are_named_before_anything_is_allocated(size
     game: Any = type("Sized", (Whisper,), {size: number})()
     large = rf"expected views of at most {MAX_VIEW_TOKENS:,} tokens, got [\d,]+ from .*{size}="
     message = rf"Sized.{size}: expected (at least [01]|an integer), got|{large}"
-    for use in (*(lambda form=form: form(game) for form in FORMS), lambda: BatchedGame(game, 2)):
+    for use in (*(partial(form, game) for form in FORMS), partial(BatchedGame, game, 2)):
         attempt(use, (TypeError, ValueError), message)
     attempt(lambda: Episode(game, "red"), (TypeError, ValueError), message)
 
@@ -215,9 +222,7 @@ def test_counts_are_whole_numbers_in_bounds() -> None:
     """What the games' options share."""
     check_count("n", 3)
     for count in (0, True, 2.0, "3", None):
-        attempt(
-            lambda count=count: check_count("n", count), ValueError, "n: expected a whole number of at least 1, got"
-        )
+        attempt(partial(check_count, "n", count), ValueError, "n: expected a whole number of at least 1, got")
     attempt(lambda: check_count("n", 10, most=9), ValueError, "n: expected a whole number from 1 to 9, got 10")
 
 
@@ -230,7 +235,7 @@ def test_payoffs_are_of_their_type() -> None:
     assert Whisper.payoff is Payoff.GENERAL
 
 
-REWARDS = [
+REWARDS: list[Any] = [
     1.0,
     None,
     (1.0,),

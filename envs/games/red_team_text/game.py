@@ -104,10 +104,8 @@ class RedTeamText(RedTeamGame[Request | None]):
             raise ValueError(f"max_prompt_tokens, max_reply_tokens, num_rounds: expected >= 1, got {sizes}")
         if not 0 <= over_refusal_cost <= 1:
             raise ValueError(f"over_refusal_cost: expected a number in [0, 1], got {over_refusal_cost}")
-        if vocabulary is not None and not hasattr(vocabulary, "sayable_mask"):
-            raise ValueError(f"vocabulary: expected a TokenizerVocabulary or another Vocabulary, got {vocabulary!r}")
         rows = EXAMPLE_REQUESTS if requests is None else _rows(requests, request_column, label_column, on_error)
-        self.vocabulary = _word_vocabulary(rows, instruction) if vocabulary is None else vocabulary
+        self.vocabulary = _word_vocabulary(rows, instruction) if vocabulary is None else _checked(vocabulary)
         self.requests = encode_requests(split_requests(rows, split, test_fraction), self.vocabulary, max_prompt_tokens)
         """The requests of the split, in the order of the file."""
         self.deals = FiniteDeals(self._outcomes() if seeded else {None: 1.0})
@@ -194,6 +192,12 @@ def encode_requests(requests: Sequence[Request], vocabulary: Vocabulary, max_tok
         left_out = len(encoded) - len(kept)
         warnings.warn(f"requests: {left_out} of {len(encoded)} left out, not of 1 to {max_tokens} tokens", stacklevel=3)
     return kept
+
+
+def _checked(vocabulary: Vocabulary) -> Vocabulary:
+    if not hasattr(vocabulary, "sayable_mask"):
+        raise ValueError(f"vocabulary: expected a TokenizerVocabulary or another Vocabulary, got {vocabulary!r}")
+    return vocabulary
 
 
 def _word_vocabulary(requests: Sequence[Request], instruction: str) -> WordVocabulary:

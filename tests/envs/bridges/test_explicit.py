@@ -16,6 +16,9 @@ from duologue.tests.envs.bridges.helpers import random_nodes
 HALF = Fraction(1, 2)
 
 
+NAN, INF = float("nan"), float("inf")
+
+
 def leaf(first: float = 0.0, second: float | None = None) -> ExplicitNode:
     """A leaf that pays, zero-sum by default."""
     return ExplicitNode(TERMINAL, rewards=(first, -first if second is None else second))
@@ -145,6 +148,15 @@ def test_an_information_set_met_twice_on_a_path_is_imperfect_recall() -> None:
     [
         ([ExplicitNode(0, "x", ("a", "b"), (1,)), leaf()], "node 0: expected a child for each action"),
         ([ExplicitNode(0, "x", ("a", "a"), (1, 2)), leaf(), leaf()], "node 0: expected a child for each action"),
+        ([coin(1, 2, chances=(HALF, NAN)), leaf(), leaf()], "node 0: expected probabilities >= 0 that sum to 1"),
+        ([coin(1, 2, chances=(NAN, NAN)), leaf(), leaf()], "node 0: expected probabilities >= 0 that sum to 1"),
+        ([ExplicitNode(TERMINAL, rewards=(NAN, 0.0))], "node [01]: expected two finite rewards, got"),
+        ([ExplicitNode(TERMINAL, rewards=(1.0, -INF))], "node [01]: expected two finite rewards, got"),
+        ([], "nodes: expected a tree"),
+        ([coin(0, 1), leaf()], "nodes: expected a tree"),
+        ([coin(1, 7), leaf()], "nodes: expected a tree"),
+        ([coin(1, -1), leaf()], "nodes: expected a tree"),
+        ([coin("1", 2), leaf(), leaf()], "nodes: expected a tree"),  # type: ignore[arg-type]
         ([coin(1, 2, chances=(HALF, HALF / 2)), leaf(), leaf()], "node 0: expected probabilities >= 0 that sum to 1"),
         ([ExplicitNode(0, "x", ("a",), (0,))], "expected a tree"),
         ([leaf(), leaf()], "expected a tree"),

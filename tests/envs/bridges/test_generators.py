@@ -121,8 +121,9 @@ def test_the_callers_generators_are_left_alone() -> None:
         plays.step(plays.legal_masks().argmax(1))
     episode = Episode(dice(), 2)
     speak_all([episode], RandomAgent().speak([episode.view()], np.random.default_rng(0)))
+    unseeded: Any = "x"
     with pytest.raises(TypeError, match="deal: expected an integer, got 'x'"):
-        Episode(dice(), "x")  # type: ignore[arg-type]
+        Episode(dice(), unseeded)
     assert standing() == before
 
 

@@ -1,6 +1,7 @@
 """Ctrl-C inside the rules or their judge, at any call of theirs: said again, a token does what it would have done."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -89,14 +90,14 @@ def standing(episode: Episode[Any]) -> object:
 def pushed(game: Interrupted) -> tuple[Calls, Callable[[], object]]:
     """Token by token, through the engine."""
     episode = Episode(game, "red")
-    return [lambda token=token: episode.push(token) for turn in TURNS for token in turn], lambda: standing(episode)
+    return [partial(episode.push, token) for turn in TURNS for token in turn], lambda: standing(episode)
 
 
 def spoken(game: Interrupted) -> tuple[Calls, Callable[[], object]]:
     """Turn by turn, each paid by a call of its own."""
     episode, calls = Episode(game, "red"), Calls()
     for turn in TURNS:
-        calls.append(lambda turn=turn: episode.speak(Utterance(turn, ending=Ending.TOO_LONG)))
+        calls.append(partial(episode.speak, Utterance(turn, ending=Ending.TOO_LONG)))
         calls.append(lambda: episode.settle(game.rewards(episode.dialogue)))
     return calls, lambda: standing(episode)
 
@@ -104,7 +105,7 @@ def spoken(game: Interrupted) -> tuple[Calls, Callable[[], object]]:
 def spoken_together(game: Interrupted) -> tuple[Calls, Callable[[], object]]:
     """Turn by turn in three episodes, paid together."""
     episodes = [Episode(game, deal) for deal in ("red", "blue", "red")]
-    calls: Calls = [lambda turn=turn: speak_all(episodes, [Utterance(turn)] * 3) for turn in TURNS]
+    calls: Calls = [partial(speak_all, episodes, [Utterance(turn)] * 3) for turn in TURNS]
     return calls, lambda: [standing(episode) for episode in episodes]
 
 
@@ -120,14 +121,14 @@ def stepped(game: Interrupted) -> tuple[Calls, Callable[[], object]]:
     inside = LanguageGameEnv(game)
     env = MaskToInfo(inside)
     env.reset(options={"deal": "red"})
-    return [lambda token=token: env.step(token) for turn in TURNS for token in turn], lambda: books(inside)
+    return [partial(env.step, token) for turn in TURNS for token in turn], lambda: books(inside)
 
 
 def stepped_by_turns(game: Interrupted) -> tuple[Calls, Callable[[], object]]:
     """Turn by turn, through the turn-level form."""
     env = TurnLevelEnv(game)
     env.reset(options={"deal": "red"})
-    return [lambda turn=turn: env.step(env.pad(turn)) for turn in TURNS], lambda: books(env.env)
+    return [partial(env.step, env.pad(turn)) for turn in TURNS], lambda: books(env.env)
 
 
 def arrays(plays: BatchedGame[Any]) -> object:
@@ -141,13 +142,13 @@ def batched(game: Interrupted) -> tuple[Calls, Callable[[], object]]:
     """Token by token, in three episodes in lockstep, each of them dealt anew at its end."""
     plays = BatchedGame(game, 3, seed=0)
     tokens = [token for turn in (*TURNS, TURNS[0]) for token in turn]
-    return [lambda token=token: plays.step([token] * 3) for token in tokens], lambda: arrays(plays)
+    return [partial(plays.step, [token] * 3) for token in tokens], lambda: arrays(plays)
 
 
 def batched_by_turns(game: Interrupted) -> tuple[Calls, Callable[[], object]]:
     """Turn by turn, in three episodes in lockstep, each of them dealt anew at its end."""
     plays = BatchedGame(game, 3, seed=0)
-    calls: Calls = [lambda turn=turn: plays.speak([turn] * 3, [len(turn)] * 3) for turn in (*TURNS, TURNS[0])]
+    calls: Calls = [partial(plays.speak, [turn] * 3, [len(turn)] * 3) for turn in (*TURNS, TURNS[0])]
     return calls, lambda: arrays(plays)
 
 

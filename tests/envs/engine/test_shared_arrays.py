@@ -56,8 +56,8 @@ def test_all_constant_masks_and_ids_are_read_only() -> None:
     arrays = [array for array in vars(masks_of(Whisper())).values() if isinstance(array, np.ndarray)]
     assert len(arrays) == 8
     view = Episode(Whisper(), "red").view()
-    arrays += [view.legal_tokens(prefix) for prefix in ((), (VOCABULARY.think_ids[0],))]
-    assert not any(array.flags.writeable for array in arrays)
+    ids: Any = [view.legal_tokens(prefix) for prefix in ((), (VOCABULARY.think_ids[0],))]
+    assert not any(array.flags.writeable for array in (*arrays, *ids))
 
 
 def test_the_batched_engines_arrays_are_read_only() -> None:

@@ -252,6 +252,16 @@ def test_deal_of_the_options_is_taken_even_if_it_is_none_or_zero(deal: Any) -> N
         assert env.dialogue.deal is deal
 
 
+def test_a_seed_beside_a_deal_seeds_what_follows() -> None:
+    """The deal is the caller's, the next ones are the seed's."""
+    deals = []
+    for _ in range(2):
+        env = LanguageGameEnv(Coordination())
+        env.reset(seed=3, options={"deal": 1})
+        deals.append([env.dialogue.deal for _ in range(20) if env.reset() is None])
+    assert deals[0] == deals[1]
+
+
 def test_other_options_are_ignored() -> None:
     """PettingZoo's own test passes one."""
     env = LanguageGameEnv(Bluff())

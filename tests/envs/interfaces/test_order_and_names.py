@@ -28,7 +28,21 @@ from duologue.envs.tree.game_tree import GameTree
 from duologue.tests.envs.helpers import RED, Whisper
 
 EOS = Whisper.vocabulary.eos_id
-NO_AGENTS = ["player_2", "player_1 ", "Player_0", "player", "", "0", None, 0, 1, -1, True, b"player_0", ("player_0",)]
+NO_AGENTS: list[Any] = [
+    "player_2",
+    "player_1 ",
+    "Player_0",
+    "player",
+    "",
+    "0",
+    None,
+    0,
+    1,
+    -1,
+    True,
+    b"player_0",
+    ("player_0",),
+]
 NO_AGENTS += [["player_0"], {"player_0": 0}, np.array(["player_0"])]
 NO_PLAYERS = [2, -1, True, False, 1.0, "0", "player_0", None, np.float64(1), np.bool_(True)]
 
@@ -68,7 +82,7 @@ def test_what_is_no_player_is_refused(player: Any) -> None:
     game, tree = Bluff(), GameTree(Bluff())
     profile, rng, random = uniform_profile(tree), np.random.default_rng(0), RandomAgent()
     played = rollout(game, [random, random], 2, rng)
-    uses = [
+    uses: list[Any] = [
         lambda: SinglePlayerEnv(game, player=player),
         lambda: LanguageGameVectorEnv(game, 2, player=player),
         lambda: gymnasium.make("duologue/bluff-v0", player=player),
@@ -91,7 +105,8 @@ def test_what_is_no_player_is_refused(player: Any) -> None:
 def test_players_of_numpy_are_players() -> None:
     """As a loop over an array has them."""
     tree = GameTree(Bluff())
-    for player in np.arange(2):
+    players: Any = np.arange(2)
+    for player in players:
         assert len(tree.observations(player)) == tree.tables[player].num_infostates
         assert SinglePlayerEnv(Bluff(), player=player).player == player
 

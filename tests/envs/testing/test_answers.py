@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from duologue.envs import Dialogue, FiniteDeals, LanguageGame, LanguageGameEnv, Payoff, SampledDeals
+from duologue.envs import Dialogue, FiniteDeals, LanguageGame, LanguageGameEnv, Payoff, SampledDeals, WordVocabulary
 from duologue.envs.games.bluff import Bluff
 from duologue.envs.testing.answers import check_answers
 from duologue.envs.testing.conformance import CHECKS, ConformanceError, check_game
 from duologue.tests.envs.helpers import BLUE, RED, VOCABULARY, Whisper
 
 SIZE = VOCABULARY.size
+LIST: Any = ["red"]
 
 
 def faulty(**changes: Any) -> Whisper:
@@ -56,7 +57,7 @@ NO_GAMES = [
 ATTRIBUTES = [
     ({"payoff": "general"}, "Haggle.payoff: expected a value of Payoff, such as Payoff.GENERAL, got 'general'"),
     ({"deals": {"red": 1.0}}, r"Haggle.deals: expected FiniteDeals\(...\) or SampledDeals\(...\), got {'red': 1.0}"),
-    ({"deals": SampledDeals(lambda rng: ["red"])}, r"Haggle.deals: .* expected a hashable one, .*unhashable \['red'\]"),
+    ({"deals": SampledDeals(lambda rng: LIST)}, r"Haggle.deals: .* expected a hashable one, .*unhashable \['red'\]"),
     (
         {"deals": SimpleNamespace(sample=lambda rng: "red", outcomes=lambda: {"red": 0.5})},
         "expected probabilities >= 0",
@@ -76,6 +77,31 @@ ATTRIBUTES = [
     ({"max_briefing_tokens": -1}, "Haggle.max_briefing_tokens: expected at least 0, got -1"),
     ({"roles": "ab"}, "Haggle.roles: expected two names, got 'ab'"),
     ({"forfeit_cost": float("nan")}, "Haggle.forfeit_cost: expected a finite number, got nan"),
+]
+
+
+class Framed(WordVocabulary):
+    """Frames a turn by what is no token."""
+
+    framed_by: Any = (-1,)
+
+    def open_turn(self, speaker: int, viewer: int) -> Any:
+        return self.framed_by
+
+
+class Wide(WordVocabulary):
+    """Lets its padding be said."""
+
+    sayable_mask = np.ones(10, dtype=np.int8)
+
+
+VOCABULARIES = [
+    (Framed("red"), r"Haggle.vocabulary.open_turn: expected a tuple of token ids in \[0, 9\), got \(-1,\)"),
+    (type("Late", (Framed,), {"framed_by": (9,)})("red"), r"open_turn: expected a tuple of token ids.*, got \(9,\)"),
+    (type("Half", (Framed,), {"framed_by": (3.7,)})("red"), "open_turn: expected a tuple of token ids.*, got .3.7"),
+    (Wide("red blue"), r"Haggle.vocabulary.sayable_mask: expected \(10,\) of 0 and 1, 0 for id 0, got"),
+    (Wide("red"), r"Haggle.vocabulary.sayable_mask: expected \(9,\) of 0 and 1"),
+    (type("Endless", (WordVocabulary,), {"eos_id": -1})("red"), r"eos_id: expected a token id in \[1, 9\), got -1"),
 ]
 
 ANSWERS = [
@@ -132,6 +158,13 @@ def test_wrong_attributes_are_named(changes: dict[str, Any], message: str) -> No
         check_game(faulty(**changes))
 
 
+@pytest.mark.parametrize(("vocabulary", "message"), VOCABULARIES)
+def test_wrong_vocabularies_are_named(vocabulary: Any, message: str) -> None:
+    """What stands in every view is of token ids, too."""
+    with pytest.raises(ConformanceError, match=message):
+        check_game(faulty(vocabulary=vocabulary))
+
+
 @pytest.mark.parametrize(("name", "answer", "message"), ANSWERS)
 def test_wrong_answers_are_named(name: str, answer: Any, message: str) -> None:
     """The rule and the dialogue in words."""
@@ -143,7 +176,8 @@ def test_a_rule_that_raises_is_named_with_the_dialogue_in_words() -> None:
     """`KeyError: 14` alone tells nobody what was said."""
 
     def rewards(game: Whisper, dialogue: Dialogue[str]) -> tuple[float, float]:
-        return {}[dialogue.turns[-1].tokens]
+        table: dict[Any, tuple[float, float]] = {}
+        return table[dialogue.turns[-1].tokens]
 
     words = r"in the deal '\w+' after player 0: '[\w ]*', got KeyError"
     with pytest.raises(ConformanceError, match=rf"Haggle.rewards: expected an answer {words}"):

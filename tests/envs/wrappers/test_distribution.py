@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,8 +93,13 @@ def test_games_that_do_not_speak_alike_are_refused() -> None:
         GameDistribution([Bluff(), KuhnPoker()])
     with pytest.raises(ValueError, match="expected one max_thought_tokens, got 0 and 2"):
         GameDistribution([RunningSum(2, 2), RunningSum(2, 2, max_thought_tokens=2)])
-    with pytest.raises(ValueError, match="weights: expected 1 numbers >= 0 that sum to 1"):
-        GameDistribution([Bluff()], [0.5])
+    bad: list[Any] = [[0.5], [float("nan")], [float("inf")], [-1.0], ["1"], [None], [0.5, 0.5]]
+    for weights in bad:
+        with pytest.raises(ValueError, match="weights: expected 1 numbers >= 0 that sum to 1"):
+            GameDistribution([Bluff()], weights)
+    for games in (["bluff-v0"], [Bluff]):
+        with pytest.raises(TypeError, match="game: expected the rules, a LanguageGame, such as"):
+            GameDistribution(games)  # type: ignore[arg-type]
 
 
 def cloned(games: Sequence[SecretCode], *, num_steps: int, num_dialogues: int, seed: int = 0) -> CausalLMAgent:

@@ -151,7 +151,10 @@ def test_the_same_seed_gives_the_same_numbers(name: str) -> None:
 @pytest.mark.parametrize(("num_updates", "updates_per_round"), [(10, 4), (0, 1), (4, 0)])
 def test_updates_make_whole_rounds(num_updates: int, updates_per_round: int) -> None:
     """A round cut short would have one player ahead."""
-    with pytest.raises(ValueError, match=r"num_updates: expected a positive multiple of|updates(_per_round)?: expected an integer of at least 1"):
+    with pytest.raises(
+        ValueError,
+        match=r"num_updates: expected a positive multiple of|updates(_per_round)?: expected an integer of at least 1",
+    ):
         ExactGapConfig(num_updates=num_updates, updates_per_round=updates_per_round)
 
 

@@ -357,7 +357,8 @@ def test_hostile_lines_end_in_one_line_and_exit_2(
     monkeypatch.chdir(tmp_path)
     for name in FILES:  # a run of the line before must not be taken up again
         top = Path(name).parts[0]
-        Path(top).exists() or Path(top).symlink_to(hostile_folder / top)
+        if not Path(top).exists():
+            Path(top).symlink_to(hostile_folder / top)
     typed, _, said = line.partition(" => ")
     assert main(typed.split(" ")) == 2
     *others, last = capsys.readouterr().err.splitlines()

@@ -231,7 +231,7 @@ def check_of(hint: Any) -> Check:
         return partial(_check_any, checks=known, optional=type(None) in parts)
     if origin is tuple:
         return partial(_check_tuple, checks=[check_of(part) for part in parts if part is not ...], open=... in parts)
-    if is_dataclass(hint):
+    if isinstance(hint, type) and is_dataclass(hint):
         return partial(_check_type, kind=hint, expected=f"a {hint.__name__}")
     return _PLAIN.get(hint, _check_nothing)
 
@@ -269,7 +269,7 @@ def _check_any(name: str, value: object, *, checks: Sequence[Check], optional: b
     raise errors[0]
 
 
-def _check_tuple(name: str, values: object, *, checks: Sequence[Check], open: bool) -> None:
+def _check_tuple(name: str, values: object, *, checks: list[Check], open: bool) -> None:
     """Raise ValueError unless there are as many values as there should be, and each is right."""
     if not isinstance(values, tuple | list) or not (open or len(values) == len(checks)):
         expected = "several" if open else f"{len(checks)} values"

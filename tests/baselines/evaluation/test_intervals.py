@@ -48,3 +48,14 @@ def test_one_seed_has_no_finite_interval_and_none_is_an_error() -> None:
     assert mean_interval([0.25]) == (0.25, -math.inf, math.inf)
     with pytest.raises(ValueError, match="at least one"):
         mean_interval([])
+
+
+@pytest.mark.parametrize("confidence", [0, 1, 2, -1, math.nan, math.inf, "0.9", True])
+def test_a_confidence_is_a_share(confidence: float) -> None:
+    """At 1 an interval has no ends, beyond it they are NaN, and below 0 the low one is above the high one."""
+    for call in (
+        lambda: mean_interval([1.0, 2.0], confidence=confidence),
+        lambda: wilson_interval(1, 2, confidence=confidence),
+    ):
+        with pytest.raises(ValueError, match=r"confidence: expected a number in \(0, 1\), got"):
+            call()

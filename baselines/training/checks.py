@@ -50,8 +50,10 @@ def check_positive(name: str, number: float) -> float:
 
 def check_learning_rate(name: str, number: float) -> float:
     """Return the option called `name`; raise ValueError unless it is a number above 0 that a step can be taken by."""
-    expected = f"a finite number above 0 and at most {LARGEST_LEARNING_RATE}"
-    return _checked(name, number, expected, lambda value: 0 < value <= LARGEST_LEARNING_RATE)
+    value = check_positive(name, number)
+    if value > LARGEST_LEARNING_RATE:
+        raise ValueError(f"{name}: expected a number of at most {LARGEST_LEARNING_RATE}, got {shown(number)}")
+    return value
 
 
 def check_not_negative(name: str, number: float) -> float:

@@ -403,7 +403,7 @@ def test_an_update_that_breaks_the_weights_is_refused(algorithm: str) -> None:
     one = learner(algorithm)
     one.model.learning_rate = 1e30
     one.model._setup_lr_schedule()
-    with pytest.raises((FloatingPointError, ValueError), match=r"update 1: weights after the step: expected|nan"):
+    with pytest.raises(FloatingPointError, match=r"update 1: weights after the step: expected"):
         one.update()
 
 

@@ -81,7 +81,8 @@ def _main(arguments: list[str]) -> int | None:
     if arguments[:1] == ["solve"]:
         from .baselines.solvers.command import main as solve  # brings torch
 
-        return solve(arguments[1:])
+        solve(arguments[1:])
+        return None
     if arguments and arguments[0] in COMMANDS:
         return _command(COMMANDS[arguments[0]], arguments[1:])
     parser = _parser()

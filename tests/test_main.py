@@ -233,7 +233,9 @@ def test_a_full_disk_behind_what_is_printed_is_one_line() -> None:
     with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-m", "duologue", "games"]
         run = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
-    assert (run.returncode, run.stderr) == (2, "duologue: [Errno 28] No space left on device\n")
+    assert run.returncode == 2
+    assert run.stderr.startswith("duologue: [Errno 28] No space left on device")
+    assert len(run.stderr.splitlines()) == 1
 
 
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:
@@ -245,3 +247,166 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
         run.stdout.close()
         assert run.stderr.read() == ""
     assert run.returncode == 141
+
+
+LEARNER = """\
+from duologue.baselines.learners.base import ClippedConfig, PolicyLearner
+from duologue.baselines.learners.registry import register_learner
+"""
+GIVES = """
+@register_learner('gives_{name}', config=ClippedConfig)
+class Gives(PolicyLearner):
+    def advantages(self, batch, old, ref):
+        return batch.returns
+    def loss(self, logprobs, *others):
+        return {loss}
+"""
+FILES: dict[str, bytes] = {
+    "syntax.py": b"x = 1\ndef f(:\n",
+    "raises.py": b"x = 1\nraise RuntimeError('my own bug')\n",
+    "nothing.py": b"x = 1\n",
+    "leaves.py": b"raise SystemExit(0)\n",
+    "binary.py": b"\x00\xff\xfe\x80" * 50,
+    "number.py": f"{LEARNER}register_learner('number', config=ClippedConfig)(3)\n".encode(),
+    "mapping.py": f"{LEARNER}register_learner('mapping', config=dict)(PolicyLearner)\n".encode(),
+    "algorithm.py": b"from duologue.baselines.benchmark import registry\nregistry.register_algorithm('a')(3)\n",
+    "none.py": (LEARNER + GIVES.format(name="none", loss="None")).encode(),
+    "nan.py": (LEARNER + GIVES.format(name="nan", loss="logprobs.sum() * float('nan')")).encode(),
+    "bad.jsonl": b"{not json\n",
+    "empty.jsonl": b"",
+    "deep.jsonl": b"[" * 100_000,
+    "empty/config.json": b"{}",
+    "list/config.json": b"[1, 2]",
+    "deep/config.json": b"[" * 100_000,
+    "bytes/config.json": b"\xff\xfe",
+    "unknown/config.json": b'{"model_type": "nosuch"}',
+    "damaged/config.json": b'{"model_type": "llama"}',
+    "damaged/model.safetensors": b"garbage" * 10,
+    "types/config.json": b'{"name": 5, "config": 3}',
+    "sb3/config.json": b"{}",
+    "sb3/policy.zip": b"PK\x03\x04nonsense",
+    "tok/tokenizer.json": b"{bad",
+    "tok/tokenizer_config.json": b"{}",
+    "file": b"x",
+}
+"""What lies about in the folder where the lines below are typed."""
+SELF_PLAY = "train self_play --game kuhn_poker-v0 --batch-size 4 --hidden-size 8 --num-updates 1"
+HOSTILE = [
+    f"{SELF_PLAY} --device cuda:99 => device: expected one that this machine has",
+    f"{SELF_PLAY} --device meta => device: expected one that this machine has",
+    f"{SELF_PLAY} --device nonsense => device: expected cpu, cuda, cuda:1 or the like, got 'nonsense'",
+    f"{SELF_PLAY} --batch-size 1000000000000 => batch_size: expected an integer of at most 1048576",
+    f"{SELF_PLAY} --hidden-size 1000000000 => hidden_size: expected an integer of at most 65536",
+    f"{SELF_PLAY} --hidden-size 65536 --num-layers 1000 => expected a model of at most 10,000,000,000 weights",
+    f"{SELF_PLAY} --num-heads 3 => num_heads: expected heads of an even width that make up hidden_size, 8, got 3",
+    f"{SELF_PLAY} --game nosuch => game: expected one of",
+    f"{SELF_PLAY} --game-option max_thought_tokens=100000000000 => expected max_thought_tokens of at most 1048576",
+    f"{SELF_PLAY} --game-option max_thought_tokens=NaN => expected max_thought_tokens of type int, got nan",
+    f"{SELF_PLAY} --game-option vocabulary=empty => expected options among",
+    f"{SELF_PLAY} --player-0 nosuch => expected a folder with a config.json, got nosuch",
+    *(f"{SELF_PLAY} --player-0 {folder} => ." for folder in ("empty", "list", "deep", "bytes", "unknown", "damaged")),
+    f"{SELF_PLAY} --game red_team_text-v0 --tokenizer tok => tokenizer tok: expected",
+    f"{SELF_PLAY} --game red_team-v0 --judge damaged => .",
+    f"{SELF_PLAY} --learner nosuch => learner: expected a name among",
+    f"{SELF_PLAY} --out file => file",
+    f"{SELF_PLAY} --out /dev/null/x => /dev/null",
+    f"{SELF_PLAY} --learner-file nosuch.py => learner_file: expected a Python file, got nosuch.py",
+    f"{SELF_PLAY} --learner-file empty => learner_file: expected a Python file, got empty",
+    f"{SELF_PLAY} --learner-file syntax.py => learner_file: expected a Python file, got syntax.py, line 2: invalid",
+    f"{SELF_PLAY} --learner-file binary.py => learner_file: expected a Python file, got binary.py",
+    f"{SELF_PLAY} --learner-file raises.py => RuntimeError: my own bug (.*raises.py:2; DUOLOGUE_TRACEBACK=1",
+    f"{SELF_PLAY} --learner-file leaves.py => learner_file: expected a file that can be imported, leaves.py ends",
+    f"{SELF_PLAY} --learner-file nothing.py => learner_file: expected a file that calls register_learner",
+    f"{SELF_PLAY} --learner-file number.py => register_learner number: expected a class or a function, got 3",
+    f"{SELF_PLAY} --learner-file mapping.py => expected a dataclass below TrainingConfig as config",
+    f"{SELF_PLAY} --learner-file none.py --learner gives_none => loss: expected a tensor, got None",
+    f"{SELF_PLAY} --learner-file nan.py --learner gives_nan => update 1: loss: expected a finite number, got nan",
+    "train nosuch => train: expected an algorithm among",
+    "train sb3 --opponent sb3 => .",
+    "train text --data nosuch => data: expected a file or a folder",
+    "train text --data empty.jsonl => .",
+    "train text --data deep.jsonl => .",
+    "train reward_model --data bad.jsonl => bad.jsonl, line 1",
+    "train gpo --adversary nosuch => adversary: expected the folder of a model, got nosuch",
+    "solve nosuch --algorithm cfr => game: expected one of",
+    "solve kuhn_poker-v0 --algorithm nosuch => .",
+    "solve kuhn_poker-v0 --algorithm cfr --iterations 0 => --iterations: expected an integer of at least 1",
+    "solve kuhn_poker-v0 --algorithm cfr --iterations 1000000000000 => --iterations: expected an integer of at most",
+    "solve kuhn_poker-v0 --algorithm cfr --iterations 1000000000 --every 1 => expected an integer of at most 1000000",
+    "solve kuhn_poker-v0 --algorithm cfr --start-seed -1 => --start-seed: expected an integer of at least 0",
+    "solve kuhn_poker-v0 --algorithm mmd --solver-option eta=NaN => eta: expected a finite number above 0",
+    "solve secret_code-v0 --algorithm cfr --option num_words=100000000 => expected num_words of at most",
+    "play bluff-v0 --opponent damaged => .",
+    "play bluff-v0 --opponent deep => .",
+    "play bluff-v0 --opponent file => agent: expected random, echo or the folder",
+    "play bluff-v0 --seed -1 => seed: expected an integer of at least 0, got -1",
+    "play red_team_text-v0 --option vocabulary=tok => expected vocabulary of type Vocabulary",
+    "play red_team_text-v0 --option requests=empty => .",
+    f"play bluff-v0 --option x={'[' * 5000} => option x: expected JSON of a usual size",
+    f"play bluff-v0 --option x={'9' * 5000} => option x: expected JSON of a usual size",
+    "play a\x1b[31mb => game: expected one of",
+    "bench --games nosuch => .",
+    "bench --algorithms nosuch => algorithms: expected names among",
+    "bench --algorithm-file syntax.py => algorithm_file: expected a Python file, got syntax.py, line 2",
+    "bench --algorithm-file algorithm.py => register_algorithm a: expected a function, got 3",
+    "compare --game kuhn_poker-v0 --entrant a=random => entrant: expected two or more",
+    "compare --game kuhn_poker-v0 --entrant a=random --entrant b=damaged => entrant b: ",
+    "evaluate nosuch => evaluate: expected the folder of a run or of a model",
+    "evaluate types => .",
+    "evaluate deep => .",
+    "export types => run types: expected a config.json with a name and options, got other types",
+    "export nosuch => run nosuch: expected the folder of a run, got none there",
+    "demo --out file => file",
+]
+"""What is typed, and what the one line says."""
+
+
+@pytest.fixture(scope="module")
+def hostile_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of damaged files."""
+    folder = tmp_path_factory.mktemp("hostile")
+    for name, data in FILES.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder
+
+
+@pytest.mark.parametrize("line", HOSTILE, ids=lambda line: line.replace(SELF_PLAY, "train")[:70])
+def test_hostile_lines_end_in_one_line_and_exit_2(
+    line: str, hostile_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Never a traceback, never a terabyte; the line names the option or the file."""
+    monkeypatch.delenv("DUOLOGUE_TRACEBACK", raising=False)
+    monkeypatch.chdir(tmp_path)
+    for name in FILES:  # a run of the line before must not be taken up again
+        top = Path(name).parts[0]
+        if not Path(top).exists():
+            Path(top).symlink_to(hostile_folder / top)
+    typed, _, said = line.partition(" => ")
+    assert main(typed.split(" ")) == 2
+    *others, last = capsys.readouterr().err.splitlines()
+    assert not any(text.startswith(("duologue: ", "Traceback")) for text in others)
+    assert last.startswith("duologue: ")
+    assert last.isprintable()
+    assert re.search(said.replace("(", r"\("), last)
+    assert last.endswith("DUOLOGUE_TRACEBACK=1 shows where)")
+
+
+@pytest.mark.parametrize(
+    "options",
+    ["--rloo.learning-rate inf", "--ppo.max-grad-norm nan", "--ppo.max-grad-norm -1", "--ppo.max-grad-norm 0",
+     "--ppo.gamma 2", "--ppo.warmup-updates -1", "--num-updates -1", "--save-every 0", "--seed -1", "--num-threads -1",
+     f"--seed {2**64}", f"--seed {'9' * 5000}", "--num-threads 1000000", "--dtype float16"],
+)  # fmt: skip
+def test_numbers_that_no_option_takes_leave_with_2(
+    options: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Refused while the line is read, and no folder is made; `-1` as a norm climbs, 0 stays where it is."""
+    out = tmp_path / "run"
+    try:
+        status: object = main([*SELF_PLAY.split(), *options.split(), "--out", str(out)])
+    except SystemExit as left:
+        status = left.code
+    assert status == 2
+    assert "Traceback" not in capsys.readouterr().err
+    assert not out.exists()

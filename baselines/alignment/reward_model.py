@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Self, TypeAlias
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ from ..data.readers import OnError, read_pairs
 from ..evaluation.calibration import PairReport, longer_is_preferred, pair_report
 from ..functional.supervised import bradley_terry_loss
 from ..learners.optimisation import SupervisedConfig, make_optimizer, numbered, set_learning_rate, take_step
-from ..training.checks import Count, Positive, Rows
+from ..training.checks import Count, Positive, Rows, check_count
 from ..training.loop import Training, train
 from ..training.options import TrainedDType, load_model
 from ..training.run import Run
@@ -59,6 +59,15 @@ class BradleyTerryConfig(SupervisedConfig):
     """Steps between two looks at the validation pairs; the best weights seen there are kept."""
     rows_at_once: Rows = 16
     """Replies in one forward pass, of about equal length so that little is padding; the loss is that of the batch."""
+
+
+def check_fold(name: str, number: int) -> int:
+    """Return the option called `name`; raise ValueError unless it is the number of a fifth of the prompts."""
+    return check_count(name, number, least=0, most=4)
+
+
+Fold: TypeAlias = Annotated[int, check_fold]
+"""0 to 4."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +96,7 @@ class RewardModelConfig(DefenderOptions):
     """The most tokens of prompt and reply; the beginning is cut."""
     out: Path = Path("runs/reward_model")
     """The run's folder; the reward model is in its folder `model`."""
-    fold: Literal[0, 1, 2, 3, 4] | None = None
+    fold: Fold | None = None
     """0 to 4: the fifth of the prompts to test on, of a split that is the same for every seed; None: `seed` decides."""
     dtype: TrainedDType = "float32"
     """What training computes in (autocast); weights, their updates and the final test are float32."""

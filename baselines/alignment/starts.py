@@ -59,9 +59,12 @@ class BothPlayersOptions(DefenderOptions):
         """Return the options with both folders.
 
         Raises:
-            ValueError: the defender was given and the adversary was not: there is no base model to start it from.
+            ValueError: the defender was given and the adversary was not: there is no base model to start it from; or
+                the adversary is no model's folder.
         """
         if self.adversary is not None:
+            if not (self.adversary / "config.json").is_file():  # found out before a defender is trained
+                raise ValueError(f"adversary: expected the folder of a model, got {self.adversary}")
             return super().prepared()
         if self.defender not in (None, self.out / "sft" / "model"):
             raise ValueError(f"adversary: expected a model folder beside the defender {self.defender}, got none")

@@ -128,7 +128,7 @@ class RunResult:
             raise ValueError(f"run {self.folder}: expected the options of a game in its {CONFIG_FILE}, got none")
         try:
             return make_config(GameOptions, given, whose=self.name)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise ValueError(f"run {self.folder}: {error}") from error
 
     def game(self, *, split: str | None = None) -> LanguageGame[Any]:

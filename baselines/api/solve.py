@@ -64,6 +64,8 @@ def solve(
         ValueError: no such game or algorithm, a game too large or without a list of deals, a number out of its range.
         TypeError: an option that the solver does not have.
     """
+    check_count("iterations", iterations)
+    check_count("max_nodes", max_nodes)
     if every is not None:
         check_count("every", every)
     tree = GameTree(make_game(game) if isinstance(game, str) else game, max_nodes=max_nodes)

@@ -13,6 +13,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..training.checks import check_open_share, check_rows
 from .intervals import Estimate
 
 
@@ -49,8 +50,7 @@ def aggregate(
     >>> aggregate([[1.0, 3.0], [1.0, 3.0]], np.random.default_rng(0), num_resamples=10)
     Estimate(value=2.0, low=2.0, high=2.0)
     """
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence: expected a number in (0, 1), got {confidence}")
+    check_open_share("confidence", confidence)
     resampled = stratified_bootstrap(scores, statistic, rng, num_resamples=num_resamples)
     low, high = np.quantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2]).tolist()
     return Estimate(statistic(check_scores(scores)), low, high)
@@ -123,8 +123,7 @@ def stratified_bootstrap(
     they are what the claim is about.
     """
     table = check_scores(scores)
-    if num_resamples < 1:
-        raise ValueError(f"num_resamples: expected at least 1, got {num_resamples}")
+    check_rows("num_resamples", num_resamples)
     rows = rng.integers(len(table), size=(num_resamples, *table.shape))
     return np.array([statistic(np.take_along_axis(table, drawn, axis=0)) for drawn in rows])
 

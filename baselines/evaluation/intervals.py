@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from ..training.checks import check_open_share
+
 
 class Estimate(NamedTuple):
     """A mean with its confidence interval."""
@@ -31,6 +33,7 @@ def wilson_interval(successes: float, n: int, *, confidence: float = 0.95) -> tu
     >>> round(low, 4), round(high, 4)
     (0.0, 0.2775)
     """
+    check_open_share("confidence", confidence)
     if not 0 <= successes <= n:
         raise ValueError(f"successes: expected 0 to n={n}, got {successes}")
     if not n:
@@ -52,6 +55,7 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Estim
     >>> [round(number, 4) for number in mean_interval([1.0, 2.0, 3.0])]
     [2.0, -0.4841, 4.4841]
     """
+    check_open_share("confidence", confidence)
     if not len(values):
         raise ValueError("values: expected at least one, got none")
     if not np.isfinite(values).all():

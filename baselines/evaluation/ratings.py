@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.csgraph import connected_components
 
+from ..training.checks import check_finite, check_not_negative, check_open_share, check_positive, check_rows
+
 Floats: TypeAlias = NDArray[np.float64]
 
 ELO_PER_NAT = 400 / math.log(10)
@@ -85,8 +87,8 @@ def bradley_terry(
             then some rating is infinite, or no comparison ties the groups together (Ford, 1957).
     """
     weights = _match_weights(wins, ties)
-    if l2 < 0 or not 0 < confidence < 1:
-        raise ValueError(f"expected l2 >= 0 and a confidence in (0, 1), got {l2} and {confidence}")
+    check_not_negative("l2", l2)
+    check_open_share("confidence", confidence)
     if l2 == 0:
         _check_identifiable(weights)
     values = _maximise(weights, l2)
@@ -109,6 +111,8 @@ def bootstrap_bradley_terry(
     """
     if not l2 > 0:
         raise ValueError(f"l2: expected a number > 0, as resamples need not identify the ratings, got {l2}")
+    check_positive("l2", l2)
+    check_rows("num_resamples", num_resamples)
     won = _counts("wins", wins)
     tied = np.zeros_like(won) if ties is None else _counts("ties", ties)
     _match_weights(won, tied)
@@ -138,6 +142,9 @@ def elo_ratings(results: ArrayLike, num_players: int, *, k_factor: float = 16.0,
         k_factor: K, the most that a match moves a rating.
         mean: where everybody starts.
     """
+    check_rows("num_players", num_players)
+    check_finite("k_factor", k_factor)
+    check_finite("mean", mean)
     ratings = np.full(num_players, mean)
     for i, j, score in np.asarray(results, dtype=np.float64).reshape(-1, 3):
         first, second = int(i), int(j)

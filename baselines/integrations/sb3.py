@@ -156,11 +156,12 @@ class SB3Learner(Stateful):
         """Play `num_envs * tokens_per_env` own tokens, and learn from them."""
         model = self.model
         model._last_obs = None  # so that the library begins with fresh episodes
-        with self._generators.in_use():
-            model.learn(model.n_steps * model.n_envs, log_interval=None, reset_num_timesteps=False)  # type: ignore[arg-type]
+        with self._generators.in_use(), numbered("update", self.num_updates + 1):
+            try:
+                model.learn(model.n_steps * model.n_envs, log_interval=None, reset_num_timesteps=False)  # type: ignore[arg-type]
+            finally:  # of broken weights the library says that some distribution has no parameters
+                require_sound_weights(model.policy.parameters())
         self.num_updates += 1
-        with numbered("update", self.num_updates):
-            require_sound_weights(model.policy.parameters())
         return self._report(self.env.take_ended())
 
     def _report(self, ended: Sequence[Ended]) -> SB3Update:

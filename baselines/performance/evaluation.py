@@ -22,6 +22,7 @@ import numpy as np
 from ..functional.diversity import BleuHistory
 from ..functional.joint_bleu import JointBleuHistory
 from ..reporting.tables import markdown_table
+from ..training.checks import check_rows
 from ..training.failures import run_command
 from .page import Figure, machine, put_section
 
@@ -138,6 +139,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the numbers")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="page whose section of this is to be replaced")
     options = parser.parse_args(argv)
+    check_rows("--history-size", options.history_size)
+    check_rows("--batch-size", options.batch_size)
     comparisons = [
         comparison
         for num_tokens in LENGTHS

@@ -26,6 +26,7 @@ import numpy as np
 from ...envs.games.leduc_poker import CALL, DECK, FOLD, RAISE, LeducPoker
 from ...envs.games.random_game import RandomGame
 from ...envs.tree.analysis import GameTree, Profile, nash_conv, random_profile
+from ..training.checks import check_count
 from ..training.failures import run_command
 from .page import Figure
 
@@ -169,6 +170,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the numbers")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="where to write a page; pictures in images/")
     options = parser.parse_args(argv)
+    check_count("--max-nodes", options.max_nodes)
     from ..training.files import write_json  # imports torch, which the measured processes do without
 
     leduc = compare_on_leduc()

@@ -10,7 +10,7 @@ import numpy as np
 from ...envs.game import PLAYERS
 from ...envs.tree.analysis import GameTree, Profile, uniform_profile
 from ...envs.tree.infostates import Floats
-from ..training.checks import check_choice, require_positive
+from ..training.checks import check_choice, check_positive, require_positive
 from .first_order import Encounters, Logits, LogitSolver, both_values, log_softmax, payoff_scale, payoff_unit
 
 Magnet = Literal["fixed", "annealed", "moving"]
@@ -62,8 +62,8 @@ class MMD(LogitSolver):
             ValueError: an unknown kind of magnet, a number that is not above 0, or a `magnet_rate` above 1.
         """
         check_choice("magnet", magnet, ("fixed", "annealed", "moving"))
-        require_positive(eta=eta, alpha=alpha, magnet_rate=magnet_rate)
-        if magnet_rate > 1:
+        require_positive(eta=eta, alpha=alpha)
+        if check_positive("magnet_rate", magnet_rate) > 1:
             raise ValueError(f"magnet_rate: expected a number in (0, 1], got {magnet_rate!r}")
         super().__init__(tree, initial_profile)
         self._eta, self._alpha = _default_sizes(tree, magnet, eta, alpha)

@@ -50,8 +50,10 @@ def check_positive(name: str, number: float) -> float:
 
 def check_learning_rate(name: str, number: float) -> float:
     """Return the option called `name`; raise ValueError unless it is a number above 0 that a step can be taken by."""
-    expected = f"a finite number above 0 and at most {LARGEST_LEARNING_RATE}"
-    return _checked(name, number, expected, lambda value: 0 < value <= LARGEST_LEARNING_RATE)
+    value = check_positive(name, number)
+    if value > LARGEST_LEARNING_RATE:
+        raise ValueError(f"{name}: expected a number of at most {LARGEST_LEARNING_RATE}, got {shown(number)}")
+    return value
 
 
 def check_not_negative(name: str, number: float) -> float:
@@ -231,7 +233,7 @@ def check_of(hint: Any) -> Check:
         return partial(_check_any, checks=known, optional=type(None) in parts)
     if origin is tuple:
         return partial(_check_tuple, checks=[check_of(part) for part in parts if part is not ...], open=... in parts)
-    if is_dataclass(hint):
+    if isinstance(hint, type) and is_dataclass(hint):
         return partial(_check_type, kind=hint, expected=f"a {hint.__name__}")
     return _PLAIN.get(hint, _check_nothing)
 
@@ -269,7 +271,7 @@ def _check_any(name: str, value: object, *, checks: Sequence[Check], optional: b
     raise errors[0]
 
 
-def _check_tuple(name: str, values: object, *, checks: Sequence[Check], open: bool) -> None:
+def _check_tuple(name: str, values: object, *, checks: list[Check], open: bool) -> None:
     """Raise ValueError unless there are as many values as there should be, and each is right."""
     if not isinstance(values, tuple | list) or not (open or len(values) == len(checks)):
         expected = "several" if open else f"{len(checks)} values"

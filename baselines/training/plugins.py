@@ -49,7 +49,7 @@ def run_file(path: Path, *, option: str) -> str:
         del sys.modules[name]
         if isinstance(error, SystemExit):
             raise ValueError(f"{option}: expected a file that can be imported, {path} ends Python") from error
-        if isinstance(error, SyntaxError) and error.filename in (None, str(path)):
+        if isinstance(error, SyntaxError) and Path(error.filename or path).name == path.name:
             line = "" if error.lineno is None else f", line {error.lineno}"
             raise ValueError(f"{option}: expected a Python file, got {path}{line}: {error.msg}") from error
         raise

@@ -11,6 +11,7 @@ import duologue.envs
 from duologue.envs import LanguageGameEnv, SinglePlayerEnv, make, make_game, register_game, registered_games
 from duologue.envs import registry as registry_module
 from duologue.envs.games.bluff import Bluff
+from duologue.envs.registry import parse_option
 from duologue.tests.envs.helpers import Whisper
 
 
@@ -85,3 +86,33 @@ def test_environment_bears_its_registered_name() -> None:
 def test_version_is_the_packages() -> None:
     """`duologue.envs.__version__`, for whoever imports the games alone."""
     assert duologue.envs.__version__ == __import__("duologue").__version__
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        (
+            "bluff-v0",
+            {"max_thought_tokens": 10**11},
+            "expected max_thought_tokens of at most 1048576, got 100000000000",
+        ),
+        ("bluff-v0", {"max_thought_tokens": 10**30}, "expected max_thought_tokens of at most 1048576"),
+        ("secret_code-v0", {"num_words": 10**8}, "expected num_words of at most 1048576"),
+        ("secret_code-v0", {"num_words": "many"}, r"expected num_words of type int \| None, got 'many'"),
+        ("red_team-v0", {"num_rounds": 2**20}, "expected views of at most 16777216 tokens, got"),
+        ("red_team_text-v0", {"vocabulary": "a/folder"}, r"expected vocabulary of type Vocabulary \| None"),
+    ],
+)
+def test_sizes_that_no_machine_holds_and_other_types_are_refused(
+    name: str, options: dict[str, Any], message: str
+) -> None:
+    """Before an array of terabytes is asked for; a file's name has no words to say."""
+    with pytest.raises((ValueError, TypeError), match=message):
+        make_game(name, **options)
+
+
+@pytest.mark.parametrize("value", ["[" * 100_000, "9" * 5000])
+def test_options_nested_without_end_are_refused(value: str) -> None:
+    """What Python's reader of JSON cannot take."""
+    with pytest.raises(ValueError, match="option x: expected JSON of a usual size, got"):
+        parse_option(f"x={value}")

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,3 +82,11 @@ def test_a_run_is_compared_with_its_average(run: RunResult, tmp_path: Path) -> N
     assert (tmp_path / "compare.md").is_file()
     with pytest.raises(TypeError, match=r"compare: expected options among .*, got 'num_match'"):
         compare(entrants, num_match=4)
+
+
+@pytest.mark.parametrize("name", ["iterations", "every", "max_nodes"])
+@pytest.mark.parametrize("value", [0, -1, 10**30, float("nan"), "3", True, 2.5])
+def test_counts_of_solve_are_refused_by_name(name: str, value: Any) -> None:
+    """10^30 iterations would end on no machine."""
+    with pytest.raises(ValueError, match=f"{name}: expected an integer of at "):
+        solve("bluff-v0", **{"iterations": 2, name: value})

@@ -55,3 +55,14 @@ def test_a_value_that_is_no_number_has_no_mean(value: float) -> None:
     """It would be shown as a mean of nan ± nan."""
     with pytest.raises(ValueError, match=r"values: expected finite numbers, got (nan|inf)"):
         mean_interval([0.5, value])
+
+
+@pytest.mark.parametrize("confidence", [0, 1, 2, -1, math.nan, math.inf, "0.9", True])
+def test_a_confidence_is_a_share(confidence: float) -> None:
+    """At 1 an interval has no ends, beyond it they are NaN, and below 0 the low one is above the high one."""
+    for call in (
+        lambda: mean_interval([1.0, 2.0], confidence=confidence),
+        lambda: wilson_interval(1, 2, confidence=confidence),
+    ):
+        with pytest.raises(ValueError, match=r"confidence: expected a number in \(0, 1\), got"):
+            call()

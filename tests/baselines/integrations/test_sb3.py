@@ -479,3 +479,24 @@ def test_a_policy_whose_weights_break_says_nothing() -> None:
         agent.act(observation, np.random.default_rng(0))
     with pytest.raises(ValueError, match="policy: expected finite logits, got NaN"):
         agent.token_probabilities([observation])
+
+
+@pytest.mark.parametrize("algorithm", ["a2c", "maskable_ppo"])
+def test_an_update_that_breaks_the_weights_is_refused(algorithm: str) -> None:
+    """The library looks at no weight; after the last update nothing else would."""
+    one = learner(algorithm)
+    one.model.learning_rate = 1e30
+    one.model._setup_lr_schedule()
+    with pytest.raises(FloatingPointError, match=r"update 1: weights after the step: expected"):
+        one.update()
+
+
+def test_a_reward_that_is_no_number_is_refused_by_name() -> None:
+    """Before the library learns from it."""
+
+    class Unpaid(Bluff):
+        def rewards(self, dialogue: Any) -> tuple[float, float]:
+            return float("nan"), float("nan")
+
+    with pytest.raises((FloatingPointError, ValueError), match="rewards"):
+        learner(game=Unpaid()).update()

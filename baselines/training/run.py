@@ -32,7 +32,7 @@ from .files import Json, to_json
 from .folders import LOCK_FILE, MARK_FILE, KeptFolder
 from .inputs import digests, inputs_of, require_apart, require_unchanged
 from .records import METRICS_FILE, Records, read_metrics
-from .state import Checkpointable, StateValue, read_state, rng_state, set_rng_state, write_state
+from .state import Checkpointable, StateValue, read_state, require_finite, rng_state, set_rng_state, write_state
 from .versions import ALWAYS, record_versions
 
 __all__ = [
@@ -184,9 +184,17 @@ class Run:
         files.write_json(self.folder / relative, value)
 
     def write_folder(self, relative: str, save: Callable[[Path], object]) -> Path:
-        """Let `save`, such as an agent's `save_pretrained`, write a folder, whole or not at all."""
+        """Let `save`, such as an agent's `save_pretrained`, write a folder, whole or not at all.
+
+        Raises:
+            ValueError: it holds weights that are NaN or infinite; no such model is left.
+        """
         with files.replacing(self.folder / relative, folder=True) as written:
             save(written)
+            try:
+                require_finite(written)
+            except ValueError as error:
+                raise ValueError(f"{self.folder / relative}: {error}") from error
         return self.folder / relative
 
     def finish(self) -> None:

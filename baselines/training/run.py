@@ -337,6 +337,16 @@ def _prepare(kept: KeptFolder, asked: Mapping[str, Json], inputs: Mapping[str, P
         ValueError: options or inputs differ, or a finished run lacks what it left.
     """
     folder = kept.folder
+    for name in (
+        CONFIG_FILE,
+        VERSIONS_FILE,
+        INPUTS_FILE,
+        METRICS_FILE,
+        FINISHED_FILE,
+        STATE_FOLDER,
+        TENSORBOARD_FOLDER,
+    ):
+        files.require_kind(folder / name, folder=name in (STATE_FOLDER, TENSORBOARD_FOLDER))
     begun = any((folder / name).exists() for name in (METRICS_FILE, STATE_FOLDER, FINISHED_FILE))
     if begun:  # one that failed before its first step may be asked otherwise
         if not (folder / CONFIG_FILE).is_file():

@@ -233,3 +233,20 @@ def test_a_full_disk_leaves_the_records_whole(folder: Path) -> None:
 class Anything(Part):
     def load_state_dict(self, state: dict[str, StateValue]) -> None:
         """Take whatever comes."""
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "versions.json", "inputs.json", "metrics.jsonl", "finished", "state", "tensorboard"]
+)
+def test_an_entry_of_another_kind_is_named_at_once(folder: Path, name: str) -> None:
+    """Not after hours of training; and what is in it stays."""
+    path = folder / name
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    if name in ("state", "tensorboard"):
+        path.write_text("precious")
+    else:
+        path.mkdir()
+        (path / "precious.txt").write_text("precious")
+    with pytest.raises(ValueError, match=rf"{name}: expected a f\w+ or nothing there, got a f"):
+        Run.open(folder, Options(), name="toy")
+    assert (path if path.is_file() else path / "precious.txt").read_text() == "precious"

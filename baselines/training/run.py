@@ -142,7 +142,7 @@ class Run:
         self._claim(STATE_FOLDER)
         self._sync_metrics()
         states = {name: part.state_dict() for name, part in parts.items()}
-        about = {"run": self._identity, "records": self._records().state_dict()}
+        about: dict[str, StateValue] = {"run": self._identity, "records": self._records().state_dict()}
         write_state(self.folder / STATE_FOLDER, {"iteration": iteration, "parts": states, **about})
         if self._kept is not None:
             self._kept.note(SAVED)

@@ -195,12 +195,12 @@ def _fail_at(number: int) -> None:
     """Let the disk be full at the `number`-th wait for it."""
     original, count = os.fsync, 0
 
-    def fsync(descriptor: int) -> None:
+    def fsync(fd: Any) -> None:
         nonlocal count
         count += 1
         if count == number:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        original(descriptor)
+        original(fd)
 
     os.fsync = fsync
 

@@ -169,6 +169,8 @@ def bench(config: BenchConfig, *, command: str | None = None) -> dict[Cell, str]
         ValueError: an unknown name, results of another version in the folder, or a folder that is no benchmark's, or
             that another process writes into.
     """
+    if not config.report_only:
+        config.grid()  # names that are not known are found out before a folder is made
     with KeptFolder.open(config.out, kind="bench", older=is_unmarked):
         return _bench(config, command)
 

@@ -25,6 +25,7 @@ from ..training.distributed import Processes, processes_on
 from ..training.loop import recorded, use_threads
 from ..training.run import FINISHED_FILE, STATE_FOLDER, Run
 from ..training.state import read_state
+from ..training.stopping import heeding_stops
 from .bigram import Bigram
 from .causal_models import FLASH, Attention, add_lora, load_causal_model, new_model, save_causal_model
 from .cloning import StageData, TextTraining, TextTrainingConfig, TextTrainingStep
@@ -110,7 +111,10 @@ def _recorded(learner: TextTraining, config: TextTrainingConfig, run: Run | None
     state = read_state(config.out / STATE_FOLDER)
     if state is not None:
         learner.load_state_dict(state["parts"]["learner"])
-    yield from learner
+    with heeding_stops(config.algorithm) as stop:  # the main process needs this one until the step's end
+        for step in learner:
+            yield step
+            stop.heed("the main process saves")
 
 
 def _source(config: TextTrainingConfig) -> TextSource:

@@ -34,8 +34,8 @@ WRITING, REPLACED = ".writing.", ".replaced."
 """How the names of files and folders begin that are being written, or that have just been replaced."""
 HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 """Tells the machines apart that share a disk."""
-NAME_CHARS = 50
-"""How much of a name is in the temporary one: file systems take 255 bytes."""
+NAME_BYTES = 150
+"""The longest name that is part of the temporary one: file systems take 255 bytes."""
 
 
 class Keeper(Protocol):
@@ -132,7 +132,13 @@ def check_output(option: str, path: Path, *, inputs: Sequence[Path] = ()) -> Non
 
 def _temporary(prefix: str, path: Path) -> Path:
     """Return a name beside a path that nothing else has."""
-    return path.with_name(f"{prefix}{path.name[:NAME_CHARS]}.{HOST}-{os.getpid()}-{secrets.token_hex(4)}")
+    return path.with_name(f"{prefix}{_stem(path)}.{HOST}-{os.getpid()}-{secrets.token_hex(4)}")
+
+
+def _stem(path: Path) -> str:
+    """Return a name's part in the temporary one: itself, or what stands for one that is long."""
+    name = path.name.encode("utf-8", "surrogateescape")
+    return path.name if len(name) <= NAME_BYTES else hashlib.sha256(name).hexdigest()
 
 
 def _put_in_place(written: Path, path: Path) -> None:
@@ -164,7 +170,7 @@ def _move_others(old: Path, new: Path) -> None:
 
 def _clear_leftovers(path: Path) -> None:
     """Remove what killed writers of a path have left, and put a folder back that one had moved aside."""
-    name = glob.escape(path.name[:NAME_CHARS])
+    name = glob.escape(_stem(path))
     for aside in path.parent.glob(f"{REPLACED}{name}.{HOST}-*-*"):
         if _writer_is_dead(aside):
             if os.path.lexists(path):

@@ -31,8 +31,11 @@ SHOWN_BYTES = 1 << 28
 
 
 def inputs_of(options: object) -> dict[str, Path]:
-    """Return the files and folders that options name and that are there, by the options' names."""
-    return {name: path for name, path in _named(options, "") if path.exists()}
+    """Return the files and folders that options name and that are there, by the options' names.
+
+    A pipe is none: it can be read once.
+    """
+    return {name: path for name, path in _named(options, "") if path.is_file() or path.is_dir()}
 
 
 def _named(value: Any, name: str) -> Iterator[tuple[str, Path]]:
@@ -67,21 +70,27 @@ def require_apart(folder: Path, inputs: Mapping[str, Path]) -> None:
 
 def digests(inputs: Mapping[str, Path]) -> dict[str, str]:
     """Return the SHA-256 of each input: of a file's bytes, of the names and bytes of all files in a folder."""
-    files = {name: list(_files(path)) for name, path in inputs.items()}
+    files = {name: list(_files(path, set())) for name, path in inputs.items()}
     num_bytes = sum(file.stat().st_size for listed in files.values() for file in listed)
     hide = num_bytes < SHOWN_BYTES or not sys.stderr.isatty()
     with tqdm(desc="reading inputs", total=num_bytes, unit="B", unit_scale=True, leave=False, disable=hide) as bar:
         return {name: _digest(inputs[name], files[name], bar) for name in inputs}
 
 
-def _files(path: Path) -> Iterator[Path]:
-    """Yield a file itself, or what is read of a folder, in an order that does not depend on the disk."""
+def _files(path: Path, seen: set[str]) -> Iterator[Path]:
+    """Yield a file itself, or what is read of a folder, in an order that does not depend on the disk.
+
+    A folder that links lead to again, `seen` by its real path, is read once.
+    """
     if not path.is_dir():
         yield path
         return
+    if os.path.realpath(path) in seen:
+        return
+    seen.add(os.path.realpath(path))
     for inside in sorted(path.iterdir()):
         if not inside.name.startswith(".") and inside.name not in BESIDE and (inside.is_dir() or inside.is_file()):
-            yield from _files(inside)
+            yield from _files(inside, seen)
 
 
 def _digest(path: Path, files: list[Path], bar: tqdm[Any]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import multiprocessing
 import signal
 import sys
 import time
@@ -20,7 +19,7 @@ from tqdm import tqdm
 
 from .files import claim
 from .loop import use_threads
-from .pool import WorkerFailed, end_with_parent
+from .pool import WorkerFailed, end_with_parent, where_to_start
 from .run import Config, Run
 
 TRACE_START, TRACE_CHARS = "Traceback (most recent call last):", 2000
@@ -134,12 +133,9 @@ def _check_order(jobs: Sequence[Job]) -> None:
 
 
 def _start(job: Job, folder: Path, preload: str) -> BaseProcess:
-    """Start a job in a process of its own; a fork server, where there is one, has imported everything already."""
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context: Any = multiprocessing.get_context(method)  # its class, and so its methods, depend on the name
-    if method == "forkserver":
-        context.set_forkserver_preload([preload])
-    process: BaseProcess = context.Process(target=_train, args=(job, _log_file(job, folder)), name=job.name)
+    """Start a job in a process of its own."""
+    arguments = (job, _log_file(job, folder))
+    process: BaseProcess = where_to_start(preload).Process(target=_train, args=arguments, name=job.name)
     process.start()
     return process
 

@@ -11,6 +11,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
@@ -80,10 +81,7 @@ def _attempt(index: int, work: Callable[[], ResultT]) -> Outcome[ResultT]:
 
 
 def _start(index: int, work: Callable[[], Any], preload: str) -> tuple[Connection, BaseProcess]:
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context: Any = multiprocessing.get_context(method)  # its class, and so its methods, depend on the name
-    if method == "forkserver":
-        context.set_forkserver_preload([preload])
+    context = where_to_start(preload)
     ours, theirs = context.Pipe(duplex=False)
     process: BaseProcess = context.Process(target=_serve, args=(index, work, theirs), daemon=True)
     process.start()
@@ -91,12 +89,28 @@ def _start(index: int, work: Callable[[], Any], preload: str) -> tuple[Connectio
     return ours, process
 
 
+def where_to_start(preload: str) -> Any:
+    """Return what starts processes; a fork server, where there is one, imports a module once for all of them.
+
+    Ctrl-C reaches them only where they heed it (`stopping.py`): it is their parent that ends them.
+    """
+    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    context: Any = multiprocessing.get_context(method)  # its class, and so its methods, depend on the name
+    if method == "forkserver":
+        context.set_forkserver_preload([preload])
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main_thread else None
+        try:
+            forkserver.ensure_running()  # inherits what is ignored, and so do those that it forks
+        finally:
+            if handler is not None:
+                signal.signal(signal.SIGINT, handler)
+    return context
+
+
 def _serve(index: int, work: Callable[[], Any], connection: Connection) -> None:
     end_with_parent()
-    try:
-        connection.send(_attempt(index, work))
-    except KeyboardInterrupt:  # which the parent got, too, and says so
-        os._exit(128 + signal.SIGINT)
+    connection.send(_attempt(index, work))
     connection.close()
 
 

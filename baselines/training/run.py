@@ -32,7 +32,7 @@ from .files import Json, to_json
 from .folders import LOCK_FILE, MARK_FILE, KeptFolder
 from .inputs import digests, inputs_of, require_apart, require_unchanged
 from .records import METRICS_FILE, Records, read_metrics
-from .state import Checkpointable, StateValue, read_state, rng_state, set_rng_state, write_state
+from .state import Checkpointable, StateValue, read_state, require_finite, rng_state, set_rng_state, write_state
 from .versions import ALWAYS, record_versions
 
 __all__ = [
@@ -142,7 +142,7 @@ class Run:
         self._claim(STATE_FOLDER)
         self._sync_metrics()
         states = {name: part.state_dict() for name, part in parts.items()}
-        about = {"run": self._identity, "records": self._records().state_dict()}
+        about: dict[str, StateValue] = {"run": self._identity, "records": self._records().state_dict()}
         write_state(self.folder / STATE_FOLDER, {"iteration": iteration, "parts": states, **about})
         if self._kept is not None:
             self._kept.note(SAVED)
@@ -184,9 +184,17 @@ class Run:
         files.write_json(self.folder / relative, value)
 
     def write_folder(self, relative: str, save: Callable[[Path], object]) -> Path:
-        """Let `save`, such as an agent's `save_pretrained`, write a folder, whole or not at all."""
+        """Let `save`, such as an agent's `save_pretrained`, write a folder, whole or not at all.
+
+        Raises:
+            ValueError: it holds weights that are NaN or infinite; no such model is left.
+        """
         with files.replacing(self.folder / relative, folder=True) as written:
             save(written)
+            try:
+                require_finite(written)
+            except ValueError as error:
+                raise ValueError(f"{self.folder / relative}: {error}") from error
         return self.folder / relative
 
     def finish(self) -> None:
@@ -329,6 +337,16 @@ def _prepare(kept: KeptFolder, asked: Mapping[str, Json], inputs: Mapping[str, P
         ValueError: options or inputs differ, or a finished run lacks what it left.
     """
     folder = kept.folder
+    for name in (
+        CONFIG_FILE,
+        VERSIONS_FILE,
+        INPUTS_FILE,
+        METRICS_FILE,
+        FINISHED_FILE,
+        STATE_FOLDER,
+        TENSORBOARD_FOLDER,
+    ):
+        files.require_kind(folder / name, folder=name in (STATE_FOLDER, TENSORBOARD_FOLDER))
     begun = any((folder / name).exists() for name in (METRICS_FILE, STATE_FOLDER, FINISHED_FILE))
     if begun:  # one that failed before its first step may be asked otherwise
         if not (folder / CONFIG_FILE).is_file():

@@ -58,4 +58,4 @@ def heeding_stops(name: str) -> Iterator[Stop]:
         yield stop
     finally:
         for number, handler in earlier.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

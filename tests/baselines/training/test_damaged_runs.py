@@ -206,9 +206,13 @@ def test_a_run_whose_folder_was_removed_can_be_started_again(tmp_path: Path) -> 
     with Run.open(tmp_path / "run", Options(), name="toy") as run:
         run.log(Step(1))
         shutil.rmtree(tmp_path / "run")
-        for write in (lambda: run.log(Step(2)), lambda: run.save(2, part=Part()), lambda: run.write_text("a/b", "")):
-            with pytest.raises(FileNotFoundError, match=r"run: expected the folder that is written into, got none"):
-                write()
+        gone = pytest.raises(FileNotFoundError, match=r"run: expected the folder that is written into, got none")
+        with gone:
+            run.log(Step(2))
+        with gone:
+            run.save(2, part=Part())
+        with gone:
+            run.write_text("a/b", "")
         assert not (tmp_path / "run").exists()
     Run.open(tmp_path / "run", Options(), name="toy").close()
 
@@ -233,3 +237,20 @@ def test_a_full_disk_leaves_the_records_whole(folder: Path) -> None:
 class Anything(Part):
     def load_state_dict(self, state: dict[str, StateValue]) -> None:
         """Take whatever comes."""
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "versions.json", "inputs.json", "metrics.jsonl", "finished", "state", "tensorboard"]
+)
+def test_an_entry_of_another_kind_is_named_at_once(folder: Path, name: str) -> None:
+    """Not after hours of training; and what is in it stays."""
+    path = folder / name
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    if name in ("state", "tensorboard"):
+        path.write_text("precious")
+    else:
+        path.mkdir()
+        (path / "precious.txt").write_text("precious")
+    with pytest.raises(ValueError, match=rf"{name}: expected a f\w+ or nothing there, got a f"):
+        Run.open(folder, Options(), name="toy")
+    assert (path if path.is_file() else path / "precious.txt").read_text() == "precious"

@@ -131,3 +131,18 @@ def test_a_full_disk_is_an_error_of_the_disk_and_leaves_the_old(tmp_path: Path) 
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert isinstance(error.value.__cause__, SafetensorError)
     assert everything_in(tmp_path) == before
+
+
+def test_long_names_that_begin_alike_are_told_apart(tmp_path: Path) -> None:
+    """What a killed writer of one had moved aside is not put in the other's place."""
+    first, second = (tmp_path / ("é" * 120 + end) for end in "ab")
+    code = f"""
+from pathlib import Path
+from duologue.baselines.training.files import _temporary
+_temporary(".replaced.", Path({str(first)!r})).mkdir()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    write_text(second, "b")
+    with replacing(first, folder=True):
+        assert first.is_dir()
+    assert sorted(path.name[-1] for path in tmp_path.iterdir()) == ["a", "b"]

@@ -144,3 +144,14 @@ def test_a_run_is_not_written_into_what_it_reads(out: str, options: Options, tmp
     with pytest.raises(ValueError, match=r"^out: expected a folder apart from what is read, "):
         Run.open(out, options, name="toy")
     assert everything_in(tmp_path) == before
+
+
+def test_links_in_a_circle_and_pipes_are_no_trouble(options: Options) -> None:
+    """A folder is read once; what can be read only once is left to who needs it."""
+    alone = digests({"model": Path("defender")})
+    for name in "abc":
+        Path("defender/inside", name).symlink_to(Path("defender").resolve())
+    os.mkfifo("defender/pipe")
+    assert digests({"model": Path("defender")}) == alone
+    os.mkfifo("pipe")
+    assert inputs_of(Options(data=(Path("pipe"), Path("/dev/null")))) == {}

@@ -1,7 +1,7 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -429,3 +429,22 @@ def test_a_folder_with_a_configuration_of_another_kind_is_left_as_it_is(config: 
         Run.open(tmp_path, Options(), name="walk")
     assert json.loads((tmp_path / "config.json").read_text()) == config
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["config.json", "model", "weights.bin"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_weights_that_are_no_numbers_are_not_left_as_a_model(value: float, dtype: torch.dtype, run: Run) -> None:
+    """The run finished with status 0. What was there before stays."""
+
+    def save(*weights: float) -> Callable[[Path], None]:
+        tensors = {"counts": torch.tensor([1]), "head.weight": torch.tensor(weights, dtype=dtype)}
+        return lambda folder: safetensors.torch.save_file(tensors, folder / "model.safetensors")
+
+    run.write_folder("model", save(1.0, 2.0))
+    with pytest.raises(
+        ValueError, match=r"model: model\.safetensors, head\.weight: expected finite weights, got NaN or"
+    ):
+        run.write_folder("model", save(1.0, value))
+    kept = safetensors.torch.load_file(run.folder / "model/model.safetensors")
+    assert kept["head.weight"].tolist() == [1.0, 2.0]
+    assert not run.finished

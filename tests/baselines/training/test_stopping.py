@@ -63,6 +63,7 @@ def test_a_step_that_has_begun_is_ended_and_saved(
     signals: tuple[int, ...], status: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Though no save was due; a second signal of another kind, as a parent sends its workers, makes no haste."""
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(Stopped, match="saved at step 3 of 7") as stopped:
         walk(tmp_path / "stopped", Walk(3, signals))
     assert stopped.value.status == status
@@ -70,8 +71,7 @@ def test_a_step_that_has_begun_is_ended_and_saved(
     assert len(read_metrics(tmp_path / "stopped")) == 3
     resumed = Walk()
     assert walk(tmp_path / "stopped", resumed) == walk(tmp_path / "whole", Walk())
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
 def test_a_second_ctrl_c_leaves_at_once(tmp_path: Path) -> None:

@@ -201,7 +201,7 @@ def inside(options: Any) -> Iterator[Any]:
 
 def all_options() -> dict[str, Any]:
     """Return an instance of every dataclass of options, by its name."""
-    commands = {command.config for command in (*TRAINERS.values(), *COMMANDS.values())}
+    commands = dict.fromkeys(command.config for command in (*TRAINERS.values(), *COMMANDS.values()))
     roots = [kind(**NEEDED.get(kind.__name__, {})) for kind in (*commands, *FURTHER)]
     roots += [learner.config() for learner in LEARNERS.values()]
     return {type(options).__name__: options for root in roots for options in inside(root)}

@@ -299,11 +299,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     config = tyro.cli(OverSeedsConfig, args=argv, description=__doc__)
     results = [load_results(path) for path in config.results]
-    for path, one in zip(config.results, results, strict=True):
-        if _shape(one) != _shape(results[0]):
-            raise ValueError(f"{path}: expected the arms, judges and points of {config.results[0]}, got others")
     require_apart(config.out, {str(path): path for path in config.results})
     with KeptFolder.open(config.out, kind="summary", older=lambda folder: (folder / PLOT_FILE).is_file()):
+        for path, one in zip(config.results, results, strict=True):
+            if _shape(one) != _shape(results[0]):
+                raise ValueError(f"{path}: expected the arms, judges and points of {config.results[0]}, got others")
         _write_summary(results, config.out)
 
 

@@ -170,7 +170,7 @@ def test_the_command_trains_resumes_and_says_who_wins(game: str, tmp_path: Path)
 
 def test_a_second_model_is_refused(tmp_path: Path) -> None:
     """One policy sits in both seats."""
-    arguments = ["--game", "bluff-v0", "--out", str(tmp_path / "run"), "--player-1", str(tmp_path)]
+    arguments = ["--game", "bluff-v0", "--out", str(tmp_path / "run"), "--player-1", str(tmp_path / "other")]
     with pytest.raises(ValueError, match="player_1: expected none, one policy sits in both seats"):
         TRAINERS["spag"].run(arguments)
 

@@ -293,7 +293,7 @@ class LanguageGame(ABC, Generic[DealT]):
             TypeError: an attribute that the rules must set is missing or of another type.
             ValueError: a size is too small, or the view longer than `MAX_VIEW_TOKENS`.
         """
-        _check_attributes(self)
+        check_attributes(self)
         return max(_longest_view(self, viewer) for viewer in PLAYERS)
 
     def __deepcopy__(self, memo: dict[int, object]) -> LanguageGame[DealT]:
@@ -324,7 +324,7 @@ _LEAST = {
 }
 
 
-def _check_attributes(game: LanguageGame[DealT]) -> None:
+def check_attributes(game: LanguageGame[DealT]) -> None:
     """Raise unless the rules have set what they must, in the types that the engine and the learners rely on."""
     name = type(game).__name__
     missing = [attribute for attribute in _REQUIRED if not hasattr(game, attribute)]
@@ -337,7 +337,7 @@ def _check_attributes(game: LanguageGame[DealT]) -> None:
     if not (callable(getattr(game.deals, "sample", None)) and callable(getattr(game.deals, "outcomes", None))):
         raise TypeError(f"{name}.deals: expected FiniteDeals(...) or SampledDeals(...), got {game.deals!r}")
     if isinstance(game.roles, str) or not (
-        isinstance(game.roles, Sequence) and [type(role) for role in game.roles] == [str, str]
+        isinstance(game.roles, Sequence) and [isinstance(role, str) for role in game.roles] == [True, True]
     ):
         raise TypeError(f"{name}.roles: expected two names, got {game.roles!r}")
     if not isinstance(game.forfeit_cost, int | float | np.number) or not math.isfinite(game.forfeit_cost):

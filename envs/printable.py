@@ -20,8 +20,8 @@ import unicodedata
 
 UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode's categories of controls, format characters, lone surrogates, line and paragraph separators."""
-JOINERS = "\u200c\u200d"
-"""Format characters that words of some scripts are spelled with."""
+JOINERS = "\u200c\u200d\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2"
+"""Format characters that words of some scripts are spelled with, and signs of Arabic and Syriac that are to be seen."""
 INDENTED = "\n    "
 MAX_FILE_NAME = 80
 """Characters of a file's name; longer ones end in a digest."""

@@ -143,6 +143,15 @@ def test_an_information_set_met_twice_on_a_path_is_imperfect_recall() -> None:
         ExplicitGame([exits[0], leaf(), exits[1], leaf(4.0), leaf(1.0)])
 
 
+def test_numbers_of_numpy_are_numbers() -> None:
+    """A tree that was made from arrays is that of plain numbers."""
+    children, chances = (np.int64(1), np.int64(2)), (np.float32(0.25), np.float64(0.75))
+    nodes = [coin(*children, chances=chances), coin(3, 4), leaf(np.float32(8.0)), leaf(16.0), leaf(0.0)]
+    nodes[1] = ExplicitNode(np.int64(0), "x", ("a", "b"), (np.int64(3), np.int64(4)))
+    tree = GameTree(ExplicitGame(nodes))
+    np.testing.assert_allclose(expected_returns(tree, uniform_profile(tree)), [8.0, -8.0])
+
+
 @pytest.mark.parametrize(
     ("nodes", "text"),
     [
@@ -152,6 +161,8 @@ def test_an_information_set_met_twice_on_a_path_is_imperfect_recall() -> None:
         ([coin(1, 2, chances=(NAN, NAN)), leaf(), leaf()], "node 0: expected probabilities >= 0 that sum to 1"),
         ([ExplicitNode(TERMINAL, rewards=(NAN, 0.0))], "node [01]: expected two finite rewards, got"),
         ([ExplicitNode(TERMINAL, rewards=(1.0, -INF))], "node [01]: expected two finite rewards, got"),
+        ([ExplicitNode(TERMINAL, rewards=("1", "2"))], "node [01]: expected two finite rewards, got"),  # type: ignore[arg-type]
+        ([coin(1, 2, chances=("a", "b")), leaf(), leaf()], "node 0: expected probabilities"),  # type: ignore[arg-type]
         ([], "nodes: expected a tree"),
         ([coin(0, 1), leaf()], "nodes: expected a tree"),
         ([coin(1, 7), leaf()], "nodes: expected a tree"),

@@ -18,6 +18,7 @@ from typing import Generic, Protocol
 import numpy as np
 from typing_extensions import TypeVar
 
+from .printable import shown
 from .vocabulary import Tokens, Vocabulary
 
 DealT = TypeVar("DealT", bound=Hashable, default=Hashable)
@@ -128,15 +129,15 @@ def check_whole(what: str, number: object, *, least: int) -> None:
     if isinstance(number, bool) or not isinstance(number, int | np.integer):
         raise TypeError(f"{what}: expected an integer, got {number!r}")
     if number < least:
-        raise ValueError(f"{what}: expected at least {least}, got {number}")
+        raise ValueError(f"{what}: expected at least {least}, got {shown(number)}")
 
 
 def check_count(name: str, count: object, *, least: int = 1, most: int = MAX_COUNT) -> None:
     """Raise ValueError unless a size that a game is made with is a whole number from `least` to `most`."""
-    if isinstance(count, bool) or not isinstance(count, int) or count < least:
-        raise ValueError(f"{name}: expected a whole number of at least {least}, got {count!r}")
+    if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < least:
+        raise ValueError(f"{name}: expected a whole number of at least {least}, got {shown(count)}")
     if count > most:
-        raise ValueError(f"{name}: expected a whole number from {least} to {most:,}, got {count:,}")
+        raise ValueError(f"{name}: expected a whole number from {least} to {most:,}, got {shown(count)}")
 
 
 def check_player(player: object) -> None:

@@ -1,6 +1,7 @@
 """Extensive forms written out: chance becomes deals, labels become words, and nobody hears more than it may."""
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -145,9 +146,10 @@ def test_an_information_set_met_twice_on_a_path_is_imperfect_recall() -> None:
 
 def test_numbers_of_numpy_are_numbers() -> None:
     """A tree that was made from arrays is that of plain numbers."""
-    children, chances = (np.int64(1), np.int64(2)), (np.float32(0.25), np.float64(0.75))
-    nodes = [coin(*children, chances=chances), coin(3, 4), leaf(np.float32(8.0)), leaf(16.0), leaf(0.0)]
-    nodes[1] = ExplicitNode(np.int64(0), "x", ("a", "b"), (np.int64(3), np.int64(4)))
+    numbers: list[Any] = [np.int64(number) for number in range(5)]
+    chances: Any = (np.float32(0.25), np.float64(0.75))
+    decision = ExplicitNode(numbers[0], "x", ("a", "b"), (numbers[3], numbers[4]))
+    nodes = [coin(numbers[1], numbers[2], chances=chances), decision, leaf(8.0), leaf(16.0), leaf(0.0)]
     tree = GameTree(ExplicitGame(nodes))
     np.testing.assert_allclose(expected_returns(tree, uniform_profile(tree)), [8.0, -8.0])
 

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -94,8 +95,9 @@ def test_thoughts_that_cannot_be_had_are_refused(game: LanguageGame[object], len
 
 def test_sizes_of_numpy_are_sizes() -> None:
     """As where games are played."""
-    assert WithThoughts(Bluff(), np.int64(2)).max_view_tokens == WithThoughts(Bluff(), 2).max_view_tokens
-    assert RunningSum(num_terms=np.int64(2)).max_view_tokens == RunningSum(num_terms=2).max_view_tokens
+    two: Any = np.int64(2)
+    assert WithThoughts(Bluff(), two).max_view_tokens == WithThoughts(Bluff(), 2).max_view_tokens
+    assert RunningSum(num_terms=two).max_view_tokens == RunningSum(num_terms=2).max_view_tokens
 
 
 @pytest.mark.parametrize("name", [name for name in registered_games() if name != "red_team_text-v0"])

@@ -33,11 +33,23 @@ def read_json(path: Path) -> dict[str, Any]:
         ValueError: it holds something else, or more than `MAX_JSON_BYTES`; the message names the file and the line.
         FileNotFoundError: there is no such file.
     """
+    return parse_json(_json_bytes(path), str(path))
+
+
+def read_json_list(path: Path) -> list[Any]:
+    """Return the JSON list in a file; raises as `read_json` does."""
+    value = _json_value(_json_bytes(path), str(path), 1)
+    if not isinstance(value, list):
+        raise ValueError(f"{path}, line 1: expected a JSON list, got {type(value).__name__}")
+    return value
+
+
+def _json_bytes(path: Path) -> bytes:
     if path.is_dir():
         raise ValueError(f"{path}: expected a JSON file, got a folder")
     if path.stat().st_size > MAX_JSON_BYTES:
         raise ValueError(f"{path}: expected a JSON file of at most {MAX_JSON_BYTES} bytes, got {path.stat().st_size}")
-    return parse_json(path.read_bytes(), str(path))
+    return path.read_bytes()
 
 
 def parse_json(data: bytes, where: str, *, first_line: int = 1) -> dict[str, Any]:
@@ -46,8 +58,15 @@ def parse_json(data: bytes, where: str, *, first_line: int = 1) -> dict[str, Any
     Raises:
         ValueError: they hold something else; the message names place and line.
     """
+    value = _json_value(data, where, first_line)
+    if not isinstance(value, dict):
+        raise ValueError(f"{where}, line {first_line}: expected a JSON object, got {type(value).__name__}")
+    return value
+
+
+def _json_value(data: bytes, where: str, first_line: int) -> object:
     try:
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=unambiguous)
+        value: object = json.loads(data.decode("utf-8"), object_pairs_hook=unambiguous)
     except RecursionError as error:
         raise ValueError(f"{where}, line {first_line}: expected JSON, got brackets nested too deeply") from error
     except json.JSONDecodeError as error:
@@ -58,8 +77,6 @@ def parse_json(data: bytes, where: str, *, first_line: int = 1) -> dict[str, Any
         raise ValueError(f"{where}, line {line}: expected JSON in UTF-8, got byte {data[error.start]:#04x}") from error
     except ValueError as error:  # a key that comes twice, or a number of thousands of digits
         raise ValueError(f"{where}, line {first_line}: expected JSON, got something else ({error})") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{where}, line {first_line}: expected a JSON object, got {type(value).__name__}")
     return value
 
 

@@ -18,6 +18,7 @@ from typing import Generic, Protocol
 import numpy as np
 from typing_extensions import TypeVar
 
+from .printable import shown
 from .vocabulary import Tokens, Vocabulary
 
 DealT = TypeVar("DealT", bound=Hashable, default=Hashable)
@@ -128,15 +129,15 @@ def check_whole(what: str, number: object, *, least: int) -> None:
     if isinstance(number, bool) or not isinstance(number, int | np.integer):
         raise TypeError(f"{what}: expected an integer, got {number!r}")
     if number < least:
-        raise ValueError(f"{what}: expected at least {least}, got {number}")
+        raise ValueError(f"{what}: expected at least {least}, got {shown(number)}")
 
 
 def check_count(name: str, count: object, *, least: int = 1, most: int = MAX_COUNT) -> None:
     """Raise ValueError unless a size that a game is made with is a whole number from `least` to `most`."""
-    if isinstance(count, bool) or not isinstance(count, int) or count < least:
-        raise ValueError(f"{name}: expected a whole number of at least {least}, got {count!r}")
+    if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < least:
+        raise ValueError(f"{name}: expected a whole number of at least {least}, got {shown(count)}")
     if count > most:
-        raise ValueError(f"{name}: expected a whole number from {least} to {most:,}, got {count:,}")
+        raise ValueError(f"{name}: expected a whole number from {least} to {most:,}, got {shown(count)}")
 
 
 def check_player(player: object) -> None:
@@ -293,7 +294,7 @@ class LanguageGame(ABC, Generic[DealT]):
             TypeError: an attribute that the rules must set is missing or of another type.
             ValueError: a size is too small, or the view longer than `MAX_VIEW_TOKENS`.
         """
-        _check_attributes(self)
+        check_attributes(self)
         return max(_longest_view(self, viewer) for viewer in PLAYERS)
 
     def __deepcopy__(self, memo: dict[int, object]) -> LanguageGame[DealT]:
@@ -324,7 +325,7 @@ _LEAST = {
 }
 
 
-def _check_attributes(game: LanguageGame[DealT]) -> None:
+def check_attributes(game: LanguageGame[DealT]) -> None:
     """Raise unless the rules have set what they must, in the types that the engine and the learners rely on."""
     name = type(game).__name__
     missing = [attribute for attribute in _REQUIRED if not hasattr(game, attribute)]
@@ -337,7 +338,7 @@ def _check_attributes(game: LanguageGame[DealT]) -> None:
     if not (callable(getattr(game.deals, "sample", None)) and callable(getattr(game.deals, "outcomes", None))):
         raise TypeError(f"{name}.deals: expected FiniteDeals(...) or SampledDeals(...), got {game.deals!r}")
     if isinstance(game.roles, str) or not (
-        isinstance(game.roles, Sequence) and [type(role) for role in game.roles] == [str, str]
+        isinstance(game.roles, Sequence) and [isinstance(role, str) for role in game.roles] == [True, True]
     ):
         raise TypeError(f"{name}.roles: expected two names, got {game.roles!r}")
     if not isinstance(game.forfeit_cost, int | float | np.number) or not math.isfinite(game.forfeit_cost):

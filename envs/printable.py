@@ -20,9 +20,11 @@ import unicodedata
 
 UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode's categories of controls, format characters, lone surrogates, line and paragraph separators."""
-JOINERS = "\u200c\u200d"
-"""Format characters that words of some scripts are spelled with."""
+JOINERS = "\u200c\u200d\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2"
+"""Format characters that words of some scripts are spelled with, and signs of Arabic and Syriac that are to be seen."""
 INDENTED = "\n    "
+SHOWN = 500
+"""Characters of a wrong value that a message shows."""
 MAX_FILE_NAME = 80
 """Characters of a file's name; longer ones end in a digest."""
 UNSAFE = re.compile(
@@ -39,6 +41,15 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> str:
     """Return a text whose line breaks stand, lines after the first indented: none of them passes for another's."""
     return INDENTED.join(printable(line) for line in re.split(r"\r?\n", text))
+
+
+def shown(value: object) -> str:
+    """Return a wrong value as a message shows it: its beginning, and an integer without end by its size."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes out no integer of more than 4,300 digits
+        return f"an integer of {value.bit_length()} bits" if isinstance(value, int) else f"a {type(value).__name__}"
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def _shown(character: str) -> str:

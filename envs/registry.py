@@ -22,6 +22,7 @@ from .interfaces.aec import LanguageGameEnv
 from .interfaces.single_player import SinglePlayerEnv
 from .interfaces.turn_level import TurnLevelEnv
 from .interfaces.vector import LanguageGameVectorEnv
+from .printable import shown
 from .wrappers.demonstrated import Demonstrated
 from .wrappers.thoughts import with_thoughts
 
@@ -181,7 +182,7 @@ def _check_type(name: str, option: inspect.Parameter, value: object) -> None:
     if kind == "float" and not -math.inf < value < math.inf:  # type: ignore[operator]
         raise ValueError(f"{name}: expected {option.name} a finite number, got {value!r}")
     if kind == "int" and option.name != "seed" and abs(value) > LARGEST_OPTION:  # type: ignore[arg-type]
-        raise ValueError(f"{name}: expected {option.name} of at most {LARGEST_OPTION}, got {value!r}")
+        raise ValueError(f"{name}: expected {option.name} of at most {LARGEST_OPTION}, got {shown(value)}")
 
 
 def make(name: str, *, render_mode: str | None = None, **options: Any) -> LanguageGameEnv[Any]:

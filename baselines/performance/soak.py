@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ...envs.batched.game import BatchedGame
 from ...envs.batched.rules import NOBODY
-from ...envs.engine.episode import TOLERANCE
+from ...envs.engine.contract import TOLERANCE
 from ...envs.game import LanguageGame, Payoff
 from ...envs.registry import make_game, registered_games
 from ..training.failures import run_command

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ...agents import EchoAgent
+from ...agents.folders import read_json, read_json_list
 from ...envs import Speaker, Utterance, View
 from ...envs.games.red_team.game import RedTeam
 from ...envs.judging import RedTeamGame
@@ -175,7 +176,7 @@ def require_same(path: Path, options: object) -> None:
     asked = json.loads(json.dumps(to_json(options, path.name)))
     if not path.is_file():
         write_json(path, asked)
-    elif (found := json.loads(path.read_text(encoding="utf-8"))) != asked:
+    elif (found := read_json(path)) != asked:
         raise ValueError(f"{path}: expected the options of the runs that are there, {found}, got {asked}")
 
 
@@ -214,7 +215,7 @@ def load_seat(folder: Path, game: RedTeamGame[Any]) -> Speaker:
     """
     if game.num_rounds != 1:
         raise ValueError(f"game: expected one of 1 round, in which a player speaks once, got {game.num_rounds}")
-    weights = json.loads((folder / WEIGHTS_FILE).read_text(encoding="utf-8"))
+    weights = read_json_list(folder / WEIGHTS_FILE)
     members = tuple(load_model(folder / f"member_{k:02d}", game) for k in range(len(weights)))
     return members[0] if len(members) == 1 else DrawnForEachTurn(Population(members, tuple(weights)))
 

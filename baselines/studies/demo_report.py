@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
+from ...agents.folders import read_json_list
 from ...agents.language_model.causal_lm import CausalLMAgent
 from ...agents.language_model.encoders import StaticWordEncoder, words_of
 from ...envs import Tokens
@@ -122,7 +122,7 @@ def _rest_table(
     header = ["adversary of", "wrote", "left", *(f"ASR %\n{METHODS[name]}" for name in defenders)]
     rows = []
     for method in ("gpo", "gpo_div"):
-        written = {tuple(prompt) for prompt in json.loads((out / method / PRODUCED_FILE).read_text(encoding="utf-8"))}
+        written = {tuple(prompt) for prompt in read_json_list(out / method / PRODUCED_FILE)}
         wrote = sum(num_excluded(name, written) for name in OUT_OF_DISTRIBUTION)
         counts = [_on_the_rest(game, defender, written, seed=seed) for defender in defenders.values()]
         rows.append([METHODS[method], str(wrote), str(counts[0].n), *(f"{100 * count.asr:.1f}" for count in counts)])

@@ -19,7 +19,6 @@ Differs from the paper in: equation (10) is written for any learner, here it is 
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -31,6 +30,7 @@ import torch
 from torch import Tensor
 
 from ...agents import policy_of
+from ...agents.folders import read_json
 from ...agents.language_model.causal_lm import CausalLMAgent
 from ...agents.language_model.micro import micro_model
 from ...envs import Demonstrated, Dialogue, GameDistribution, LanguageGame
@@ -234,7 +234,7 @@ def meta(config: MetaConfig) -> Path:
 def one_seed(config: MetaConfig) -> Curves:
     """Train both learners on one seed, adapt them to the held-out code, and return the curves."""
     train(config, _training)
-    curves: Curves = json.loads((config.out / "adaptation.json").read_text(encoding="utf-8"))
+    curves: Curves = read_json(config.out / "adaptation.json")
     return curves
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 from safetensors import safe_open
 
+from ...agents.folders import read_json
 from ..evaluation.calibration import Share
 from ..reporting.plots import Curve, plot_curves
 from ..reporting.tables import markdown_table
@@ -87,7 +86,7 @@ def stages_report(folder: Path, kinds: Sequence[str], num_folds: int) -> TextSta
     """Return what the finished stages in a run's folder came to."""
     text = folder / TEXT_FOLDER
     steps = read_metrics(text)
-    language_model = _read(text / RESULTS_FILE)["stages"]
+    language_model = read_json(text / RESULTS_FILE)["stages"]
     names = [stage["stage"] for stage in language_model]
     return TextStagesReport(
         language_model=language_model,
@@ -113,7 +112,7 @@ def page(report: TextStagesReport) -> str:
 def plot_loss(text: Path, path: Path) -> None:
     """Draw the loss of the language model's batches beside the two numbers that are held out."""
     steps, series = read_metrics(text), dict[str, Curve]()
-    for stage in _read(text / RESULTS_FILE)["stages"]:
+    for stage in read_json(text / RESULTS_FILE)["stages"]:
         at, nats = (np.array(_column(steps, name, stage["stage"])) for name in ("iteration", "loss_nats"))
         starts = range(0, len(at), SMOOTHED_STEPS)
         smooth = [[float(part[s : s + SMOOTHED_STEPS].mean()) for s in starts] for part in (at, nats)]
@@ -162,7 +161,7 @@ def _cost_table(report: TextStagesReport) -> str:
 
 
 def _reward_row(folder: Path, kind: str, num_folds: int) -> RewardRow:
-    folds = [_read(folder / reward_folder(kind, fold) / "report.json") for fold in range(num_folds)]
+    folds = [read_json(folder / reward_folder(kind, fold) / "report.json") for fold in range(num_folds)]
 
     def pooled(name: str) -> Share:
         return Share(*(sum(fold[name][part] for fold in folds) for part in ("num_right", "count")))
@@ -196,7 +195,3 @@ def _num_weights(path: Path) -> int:
     """Return how many numbers a file of weights holds."""
     with safe_open(path, "np") as weights:
         return sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
-
-
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))

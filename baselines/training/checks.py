@@ -26,6 +26,8 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
+from ...envs.printable import shown
+
 MOST = 10**9
 """No run takes more steps, and no list of it has more entries."""
 MOST_AT_ONCE = 2**20
@@ -39,8 +41,6 @@ MOST_WEIGHTS = 10**10
 LARGEST_LEARNING_RATE = 100
 LARGEST_SEED = 2**53 - 1
 """Every reader of JSON has it exactly."""
-SHOWN = 500
-"""Characters of a wrong value that a message shows."""
 
 
 def check_positive(name: str, number: float) -> float:
@@ -286,15 +286,6 @@ def _check_among(name: str, choice: object, *, known: tuple[object, ...]) -> Non
         *others, last = map(repr, known)
         expected = f"{', '.join(others)} or {last}" if others else last
         raise ValueError(f"{name}: expected {expected}, got {shown(choice)}")
-
-
-def shown(value: object) -> str:
-    """Return a wrong value as a message shows it: its beginning, and an integer without end by its size."""
-    try:
-        text = repr(value)
-    except ValueError:  # Python writes out no integer of more than 4,300 digits
-        return f"an integer of {value.bit_length()} bits" if isinstance(value, int) else f"a {type(value).__name__}"
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def require_positive(**numbers: float | None) -> None:

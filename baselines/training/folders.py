@@ -227,7 +227,7 @@ def _user(lock: int) -> str:
         who = json.loads(os.read(lock, 10_000))
         number, command = int(who["process"]), f" ({who['command']})" if who["command"] else ""
         return f"in use by process {number} on {who['host']} since {who['since']}{command}"
-    except (ValueError, KeyError, TypeError, OSError):  # it is just being written
+    except (ValueError, KeyError, TypeError, OSError, RecursionError):  # it is just being written
         return "in use by another process"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import signal
 import sys
@@ -17,6 +16,7 @@ from typing import Any, Protocol
 
 from tqdm import tqdm
 
+from ...agents.folders import parse_json
 from .files import claim
 from .loop import use_threads
 from .pool import WorkerFailed, end_with_parent, where_to_start
@@ -201,9 +201,8 @@ def _last_record(folder: Path) -> Mapping[str, Any] | None:
         with (folder / "metrics.jsonl").open("rb") as metrics:
             metrics.seek(0, 2)
             metrics.seek(max(0, metrics.tell() - 4096))
-            record: Mapping[str, Any] = json.loads(metrics.read().splitlines()[-1])
-            return record
-    except (OSError, IndexError, json.JSONDecodeError):
+            return parse_json(metrics.read().splitlines()[-1], metrics.name)
+    except (OSError, IndexError, ValueError):
         return None
 
 

@@ -15,7 +15,7 @@ from typing import Generic, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine.episode import checked_next_player, checked_rewards, checked_rewards_batch
+from ..engine.contract import checked_next_player, checked_rewards, checked_rewards_batch, checked_tokens
 from ..engine.turn import OpenTurn, masks_of
 from ..engine.views import Utterance
 from ..game import PLAYERS, DealT, Dialogue, Ending, LanguageGame, Turn, check_hashable
@@ -115,7 +115,9 @@ class RuleBook(Generic[DealT]):
             told = ([*vocabulary.begin(0)], [*vocabulary.begin(1)])
             for player in PLAYERS:
                 briefing = self.game.briefing(deal, player)
-                told[player].extend(vocabulary.tell(briefing, player) if briefing else ())
+                if briefing:
+                    briefing = checked_tokens(self.game, "briefing", briefing, vocabulary.size)
+                    told[player].extend(vocabulary.tell(briefing, player))
             number = len(self)
             self._add([_Draft(Record(Dialogue(deal)), told, first=0)])
             self._roots[deal] = number
@@ -241,13 +243,15 @@ class RuleBook(Generic[DealT]):
         if turn.ending.forfeits:
             draft.record.rewards = checked_rewards(game, game.forfeit_rewards(speaker))
             return draft
-        heard = game.hears(dialogue, listener)
+        heard, size = game.hears(dialogue, listener), vocabulary.size
         if heard is not None:
+            heard = checked_tokens(game, "hears", heard, size)
             told[1].extend((*vocabulary.open_turn(speaker, listener), *heard))
             told[1].extend(vocabulary.close_turn(speaker, listener))
         for tokens, viewer in zip(told, (speaker, listener), strict=True):
             announcement = game.announcement(dialogue, viewer)
             if announcement:
+                announcement = checked_tokens(game, "announcement", announcement, size)
                 tokens.extend(vocabulary.tell(announcement, viewer))
         return draft
 

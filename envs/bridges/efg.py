@@ -64,7 +64,7 @@ def read_efg(source: str | Path, *, max_nodes: int = MAX_NODES) -> ExplicitGame:
     is_file = isinstance(source, Path) or (source.endswith(".efg") and "\n" not in source)
     name = f"{source}: " if is_file else ""
     try:
-        file = parse_efg(_text(Path(source)) if is_file else str(source), max_nodes=max_nodes)
+        file = parse_efg(_text(Path(source)) if is_file else str(source).removeprefix("\ufeff"), max_nodes=max_nodes)
         return ExplicitGame(file.nodes, roles=file.players)
     except (OSError, ValueError) as error:
         raise EfgError(f"{name}{error}") from error

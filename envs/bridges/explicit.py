@@ -15,9 +15,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from itertools import accumulate, pairwise
-from math import isfinite
+from math import isfinite, nan
+from numbers import Real
 from typing import NamedTuple
 
+from ..engine.contract import pair_of
 from ..game import PLAYERS, Dialogue, FiniteDeals, LanguageGame, Payoff
 from ..tree.enumeration import CHANCE, TERMINAL
 from ..vocabulary import SPECIAL_TOKENS, Tokens, WordVocabulary
@@ -299,7 +301,7 @@ def _with_a_turn_before_pay(nodes: Sequence[ExplicitNode]) -> list[ExplicitNode]
 def _check_tree(nodes: Sequence[ExplicitNode]) -> None:
     """Check that the nodes are a tree, before anybody follows its edges."""
     children = [child for node in nodes for child in node.children]
-    numbers = all(isinstance(child, int) for child in children)
+    numbers = all(hasattr(child, "__index__") for child in children)
     came_to = [0, *sorted(children)] if numbers else []
     if came_to != list(range(len(nodes))) or any(min(n.children, default=k + 1) <= k for k, n in enumerate(nodes)):
         raise ValueError("nodes: expected a tree whose parents stand before their children, root first")
@@ -334,10 +336,10 @@ def _check_node(index: int, node: ExplicitNode) -> None:
     fits &= (node.player == TERMINAL) == (not node.children) and len(set(node.actions)) == len(node.actions)
     if not fits or node.player not in (*PLAYERS, CHANCE, TERMINAL):
         raise ValueError(f"node {index}: expected a child for each action or outcome, each once, got {node}")
-    if len(node.rewards) != len(PLAYERS) or not all(map(isfinite, node.rewards)):
+    if not all(map(isfinite, pair_of(node.rewards) or (nan,))):
         raise ValueError(f"node {index}: expected two finite rewards, got {node.rewards}")
-    off = abs(float(sum(node.probabilities)) - 1) if node.player == CHANCE else 0.0
-    if not off <= SUM_TOLERANCE or not all(probability >= 0 for probability in node.probabilities):
+    proper = all(isinstance(probability, Real) and probability >= 0 for probability in node.probabilities)
+    if not proper or (node.player == CHANCE and not abs(float(sum(node.probabilities)) - 1) <= SUM_TOLERANCE):
         raise ValueError(f"node {index}: expected probabilities >= 0 that sum to 1, got {node.probabilities}")
 
 

@@ -6,7 +6,6 @@ agree token for token and reward for reward.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Generic
 
@@ -18,7 +17,6 @@ from ..game import (
     Dialogue,
     Ending,
     LanguageGame,
-    Payoff,
     Turn,
     check_hashable,
     check_whole,
@@ -26,10 +24,9 @@ from ..game import (
 )
 from ..printable import printable, printable_lines
 from ..vocabulary import Tokens
+from .contract import checked_next_player, checked_rewards, checked_rewards_batch, checked_tokens
 from .turn import Ahead, OpenTurn
 from .views import Message, Utterance, View, check_utterance, check_utterances
-
-TOLERANCE = 1e-9
 
 
 class Episode(Generic[DealT]):
@@ -63,7 +60,7 @@ class Episode(Generic[DealT]):
         """What each player has been told and has said in finished turns, piece by piece."""
         for player in PLAYERS:
             self._write(player, game.vocabulary.begin(player))
-            self._tell(player, game.briefing(deal, player))
+            self._tell("briefing", player, game.briefing(deal, player))
         self.player = checked_next_player(game, self.dialogue)
         """Who is to speak; None once the episode is over."""
         self.open_turn = OpenTurn(game, self.dialogue)
@@ -233,7 +230,7 @@ class Episode(Generic[DealT]):
         role, text = printable(game.roles[speaker]), self._text(turn.tokens)
         lines = [f"{role} (thinks): {self._text(turn.thought)}"] if turn.thought else []
         note = f" [forfeit: {turn.ending.value}]" if turn.ending.forfeits else ""
-        remark = "" if turn.ending.forfeits else printable_lines(game.annotate(self.dialogue.upto(k + 1)))
+        remark = "" if turn.ending.forfeits else printable_lines(game.annotate(self.dialogue.upto(k + 1)) or "")
         lines.append(f"{role}: {text}{note}" + (f"   ({remark})" if remark else ""))
         if k < len(self.reward_history) and any(self.reward_history[k]):
             lines.append(f"[rewards] {self.reward_history[k][0]:+g} {self.reward_history[k][1]:+g}")
@@ -257,11 +254,13 @@ class Episode(Generic[DealT]):
         listener = 1 - player
         heard = self.game.hears(dialogue, listener)
         if heard is not None:
+            if heard is not turn.tokens:
+                heard = checked_tokens(self.game, "hears", heard, self.game.vocabulary.size)
             opening = self.game.vocabulary.open_turn(player, listener)
             self._write(listener, (*opening, *heard, *self.game.vocabulary.close_turn(player, listener)))
             self.messages[listener].append(Message(player, heard))
         for viewer in PLAYERS:
-            self._tell(viewer, self.game.announcement(dialogue, viewer))
+            self._tell("announcement", viewer, self.game.announcement(dialogue, viewer))
 
     def _standing(self) -> dict[str, object]:
         """Return all that the end of a turn changes, and the open turn itself."""
@@ -288,8 +287,9 @@ class Episode(Generic[DealT]):
         self._write(self.player, self.game.vocabulary.open_turn(self.player, self.player))
         self.open_turn = OpenTurn(self.game, self.dialogue)
 
-    def _tell(self, player: int, tokens: Tokens) -> None:
+    def _tell(self, rule: str, player: int, tokens: Tokens) -> None:
         if tokens:
+            tokens = checked_tokens(self.game, rule, tokens, self.game.vocabulary.size)
             self._write(player, self.game.vocabulary.tell(tokens, player))
             self.messages[player].append(Message(None, tokens))
 
@@ -302,66 +302,6 @@ class Episode(Generic[DealT]):
             )
         self.views[player, start:end] = tokens
         self.lengths[player] = end
-
-
-def checked_next_player(game: LanguageGame[DealT], dialogue: Dialogue[DealT]) -> int | None:
-    """Return who speaks next by the rules.
-
-    Raises:
-        ValueError: it is no player, or somebody is to speak after the game's last turn.
-    """
-    asked = game.next_player(dialogue)
-    player = int(asked) if isinstance(asked, np.integer) else asked
-    if player not in (0, 1, None) or type(player) in (bool, float):
-        raise ValueError(f"{type(game).__name__}.next_player: expected 0, 1 or None, got {asked!r}")
-    if player is not None and len(dialogue.turns) >= game.max_turns:
-        raise ValueError(
-            f"{type(game).__name__}: expected the end after max_turns={game.max_turns} turns, "
-            f"got player {player} to speak"
-        )
-    return player
-
-
-def checked_rewards(game: LanguageGame[DealT], rewards: tuple[float, float]) -> tuple[float, float]:
-    """Return what the rules pay as two plain numbers.
-
-    Raises:
-        ValueError: it is no pair of finite numbers, or not of the game's payoff type.
-    """
-    try:
-        first, second = rewards
-        if type(first) is not float or type(second) is not float:
-            first, second = float(first + 0.0), float(second + 0.0)  # text is no number, even if float() reads it
-    except (TypeError, ValueError):
-        raise ValueError(f"{type(game).__name__}.rewards: expected a pair of numbers, got {rewards!r}") from None
-    check_rewards(game, (first, second))
-    return first, second
-
-
-def checked_rewards_batch(
-    game: LanguageGame[DealT], dialogues: Sequence[Dialogue[DealT]]
-) -> Sequence[tuple[float, float]]:
-    """Return what the rules pay for a batch of dialogues, a pair for each; the pairs themselves are not looked at.
-
-    Raises:
-        ValueError: there are more or fewer pairs, or what comes is no sequence.
-    """
-    pairs = game.rewards_batch(dialogues)
-    got = len(pairs) if hasattr(pairs, "__len__") else repr(pairs)
-    if got != len(dialogues):
-        raise ValueError(f"rewards_batch: expected {len(dialogues)} pairs of rewards, got {got}")
-    return pairs
-
-
-def check_rewards(game: LanguageGame[DealT], rewards: tuple[float, float]) -> None:
-    """Raise ValueError unless the rewards are finite and of the game's payoff type, within 1e-9."""
-    first, second = rewards
-    if not (math.isfinite(first) and math.isfinite(second)):
-        raise ValueError(f"{type(game).__name__}.rewards: expected two finite numbers, got {rewards!r}")
-    payoff = game.payoff
-    off = 0.0 if payoff is Payoff.GENERAL else first + second if payoff is Payoff.ZERO_SUM else first - second
-    if abs(off) > TOLERANCE:
-        raise ValueError(f"{type(game).__name__}.rewards: expected a {game.payoff.value} pair, got {rewards!r}")
 
 
 def speak_all(episodes: Sequence[Episode[DealT]], utterances: Sequence[Utterance]) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..game import DealT, Dialogue, Ending, LanguageGame, Turn
 from ..vocabulary import Tokens
+from .contract import checked_tokens
 
 
 class Masks:
@@ -237,7 +238,7 @@ class OpenTurn:
     def _ask(self, prefix: Tokens, *, first: bool) -> None:
         game, masks = self._game, self._masks
         listed = game.legal_tokens(self._dialogue, prefix)
-        tokens = None if listed is None else tuple(listed)
+        tokens = None if listed is None else checked_tokens(game, "legal_tokens", listed, masks.size)
         widest, ids = (masks.first, masks.first_ids) if first else (masks.later, None)
         if tokens is not None and first and game.max_thought_tokens and game.vocabulary.think_ids:
             tokens = (*tokens, game.vocabulary.think_ids[0])

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.episode import check_rewards
+from ..engine.contract import checked_rewards, pair_of
 from ..game import PLAYERS, Dialogue, Ending, LanguageGame, Turn, check_hashable, check_probabilities, checked_game
 from ..vocabulary import Tokens
 
@@ -59,6 +59,9 @@ def check_attributes(game: LanguageGame[Any]) -> None:
         raise ConformanceError(f"{name}.sayable_mask: expected ({size},) of 0 and 1, 0 for id 0, got {sayable!r}")
     if not _is_tokens(size)((eos,)) or eos == 0:
         raise ConformanceError(f"{name}.eos_id: expected a token id in [1, {size}), got {eos!r}")
+    if game.max_thought_tokens and not _are_two(game.vocabulary.think_ids, size):
+        got = game.vocabulary.think_ids
+        raise ConformanceError(f"{name}.think_ids: expected two different token ids in [1, {size}), got {got!r}")
     for rule, *question in _FRAMES:
         tokens = getattr(game.vocabulary, rule)(*question)
         if not _is_tokens(size)(tokens):
@@ -190,7 +193,7 @@ def _check_after(questions: _Questions, dialogue: Dialogue[Any], speaker: int) -
     for player in PLAYERS:
         expected, fits = _told(game, "max_announcement_tokens")
         questions.ask("announcement", (dialogue, player), expected, fits, f"for player {player} {where}")
-    questions.ask("annotate", (dialogue,), "a text", lambda text: isinstance(text, str), where)
+    questions.ask("annotate", (dialogue,), "a text", lambda text: text is None or isinstance(text, str), where)
 
 
 def _where(game: LanguageGame[Any], dialogue: Dialogue[Any], said: Tokens = ()) -> str:
@@ -203,7 +206,7 @@ def _where(game: LanguageGame[Any], dialogue: Dialogue[Any], said: Tokens = ()) 
 
 def _expect_payoff(game: LanguageGame[Any], paid: tuple[float, float], where: str) -> None:
     try:
-        check_rewards(game, (float(paid[0]), float(paid[1])))
+        checked_rewards(game, paid)
     except ValueError as error:
         raise ConformanceError(f"{error} {where}") from error
 
@@ -221,6 +224,10 @@ def _is_tokens(size: int) -> Fits:
     return lambda tokens: isinstance(tokens, tuple) and all(_is_whole(token) and 0 <= token < size for token in tokens)
 
 
+def _are_two(ids: Any, size: int) -> bool:
+    return _is_tokens(size)(ids) and len(ids) == len({0, *ids} - {0}) == len(PLAYERS)
+
+
 def _is_limit(game: LanguageGame[Any]) -> Fits:
     return lambda limit: _is_whole(limit) and 1 <= limit <= game.max_turn_tokens
 
@@ -234,12 +241,12 @@ def _is_speaker(player: Any) -> bool:
 
 
 def _is_pair(paid: Any) -> bool:
-    if not isinstance(paid, tuple | list | np.ndarray) or len(paid) != len(PLAYERS):
-        return False
-    return all(isinstance(number, int | float | np.number) and math.isfinite(number) for number in paid)
+    pair = pair_of(paid)
+    return pair is not None and all(map(math.isfinite, pair))
 
 
 def _same(first: Any, second: Any) -> bool:
-    if isinstance(first, tuple | list | np.ndarray) and any(isinstance(part, float | np.floating) for part in first):
-        return bool(np.allclose(first, second, rtol=0, atol=TOLERANCE))
-    return bool(np.array_equal(first, second)) if isinstance(first, np.ndarray) else bool(first == second)
+    listed = isinstance(first, tuple | list) and any(isinstance(part, float | np.floating) for part in first)
+    if listed or (hasattr(first, "__array__") and np.ndim(first)):
+        return np.shape(first) == np.shape(second) and bool(np.allclose(first, second, rtol=0, atol=TOLERANCE))
+    return bool(first == second)

@@ -18,7 +18,8 @@ from typing import Any, Protocol
 import numpy as np
 from gymnasium.utils.env_checker import data_equivalence
 
-from ..engine.episode import TOLERANCE, Episode, check_rewards, speak_all
+from ..engine.contract import TOLERANCE, check_rewards, checked_rewards
+from ..engine.episode import Episode, speak_all
 from ..engine.plays import (
     Play,
     random_play,
@@ -130,7 +131,7 @@ def check_rewards_add_up(game: LanguageGame[Any], *, seed: int = 0, episodes: in
 def check_payoffs(game: LanguageGame[Any], *, seed: int = 0, episodes: int = 20) -> None:
     """Check that the payoff type holds at every step, a forfeit by either player included."""
     for player in PLAYERS:
-        check_rewards(game, game.forfeit_rewards(player))
+        checked_rewards(game, game.forfeit_rewards(player))
     for play in random_plays(game, seed, episodes):
         env = _reset(game, deal=play.deal)
         paid = [rewards for _, rewards, _ in _steps(env, play.tokens)]
@@ -138,7 +139,7 @@ def check_payoffs(game: LanguageGame[Any], *, seed: int = 0, episodes: int = 20)
             check_rewards(game, rewards)
         last = env.dialogue.turns[-1]
         if last.ending.forfeits and last.player is not None:
-            due = game.forfeit_rewards(last.player)
+            due = checked_rewards(game, game.forfeit_rewards(last.player))
             _expect(paid[-1] == due, game, f"a forfeit to pay {due}", paid[-1])
 
 
@@ -147,7 +148,8 @@ def check_batches(game: LanguageGame[Any], *, seed: int = 0, episodes: int = 20)
     finished = [replayed(game, play).dialogue for play in random_plays(game, seed, episodes)]
     dialogues = [dialogue.upto(k + 1) for dialogue in finished for k in range(len(dialogue.turns))]
     dialogues = [dialogue for dialogue in dialogues if not dialogue.turns[-1].ending.forfeits]
-    batch, single = list(game.rewards_batch(dialogues)), [game.rewards(dialogue) for dialogue in dialogues]
+    batch = [checked_rewards(game, pair) for pair in game.rewards_batch(dialogues)]
+    single = [checked_rewards(game, game.rewards(dialogue)) for dialogue in dialogues]
     _expect(len(batch) == len(single), game, f"{len(single)} pairs from rewards_batch", len(batch))
     close = np.allclose(np.asarray(batch), np.asarray(single), rtol=0, atol=JUDGE_TOLERANCE)
     _expect(close, game, f"rewards_batch to give {single[:3]} ...", batch[:3])

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..engine.episode import checked_next_player, checked_rewards
+from ..engine.contract import checked_next_player, checked_rewards, checked_tokens
 from ..engine.turn import masks_of
 from ..game import PLAYERS, Dialogue, Ending, LanguageGame, Turn, check_probabilities
 from ..vocabulary import Tokens
@@ -135,7 +135,9 @@ class Walker:
             full = len(position.thought or ()) >= self.game.max_thought_tokens
             return (self._closing,) if full else self._thinking
         narrowed = self.game.legal_tokens(position.dialogue, position.spoken)
-        tokens = None if narrowed is None else tuple(narrowed)
+        tokens = None
+        if narrowed is not None:
+            tokens = checked_tokens(self.game, "legal_tokens", narrowed, self._masks.size)
         first = not position.spoken and position.thought is None
         found = self._legal_of.get((tokens, first))
         if found is None:
@@ -162,7 +164,7 @@ class Walker:
         dialogue = position.dialogue.extend(turn)
         views = self._hear(dialogue, player, self._write(views, player, self._closes[player]))
         rewards = game.rewards(dialogue)
-        if type(rewards) is not tuple or len(rewards) != len(PLAYERS):
+        if type(rewards) is not tuple or [type(paid) for paid in rewards] != [float, float]:
             rewards = checked_rewards(game, rewards)
         return self._open(dialogue, views), rewards
 
@@ -173,7 +175,7 @@ class Walker:
         return _Position(dialogue, player, self._write(views, player, self._opens[player]))
 
     def _narrow(self, tokens: Tokens | None, first: bool) -> Tokens:
-        legal = self._sayable if tokens is None else tuple(sorted(self._later.intersection(tokens)))
+        legal = self._sayable if tokens is None else tuple(sorted(self._later.intersection(map(int, tokens))))
         thought = first and self.game.max_thought_tokens > 0
         return tuple(sorted({*legal, self._opening})) if thought else legal
 
@@ -211,7 +213,7 @@ class Walker:
         if piece is None:
             code = 0
             for token in tokens:
-                code = (code * BASE + token + 1) % PRIME
+                code = (code * BASE + int(token) + 1) % PRIME
             piece = self._pieces[tokens] = (pow(BASE, len(tokens), PRIME), code)
         return (view * piece[0] + piece[1]) % PRIME
 

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine.episode import TOLERANCE, Episode, check_rewards
+from ..engine.contract import TOLERANCE, check_rewards
+from ..engine.episode import Episode
 from ..engine.views import Observation, View
-from ..game import PLAYERS, LanguageGame, check_player, checked_game
+from ..game import PLAYERS, LanguageGame, check_attributes, check_player, checked_game
 from .enumeration import TERMINAL, Walk, walk
 from .infostates import Floats, InfostateTable, Ints, sums_by
 
@@ -75,9 +76,13 @@ class GameTree:
             ValueError: the deals cannot be listed, the rules break their contract, or a player forgets.
         """
         self.game = checked_game(game)
-        walked, self.deals = walk(game, max_nodes=max_nodes, max_bytes=max_bytes, progress=progress)
-        _lay_out(self, walked)
-        _check_payoffs(self)
+        try:
+            walked, self.deals = walk(game, max_nodes=max_nodes, max_bytes=max_bytes, progress=progress)
+            _lay_out(self, walked)
+            _check_payoffs(self)
+        except (AttributeError, TypeError):
+            check_attributes(game)
+            raise
         self.rows, self.columns, self.values = _sequence_form(self)
         self._columns_of_player = [np.ascontiguousarray(self.values[:, player]) for player in PLAYERS]
         for shared in (*vars(self).values(), *vars(self.tables[0]).values(), *vars(self.tables[1]).values()):

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..game import DealT, Dialogue, LanguageGame
+from ..game import MAX_VIEW_TOKENS, DealT, Dialogue, LanguageGame, check_count
 from ..judging import RedTeamGame, Verdict
 from ..solutions import HasDemonstrations, HasExamples, HasSolutions, HasThoughts
 from .wrapped import WrappedGame
@@ -44,8 +44,7 @@ class WithThoughts(WrappedGame[DealT, DealT]):
                 f"{type(game).__name__}: expected a game without thoughts, got max_thought_tokens="
                 f"{game.max_thought_tokens}"
             )
-        if not isinstance(max_thought_tokens, int) or max_thought_tokens < 1:
-            raise ValueError(f"max_thought_tokens: expected a whole number of at least 1, got {max_thought_tokens}")
+        check_count("max_thought_tokens", max_thought_tokens, most=MAX_VIEW_TOKENS)
         if game.vocabulary.think_ids is None:
             raise ValueError(
                 f"{type(game).__name__}: expected a vocabulary with thought tokens, got none; a tokenizer needs "

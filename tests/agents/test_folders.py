@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from duologue.agents import CausalLMAgent, load_agent
-from duologue.agents.folders import models_in, parse_json, read_json
+from duologue.agents.folders import models_in, parse_json, read_json, read_json_list
 from duologue.agents.language_model.micro import micro_model
 from duologue.envs import WordVocabulary
 
@@ -178,3 +178,23 @@ def test_a_value_head_of_another_model_is_refused(tensors: dict[str, torch.Tenso
     save_file(tensors, folder / "value_head.safetensors")
     with pytest.raises(ValueError, match=rf"value_head\.safetensors: {message}"):
         load(folder)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"{}", "line 1: expected a JSON list, got dict"),
+        (b"[1,\n" + b"9" * 5000 + b"]", "line 1: expected JSON, got something else"),
+        (b"[" * 100_000, "line 1: expected JSON, got brackets nested too deeply"),
+        (b"[1,\n2,\n", "line 3: expected JSON, got something else"),
+    ],
+    ids=["object", "digits", "nested", "cut"],
+)
+def test_a_list_that_cannot_be_read_is_one_line(data: bytes, message: str, tmp_path: Path) -> None:
+    """As an object is."""
+    path = tmp_path / "list.json"
+    path.write_bytes(b"[0.5, 0.5]")
+    assert read_json_list(path) == [0.5, 0.5]
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=rf"^{path}, {message}"):
+        read_json_list(path)

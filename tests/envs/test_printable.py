@@ -23,6 +23,7 @@ from duologue.envs.printable import JOINERS, UNSEEN, file_name, printable, print
             "möglich はい नमस्ते \U0001f468\u200d\U0001f469 C:\\x1b",
             "möglich はい नमस्ते \U0001f468\u200d\U0001f469 C:\\x1b",
         ),
+        ("می‌خواهم ١٢\u06dd \u0601٤ ❤️ é", "می‌خواهم ١٢\u06dd \u0601٤ ❤️ é"),
     ],
 )
 def test_what_is_not_to_be_seen_is_written_as_an_escape(text: str, shown: str) -> None:

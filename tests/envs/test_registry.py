@@ -97,6 +97,11 @@ def test_version_is_the_packages() -> None:
             "expected max_thought_tokens of at most 1048576, got 100000000000",
         ),
         ("bluff-v0", {"max_thought_tokens": 10**30}, "expected max_thought_tokens of at most 1048576"),
+        (
+            "secret_code-v0",
+            {"num_words": 10**5000},
+            "expected num_words of at most 1048576, got an integer of 16610 bits",
+        ),
         ("secret_code-v0", {"num_words": 10**8}, "expected num_words of at most 1048576"),
         ("secret_code-v0", {"num_words": "many"}, r"expected num_words of type int \| None, got 'many'"),
         ("red_team-v0", {"num_rounds": 2**20}, "expected views of at most 4,194,304 tokens, got"),

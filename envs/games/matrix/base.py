@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...engine.episode import TOLERANCE
+from ...engine.contract import TOLERANCE
 from ...game import NO_CHANCE, Dialogue, LanguageGame, Payoff
 from ...vocabulary import Tokens, WordVocabulary
 

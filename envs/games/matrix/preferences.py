@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...engine.episode import TOLERANCE
+from ...engine.contract import TOLERANCE
 from .base import MatrixGame, check_integer, finite_matrix
 
 MAX_REPLIES = 4096

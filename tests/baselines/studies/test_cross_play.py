@@ -144,3 +144,6 @@ def test_results_of_different_options_are_not_mixed(tmp_path: Path) -> None:
         require_same(tmp_path / "sizes.json", {"batch_size": 8})
     with pytest.raises(ValueError, match=r"sizes\.json: expected the options of the runs that are there"):
         require_same(tmp_path / "sizes.json", {"batch_size": 9})
+    (tmp_path / "sizes.json").write_text('{"batch_size":\n')
+    with pytest.raises(ValueError, match=r"sizes\.json, line 2: expected JSON"):
+        require_same(tmp_path / "sizes.json", {"batch_size": 9})

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from duologue.__main__ import main
-from duologue.baselines.training.jobs import Bound, Job, train_all
+from duologue.baselines.training.jobs import Bound, Job, _last_record, train_all
 from duologue.baselines.training.pool import WorkerFailed
 
 SPIN = """
@@ -121,3 +121,13 @@ def test_the_trace_that_is_shown_is_that_of_the_process_that_failed(
     assert "RuntimeError: my own bug\n" in shown
     assert "WorkerFailed" not in shown
     assert "duologue: 1 cell failed, see " in shown
+
+
+@pytest.mark.parametrize("line", [b"[" * 4000, b'{"loss": ' + b"9" * 4000 + b"9" * 500 + b"}", b"[1]", b"\xff", b"{"])
+def test_a_line_of_metrics_that_cannot_be_read_is_no_progress(line: bytes, tmp_path: Path) -> None:
+    """It ends nothing: the worker whose line it is says itself what is wrong."""
+    (tmp_path / "metrics.jsonl").write_bytes(line + b"\n")
+    assert _last_record(tmp_path) is None
+    with (tmp_path / "metrics.jsonl").open("ab") as metrics:
+        metrics.write(b'{"loss_nats": 1.5}\n')
+    assert _last_record(tmp_path) == {"loss_nats": 1.5}

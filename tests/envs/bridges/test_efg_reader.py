@@ -283,7 +283,8 @@ def test_a_file_of_any_editor_is_read(tmp_path: Path, encoding: str, end: str) -
     """Notepad and Excel begin UTF-8 with a byte order mark; line ends are blanks like any other."""
     path = tmp_path / "game.efg"
     path.write_text((HEAD + MOVE + 2 * LEAF).replace("\n", end), encoding=encoding, newline="")
-    assert read_efg(path).vocabulary.words == read_efg(HEAD + MOVE + 2 * LEAF).vocabulary.words
+    words = read_efg(HEAD + MOVE + 2 * LEAF).vocabulary.words
+    assert read_efg(path).vocabulary.words == read_efg(path.read_text(encoding="utf-8")).vocabulary.words == words
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])

@@ -1,6 +1,7 @@
 """Extensive forms written out: chance becomes deals, labels become words, and nobody hears more than it may."""
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -143,6 +144,16 @@ def test_an_information_set_met_twice_on_a_path_is_imperfect_recall() -> None:
         ExplicitGame([exits[0], leaf(), exits[1], leaf(4.0), leaf(1.0)])
 
 
+def test_numbers_of_numpy_are_numbers() -> None:
+    """A tree that was made from arrays is that of plain numbers."""
+    numbers: list[Any] = [np.int64(number) for number in range(5)]
+    chances: Any = (np.float32(0.25), np.float64(0.75))
+    decision = ExplicitNode(numbers[0], "x", ("a", "b"), (numbers[3], numbers[4]))
+    nodes = [coin(numbers[1], numbers[2], chances=chances), decision, leaf(8.0), leaf(16.0), leaf(0.0)]
+    tree = GameTree(ExplicitGame(nodes))
+    np.testing.assert_allclose(expected_returns(tree, uniform_profile(tree)), [8.0, -8.0])
+
+
 @pytest.mark.parametrize(
     ("nodes", "text"),
     [
@@ -152,6 +163,8 @@ def test_an_information_set_met_twice_on_a_path_is_imperfect_recall() -> None:
         ([coin(1, 2, chances=(NAN, NAN)), leaf(), leaf()], "node 0: expected probabilities >= 0 that sum to 1"),
         ([ExplicitNode(TERMINAL, rewards=(NAN, 0.0))], "node [01]: expected two finite rewards, got"),
         ([ExplicitNode(TERMINAL, rewards=(1.0, -INF))], "node [01]: expected two finite rewards, got"),
+        ([ExplicitNode(TERMINAL, rewards=("1", "2"))], "node [01]: expected two finite rewards, got"),  # type: ignore[arg-type]
+        ([coin(1, 2, chances=("a", "b")), leaf(), leaf()], "node 0: expected probabilities"),  # type: ignore[arg-type]
         ([], "nodes: expected a tree"),
         ([coin(0, 1), leaf()], "nodes: expected a tree"),
         ([coin(1, 7), leaf()], "nodes: expected a tree"),

@@ -116,6 +116,8 @@ ANSWERS = [
     ("rewards", rule((1.0, 2.0, 3.0)), r"expected a pair of finite numbers .*, got \(1.0, 2.0, 3.0\)"),
     ("rewards", rule((float("nan"), 0.0)), "expected a pair of finite numbers .*, got .nan"),
     ("rewards", rule((float("inf"), 0.0)), "expected a pair of finite numbers .*, got .inf"),
+    ("rewards", rule({1.0, -1.0}), "expected a pair of finite numbers"),
+    ("rewards", rule((10**400, 0)), "expected a pair of finite numbers"),
     ("rewards", rule(("1", "0")), "expected a pair of finite numbers .*, got .'1'"),
     ("forfeit_rewards", rule((0.0,)), "expected a pair of finite numbers for player 0, got"),
     ("legal_tokens", rule((RED, -1)), rf"expected None or a tuple of different token ids, integers in \[0, {SIZE}\)"),
@@ -163,6 +165,14 @@ def test_wrong_vocabularies_are_named(vocabulary: Any, message: str) -> None:
     """What stands in every view is of token ids, too."""
     with pytest.raises(ConformanceError, match=message):
         check_game(faulty(vocabulary=vocabulary))
+
+
+@pytest.mark.parametrize("ids", [(6,), (6, 6), (6, 600), (0, 7), None])
+def test_wrong_delimiters_of_thoughts_are_named(ids: Any) -> None:
+    """Where the game has thoughts."""
+    vocabulary = type("Thoughtful", (WordVocabulary,), {"think_ids": ids})("red blue")
+    with pytest.raises(ConformanceError, match=r"vocabulary\.think_ids: expected two different token ids in \[1, 10\)"):
+        check_game(faulty(vocabulary=vocabulary, max_thought_tokens=2))
 
 
 @pytest.mark.parametrize(("name", "answer", "message"), ANSWERS)

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -80,6 +81,7 @@ def test_the_rules_inside_never_see_a_thought() -> None:
     ("game", "length", "message"),
     [
         (Bluff(), 0, "max_thought_tokens: expected a whole number of at least 1, got 0"),
+        (Bluff(), True, "max_thought_tokens: expected a whole number of at least 1, got True"),
         (RunningSum(max_thought_tokens=2), 1, "RunningSum: expected a game without thoughts, got max_thought_tokens=2"),
     ],
 )
@@ -87,6 +89,15 @@ def test_thoughts_that_cannot_be_had_are_refused(game: LanguageGame[object], len
     """Both would give a game whose thoughts are not what its caller asked for."""
     with pytest.raises(ValueError, match=message):
         WithThoughts(game, length)
+    with pytest.raises(ValueError, match="expected a whole number from 1 to 4,194,304, got an integer of 16610 bits"):
+        WithThoughts(Bluff(), 10**5000)
+
+
+def test_sizes_of_numpy_are_sizes() -> None:
+    """As where games are played."""
+    two: Any = np.int64(2)
+    assert WithThoughts(Bluff(), two).max_view_tokens == WithThoughts(Bluff(), 2).max_view_tokens
+    assert RunningSum(num_terms=two).max_view_tokens == RunningSum(num_terms=2).max_view_tokens
 
 
 @pytest.mark.parametrize("name", [name for name in registered_games() if name != "red_team_text-v0"])

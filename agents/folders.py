@@ -47,13 +47,15 @@ def read_json_list(path: Path) -> list[Any]:
 def _json_bytes(path: Path) -> bytes:
     if path.is_dir():
         raise ValueError(f"{path}: expected a JSON file, got a folder")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path}: expected a JSON file, got a pipe or a device, which might never end")
     if path.stat().st_size > MAX_JSON_BYTES:
         raise ValueError(f"{path}: expected a JSON file of at most {MAX_JSON_BYTES} bytes, got {path.stat().st_size}")
     return path.read_bytes()
 
 
 def parse_json(data: bytes, where: str, *, first_line: int = 1) -> dict[str, Any]:
-    """Return the JSON object in UTF-8 bytes that begin at line `first_line` of `where`.
+    """Return the JSON object in UTF-8 bytes that begin at line `first_line` of `where`, a byte-order mark left out.
 
     Raises:
         ValueError: they hold something else; the message names place and line.
@@ -66,7 +68,7 @@ def parse_json(data: bytes, where: str, *, first_line: int = 1) -> dict[str, Any
 
 def _json_value(data: bytes, where: str, first_line: int) -> object:
     try:
-        value: object = json.loads(data.decode("utf-8"), object_pairs_hook=unambiguous)
+        value: object = json.loads(data.decode("utf-8-sig"), object_pairs_hook=unambiguous)
     except RecursionError as error:
         raise ValueError(f"{where}, line {first_line}: expected JSON, got brackets nested too deeply") from error
     except json.JSONDecodeError as error:

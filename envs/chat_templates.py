@@ -174,13 +174,13 @@ def render(tokenizer: Tokenizer, messages: Messages, *, add_generation_prompt: b
     return str(_apply(tokenizer, messages, tokenize=False, add_generation_prompt=add_generation_prompt))
 
 
-def rendered_ids(tokenizer: Tokenizer, messages: Messages) -> Tokens:
-    """Return the ids of a conversation that the assistant is to continue.
+def rendered_ids(tokenizer: Tokenizer, messages: Messages, *, add_generation_prompt: bool = True) -> Tokens:
+    """Return the ids of a conversation that the assistant is to continue, or of a whole one.
 
     Raises:
         ValueError: as `render`.
     """
-    ids = _apply(tokenizer, messages, tokenize=True, add_generation_prompt=True)
+    ids = _apply(tokenizer, messages, tokenize=True, add_generation_prompt=add_generation_prompt)
     return tuple(map(int, ids["input_ids"] if isinstance(ids, Mapping) else ids))
 
 

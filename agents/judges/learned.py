@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -282,11 +281,12 @@ def _verdict_ids(tokenizer: PreTrainedTokenizerBase, template: str, word: str) -
     A tokenizer of SentencePiece's kind puts a blank before a text that it is given alone: there is none behind a line
     break. Where a mark is at the template's end, that blank is the one that models of the kind say.
     """
-    ids = partial(tokenizer.encode, add_special_tokens=False)
     tail = _PLACE.split(template)[-1]
-    before, whole = ids(tail), ids(tail + word)
+    before, whole, alone = (
+        list(map(int, tokenizer.encode(text, add_special_tokens=False))) for text in (tail, tail + word, word)
+    )
     parted = tail[-1:].isspace() or word[:1].isspace()
-    return whole[len(before) :] if parted and whole[: len(before)] == before else ids(word)
+    return whole[len(before) :] if parted and whole[: len(before)] == before else alone
 
 
 def _check_threshold(threshold: float) -> None:

@@ -123,7 +123,8 @@ def test_a_reward_model_of_others_reads_all_that_the_chat_template_writes(again:
     for conversation in CONVERSATIONS[:3]:
         roles = {None: "system", 0: "user", 1: "assistant"}
         messages = [{"role": roles[turn.player], "content": turn.text} for turn in conversation]
-        ids = TOKENIZER.apply_chat_template(messages, tokenize=True)["input_ids"]
+        written: Any = TOKENIZER.apply_chat_template(messages, tokenize=True)
+        ids = written["input_ids"]
         assert list(reward_model.encode(conversation)) == ids
         by_hand = model.eval()(input_ids=torch.tensor([ids])).logits.item()
         assert reward_model.score([conversation])[0] == pytest.approx(by_hand, abs=1e-5)

@@ -172,9 +172,9 @@ def tables(results: Sequence[dict[str, Any]]) -> str:
 
 def shown(shares: Sequence[float]) -> str:
     """Return a mean in percent with its interval, if there is more than one seed; "-" where there is none."""
-    estimate = mean_interval([100 * share for share in shares])
-    if np.isnan(estimate.value):
+    if np.isnan(shares).any():
         return "-"
+    estimate = mean_interval([100 * share for share in shares])
     return f"{estimate.value:.1f} ± {estimate.half_width:.1f}" if len(shares) > 1 else f"{estimate.value:.1f}"
 
 

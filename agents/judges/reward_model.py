@@ -3,6 +3,8 @@
 A conversation is a sequence of turns, each a player (0, 1, or None for the game's own words) and a text; `TextTurn` of
 the data readers is such a turn. A Bradley-Terry reward model is known only up to a number per prompt: differences of
 replies to one prompt mean something, sigmoid(r(x, y) - r(x, z)) being the probability that y is preferred to z.
+
+One file: the kinds of reward model, what they read and what they pay are read together.
 """
 
 from __future__ import annotations

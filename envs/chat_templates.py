@@ -6,8 +6,9 @@ Chat templates are programs (Jinja, in transformers' sandbox): what one does can
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from itertools import takewhile
 from typing import Any, Protocol
 
@@ -15,6 +16,8 @@ from .vocabulary import PAD, Tokens
 
 CLOCK = "strftime_now"
 """The function by which a chat template asks for today's date."""
+FIXED_DAY = date(2026, 1, 1)
+"""The day that is proposed in its place."""
 DEFAULT = "default"
 """The name of the template that is taken where a tokenizer has several."""
 
@@ -26,6 +29,7 @@ _QUOTED = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
 _BLOCK = re.compile(rf"\{{#.*?#\}}|\{{[{{%](?:{_QUOTED}|(?![%}}]\}})[^'\"])*[%}}]\}}", re.DOTALL)
 """A comment, or a piece of a template that is code, with the quoted texts in it."""
 _ASKS_FOR_CLOCK = re.compile(rf"\b{CLOCK}\b(?!\s+is\s+(?:not\s+)?defined\b)")
+_CLOCK_CALL = re.compile(rf"{CLOCK}\(\s*(?P<quote>['\"])(?P<format>[^'\"\\]*)(?P=quote)\s*\)")
 _DRAWS = re.compile(r"\|\s*random\b|\blipsum\b")
 
 
@@ -92,13 +96,20 @@ def template_text(tokenizer: Tokenizer) -> str | None:
     blocks = (block for block in _BLOCK.findall(template) if not block.startswith("{#"))
     code = " ".join(re.sub(_QUOTED, " ", block, flags=re.DOTALL) for block in blocks)
     if _ASKS_FOR_CLOCK.search(code):
+        asked, day = next(_dated(template), (f'{CLOCK}("%d %b %Y")', '"1 Jan 2026"'))
         raise ValueError(
             f"chat_template: expected the same text on every day, got a template that calls {CLOCK}; give the "
-            f"tokenizer one with a fixed date, as chat_template.replace('{CLOCK}(\"%d %b %Y\")', '\"1 Jan 2026\"')"
+            f"tokenizer one with a fixed date, as chat_template.replace({asked!r}, {day!r})"
         )
     if _DRAWS.search(code):
         raise ValueError("chat_template: expected the same text every time, got a template that draws at random")
     return template
+
+
+def _dated(template: str) -> Iterator[tuple[str, str]]:
+    """Yield where a template asks for the day, and a day as it writes it there."""
+    for call in _CLOCK_CALL.finditer(template):
+        yield call[0], f'"{FIXED_DAY.strftime(call["format"])}"'
 
 
 def mark_ids(tokenizer: Tokenizer) -> dict[int, str]:
@@ -163,13 +174,13 @@ def render(tokenizer: Tokenizer, messages: Messages, *, add_generation_prompt: b
     return str(_apply(tokenizer, messages, tokenize=False, add_generation_prompt=add_generation_prompt))
 
 
-def rendered_ids(tokenizer: Tokenizer, messages: Messages) -> Tokens:
-    """Return the ids of a conversation that the assistant is to continue.
+def rendered_ids(tokenizer: Tokenizer, messages: Messages, *, add_generation_prompt: bool = True) -> Tokens:
+    """Return the ids of a conversation that the assistant is to continue, or of a whole one.
 
     Raises:
         ValueError: as `render`.
     """
-    ids = _apply(tokenizer, messages, tokenize=True, add_generation_prompt=True)
+    ids = _apply(tokenizer, messages, tokenize=True, add_generation_prompt=add_generation_prompt)
     return tuple(map(int, ids["input_ids"] if isinstance(ids, Mapping) else ids))
 
 
@@ -195,11 +206,15 @@ def template_delimiters(tokenizer: Tokenizer) -> list[Delimiters]:
     texts = [_ASKED, _REPLIED, *_REST]
     asked = render(tokenizer, conversation("u", texts[:1]))
     prompted = render(tokenizer, conversation("u", texts[:1]), add_generation_prompt=True)
+    replied = _split(render(tokenizer, conversation("ua", texts[:2])), texts[:2])[-1]
+    ending = str(tokenizer.eos_token or "")
+    if not prompted.startswith(asked) and asked.endswith(ending) and replied.endswith(ending):
+        # Phi-3: what ends a conversation that is not to be continued
+        asked, replied = asked.removesuffix(ending), replied.removesuffix(ending)
     preamble, close_user = _split(asked, texts[:1])
     if not prompted.startswith(asked):
         raise _unlike(prompted, asked, "a generation prompt that only adds to a conversation")
     header = prompted.removeprefix(asked)
-    replied = _split(render(tokenizer, conversation("ua", texts[:2])), texts[:2])[-1]
     end_of_turn(tokenizer, replied)
     pieces = _split(render(tokenizer, conversation("uauau", texts), add_generation_prompt=True), texts)
     before, after = pieces[1], pieces[2]

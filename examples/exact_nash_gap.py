@@ -173,7 +173,7 @@ def slope_row(title: str, name: str, runs: Sequence[Sequence[SolveStep]]) -> lis
     slopes = [log_slope(steps, since=end // 100 if name in SOLVERS else end // 10) for steps in runs]
     rates: Mapping[Any, str] = RATES
     proved = rates.get(name, rates.get((name, title), "none"))
-    slope = shown(mean_interval(slopes), digits=2) if all(map(math.isfinite, slopes)) else "-"
+    slope = "-" if np.isnan(slopes).any() else shown(mean_interval(slopes), digits=2)  # too few points for a line
     return [title, name, str(end), slope, proved]
 
 

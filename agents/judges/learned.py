@@ -29,6 +29,8 @@ from ..language_model.decoding import last_logits
 from ..language_model.probing import reading_of
 from ..language_model.tokenizers import load_tokenizer
 
+_PLACE = re.compile(r"\{prompt\}|\{reply\}")
+
 
 class LearnedJudge(ABC):
     """Gives each exchange a probability of being unsafe; a batched callable for `judge=` of a game.
@@ -223,7 +225,7 @@ class SafetyTokenJudge(LearnedJudge):
         """
         if "{prompt}" not in template or "{reply}" not in template:
             raise ValueError(f"template: expected the places {{prompt}} and {{reply}}, got {template!r}")
-        verdicts = [tokenizer.encode(word, add_special_tokens=False) for word in (safe, unsafe)]
+        verdicts = [_verdict_ids(tokenizer, template, word) for word in (safe, unsafe)]
         if not all(verdicts) or verdicts[0][0] == verdicts[1][0]:
             raise ValueError(
                 "safe, unsafe: expected verdicts that differ in their first token, got "
@@ -270,7 +272,21 @@ class SafetyTokenJudge(LearnedJudge):
     def _fill(self, prompt: str, reply: str) -> str:
         """Put both texts into the template at once, so that a text that spells a place is left alone."""
         texts = {"{prompt}": prompt, "{reply}": reply}
-        return re.sub(r"\{prompt\}|\{reply\}", lambda place: texts[place[0]], self.template)
+        return _PLACE.sub(lambda place: texts[place[0]], self.template)
+
+
+def _verdict_ids(tokenizer: PreTrainedTokenizerBase, template: str, word: str) -> list[int]:
+    """Return the tokens of a verdict as they stand behind the template.
+
+    A tokenizer of SentencePiece's kind puts a blank before a text that it is given alone: there is none behind a line
+    break. Where a mark is at the template's end, that blank is the one that models of the kind say.
+    """
+    tail = _PLACE.split(template)[-1]
+    before, whole, alone = (
+        list(map(int, tokenizer.encode(text, add_special_tokens=False))) for text in (tail, tail + word, word)
+    )
+    parted = tail[-1:].isspace() or word[:1].isspace()
+    return whole[len(before) :] if parted and whole[: len(before)] == before else alone
 
 
 def _check_threshold(threshold: float) -> None:

@@ -3,6 +3,8 @@
 A conversation is a sequence of turns, each a player (0, 1, or None for the game's own words) and a text; `TextTurn` of
 the data readers is such a turn. A Bradley-Terry reward model is known only up to a number per prompt: differences of
 replies to one prompt mean something, sigmoid(r(x, y) - r(x, z)) being the probability that y is preferred to z.
+
+One file: the kinds of reward model, what they read and what they pay are read together.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 
 from ...envs import Tokens, Vocabulary
+from ...envs.chat_templates import conversation as chat
+from ...envs.chat_templates import rendered_ids, template_text
 from ...envs.judging import Exchange
 from ..folders import read_json, reading_tensors, write_words
 from ..language_model.causal_lm import evaluating
@@ -94,7 +98,13 @@ class SequenceRewardModel:
     """
 
     def __init__(
-        self, model: PreTrainedModel, vocabulary: Vocabulary, *, max_length: int = 512, batch_size: int = 32
+        self,
+        model: PreTrainedModel,
+        vocabulary: Vocabulary,
+        *,
+        max_length: int = 512,
+        batch_size: int = 32,
+        as_written: bool = False,
     ) -> None:
         """Take a sequence classifier with one label; it is put into evaluation mode and stays on its device.
 
@@ -104,9 +114,11 @@ class SequenceRewardModel:
             vocabulary: of the game or of the tokenizer that the model was made for.
             max_length: the most tokens that are read, cut to what the model has positions for.
             batch_size: how many conversations `score` reads at once.
+            as_written: whether a conversation is read to the end of what the tokenizer's chat template writes, as
+                others train their models; ours end with the reply's end of turn.
 
         Raises:
-            ValueError: the model is another kind.
+            ValueError: the model is another kind, or the template writes the last reply in another way.
         """
         padding = text_config(model.config).pad_token_id
         if model.config.num_labels != 1 or padding is None or (padding and not first_position(model)):
@@ -117,6 +129,8 @@ class SequenceRewardModel:
             raise ValueError(f"max_length, batch_size: expected at least 1, got {max_length} and {batch_size}")
         self.model, self.vocabulary, self._padding = model.eval(), vocabulary, int(padding)
         self.max_length, self.batch_size = min(max_length, positions_of(model) or max_length), batch_size
+        self.as_written = as_written
+        self._closing = self._written_closing() if as_written else (vocabulary.eos_id,)
 
     @classmethod
     def from_config(
@@ -198,14 +212,16 @@ class SequenceRewardModel:
                 **HEAD,
             )
         nn.Module.to(model, torch.device(device))  # transformers' own `to` is not typed
-        return cls(_padded(model), vocabulary, max_length=max_length)
+        as_written = bool(saved.get("as_written", classifies and not saved))
+        return cls(_padded(model), vocabulary, max_length=max_length, as_written=as_written)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the model, which `transformers` alone can load, and how much of a conversation it reads."""
         folder = Path(folder)
         with without_bars():
             self.model.save_pretrained(folder)
-        (folder / REWARD_FILE).write_text(json.dumps({"max_length": self.max_length}), encoding="utf-8")
+        known = {"max_length": self.max_length} | ({"as_written": True} if self.as_written else {})
+        (folder / REWARD_FILE).write_text(json.dumps(known), encoding="utf-8")
         write_words(folder, self.vocabulary)
 
     def score(self, conversations: Sequence[Conversation]) -> NDArray[np.float64]:
@@ -236,9 +252,14 @@ class SequenceRewardModel:
 
     def encode(self, conversation: Conversation) -> Tokens:
         """Return a conversation as the model reads it."""
-        viewer = replier(conversation)
-        vocabulary, begin = self.vocabulary, self.vocabulary.begin(viewer)
-        tokens: list[int] = []
+        begin = self.vocabulary.begin(replier(conversation))
+        tokens = (*self._laid_out(conversation), *self._closing)
+        kept = max(1, self.max_length - len(begin))
+        return tuple(begin[: self.max_length - 1] if len(tokens) > kept else begin) + tokens[-kept:]
+
+    def _laid_out(self, conversation: Conversation) -> list[int]:
+        """Return a conversation behind its beginning, up to the reply's last word."""
+        viewer, vocabulary, tokens = replier(conversation), self.vocabulary, list[int]()
         for turn in conversation[:-1]:
             said = vocabulary.encode(turn.text)
             if turn.player is None:
@@ -246,9 +267,22 @@ class SequenceRewardModel:
             else:
                 tokens += (*vocabulary.open_turn(turn.player, viewer), *said)
                 tokens += vocabulary.close_turn(turn.player, viewer)
-        tokens += (*vocabulary.open_turn(viewer, viewer), *vocabulary.encode(conversation[-1].text), vocabulary.eos_id)
-        kept = max(1, self.max_length - len(begin))
-        return tuple(begin[: self.max_length - 1] if len(tokens) > kept else begin) + tuple(tokens[-kept:])
+        return [*tokens, *vocabulary.open_turn(viewer, viewer), *vocabulary.encode(conversation[-1].text)]
+
+    def _written_closing(self) -> Tokens:
+        """Return what the chat template writes behind a last reply, which it is to write as it does earlier ones."""
+        tokenizer = getattr(self.vocabulary, "tokenizer", None)
+        if tokenizer is None or template_text(tokenizer) is None:
+            return (self.vocabulary.eos_id,)
+        asked, replied = "How do I open the door?", "Sure: first take 3 keys (or 4)."
+        written = rendered_ids(tokenizer, chat("ua", (asked, replied)), add_generation_prompt=False)
+        read = (*self.vocabulary.begin(1), *self._laid_out((Line(0, asked), Line(1, replied))))
+        if written[: len(read)] != read or written[len(read) :][:1] != (self.vocabulary.eos_id,):
+            raise ValueError(
+                "reward model: expected a chat template that writes the last reply as it does earlier ones, got "
+                f"{tokenizer.decode(list(written))!r} for {tokenizer.decode(list(read))!r}"
+            )
+        return written[len(read) :]
 
 
 class LinearRewardModel:

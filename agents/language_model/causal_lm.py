@@ -245,14 +245,20 @@ class CausalLMAgent:
         return precise
 
     def _sample(self, views: Sequence[View], rng: np.random.Generator) -> list[Utterance]:
-        self._require_positions(max(len(view.tokens) for view in views))
+        lengths = np.array([len(view.tokens) for view in views])
+        self._require_positions(int(lengths.max()))
         decoder, turns = self._decoder(self.model, views), OpenTurns(views)
         while True:
             drawn, logprobs = draw(self._legal_logits(decoder.logits, self._next_legal(turns)), rng)
             going = turns.say(drawn.cpu().numpy(), logprobs.cpu().numpy())
             if not going.size:
                 return turns.utterances()
-            decoder.advance(drawn, going)
+            lengths = lengths[going] + 1
+            try:
+                decoder.advance(drawn, going)
+            except IndexError:  # a table of positions has an end; rotary ones go on
+                self._require_positions(int(lengths.max()))
+                raise
 
     def _next_legal(self, turns: OpenTurns) -> LegalMask | None:
         """Return what each live turn may say next; None where no turn is narrowed."""

@@ -186,8 +186,20 @@ def positions_of(model: PreTrainedModel) -> int | None:
     for name in names:
         limit = getattr(config, name, None)
         if isinstance(limit, int) and limit > 0:
-            return max(1, limit - first_position(model))
+            return max(1, min(limit, _same_rotation(config) or limit) - first_position(model))
     return None
+
+
+def _same_rotation(config: PreTrainedConfig) -> int | None:
+    """Return up to how many tokens rotary positions stay what they were; None where they always do.
+
+    LongRoPE (Phi-3) has other frequencies beyond so many: for all tokens of a batch, whatever was cached.
+    """
+    rotary = getattr(config, "rope_parameters", None) or {}
+    if rotary.get("rope_type") != "longrope":
+        return None
+    name = "original_max_position_embeddings"
+    return rotary.get(name) or getattr(config, name, None)
 
 
 def first_position(model: PreTrainedModel) -> int:

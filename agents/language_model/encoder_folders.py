@@ -15,6 +15,7 @@ from .checkpoints import (
     ADAPTER_CONFIG_FILE,
     PICKLES,
     load_checkpoint,
+    positions_of,
     require_finite,
     require_plain_weights,
     without_bars,
@@ -52,6 +53,9 @@ def load_sentence_transformer(make: Callable[..., Any], name_or_path: str, devic
     for part in model.modules():
         if isinstance(part, PreTrainedModel):  # the library does not look whether its weights were all there
             load_checkpoint(type(part), Path(part.name_or_path or folder), what="encoder", new_head=True)
+            limit = positions_of(part)
+            if limit is not None and (model.max_seq_length or limit + 1) > limit:  # RoBERTa's are fewer than it says
+                model.max_seq_length = limit
             break
     require_finite(model.state_dict(), f"encoder {folder}")
     return model.eval()

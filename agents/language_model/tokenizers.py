@@ -22,6 +22,8 @@ TOKENIZER_FILE = "tokenizer.json"
 JSON_FILES = (CONFIG_FILE, TOKENIZER_FILE, "special_tokens_map.json", "added_tokens.json", "config.json")
 VOCABULARY_FILES = (TOKENIZER_FILE, "tokenizer.model", "spiece.model", "tekken.json", "vocab.json", "vocab.txt")
 """Where the tokens of a tokenizer may stand, whatever its class."""
+PLAIN_CLASSES = ("PreTrainedTokenizerFast", "TokenizersBackend")
+"""How transformers calls tokenizers that are all that their file says; the first until version 5."""
 CLASS_ENDINGS = ("Tokenizer", "TokenizerFast", "Backend")
 """How the classes of tokenizers are called in transformers."""
 
@@ -44,6 +46,8 @@ def load_tokenizer(folder: str | Path, *, trust_remote_code: bool = False) -> Pr
         tokenizer = AutoTokenizer.from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=trust_remote_code
         )
+        if type(tokenizer) is not PreTrainedTokenizerFast and _is_plain(folder):
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(str(folder), local_files_only=True)
         tokenizer.encode("a \u2603")  # a limit that is no number, or no token for unknown words, shows here first
     except Exception as error:  # the tokenizers library raises bare exceptions for what is wrong in tokenizer.json
         _require_json(folder)
@@ -98,6 +102,17 @@ def _require_tokenizer(folder: Path, vocabulary: TokenizerVocabulary, what: str)
             f"{what} {folder}: expected the game's tokenizer, of {len(asked)} tokens, got another, of {len(own)}: "
             f"token {number} is {other[1]!r} in the game and {other[0]!r} there"
         )
+
+
+def _is_plain(folder: Path) -> bool:
+    """Return whether a tokenizer is its tokenizer.json and nothing else.
+
+    Transformers takes Qwen's class all the same if the model beside it is of Qwen's architecture, and cuts texts as
+    Qwen does.
+    """
+    path = folder / CONFIG_FILE
+    config = read_json(path) if path.is_file() and (folder / TOKENIZER_FILE).is_file() else {}
+    return config.get("tokenizer_class") in PLAIN_CLASSES and "auto_map" not in config
 
 
 def _require_config(path: Path, *, any_class: bool) -> None:

@@ -211,6 +211,10 @@ INST = (
     )
 )
 ZEPHYR = loop("{{ '<|' + m.role + '|>\n' + m.content + eos_token + '\n' }}", "{{ '<|assistant|>\n' }}")
+PHI_3 = loop(
+    "{{ '<|' + m.role + '|>\n' + m.content + '<|end|>\n' }}", "{{ '<|assistant|>\n' }}{% else %}{{ eos_token }}"
+)
+"""A conversation that is not to be continued is ended."""
 GEMMA = (
     ALTERNATE
     + "{{ bos_token }}"
@@ -372,8 +376,7 @@ FAMILIES: dict[str, Family] = {
     "TinyLlama": Family(template=ZEPHYR, make=LEGACY, bos="<s>", eos="</s>", system=True),
     "TinyLlama, later files": Family(template=ZEPHYR, make=LLAMA, bos="<s>", eos="</s>", system=True),
     "Phi-3": Family(
-        template="{{ bos_token }}"
-        + loop("{{ '<|' + m.role + '|>\n' + m.content + '<|end|>\n' }}", "{{ '<|assistant|>\n' }}"),
+        template="{{ bos_token }}" + PHI_3,
         make=LEGACY,
         bos="<s>",
         eos="<|end|>",
@@ -383,7 +386,7 @@ FAMILIES: dict[str, Family] = {
         system=True,
     ),
     "Phi-3.5, later files": Family(
-        template=loop("{{ '<|' + m.role + '|>\n' + m.content + '<|end|>\n' }}", "{{ '<|assistant|>\n' }}"),
+        template=PHI_3,
         make=LLAMA,
         eos="<|end|>",
         special=("<|system|>", "<|user|>", "<|assistant|>"),

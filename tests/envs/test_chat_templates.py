@@ -4,6 +4,8 @@ The tests' `helpers` have the bare marks of each family; the templates here add 
 message that is always there, thoughts that are dropped from earlier replies, messages that must alternate, a date.
 """
 
+import ast
+import re
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -248,6 +250,39 @@ def test_a_template_that_tells_todays_date_is_refused() -> None:
     template = LLAMA_3_DATED.replace("DATE", "strftime_now('%d %B %Y')")
     with pytest.raises(ValueError, match=r"chat_template: expected the same text on every day.*strftime_now"):
         TokenizerVocabulary(chat_tokenizer(template, marks=MARKS[LLAMA_3]))
+
+
+@pytest.mark.parametrize(
+    ("call", "day"), [('strftime_now("%d %b %Y")', "01 Jan 2026"), ("strftime_now('%B %d, %Y')", "January 01, 2026")]
+)
+def test_what_is_refused_for_todays_date_is_taken_as_the_error_proposes(call: str, day: str) -> None:
+    """Llama 3.2's and Granite 3.3's write it in other formats, and in other quotes."""
+    template = LLAMA_3_DATED.replace("DATE", call)
+    with pytest.raises(ValueError, match="with a fixed date") as error:
+        TokenizerVocabulary(chat_tokenizer(template, marks=MARKS[LLAMA_3]))
+    given = re.search(r"as chat_template\.replace(\(.*\))$", str(error.value))
+    assert given is not None
+    fixed = template.replace(*ast.literal_eval(given[1]))
+    vocabulary = TokenizerVocabulary(chat_tokenizer(fixed, marks=MARKS[LLAMA_3]))
+    assert f"Today is {day}." in vocabulary.tokenizer.decode(list(vocabulary.begin(0)))
+
+
+@pytest.mark.parametrize("end", ["<|endoftext|>", "<|im_end|>"])
+def test_a_template_may_end_a_conversation_that_is_not_to_be_continued(end: str) -> None:
+    """Phi-3's and Phi-4-mini's do, with what ends a text; what ends a turn is another token, or the same."""
+    template = CHATML.removesuffix("{% endif %}") + "{% else %}{{ eos_token }}{% endif %}"
+    tokenizer: Any = chat_tokenizer(template, marks=MARKS[CHATML])
+    tokenizer.eos_token = end
+    messages = [("user", "Hello there"), ("assistant", "Good day."), ("user", "Why?")]
+    asked = [{"role": role, "content": text} for role, text in messages]
+    ids = tokenizer.apply_chat_template(asked, add_generation_prompt=True, tokenize=True)["input_ids"]
+    vocabulary = TokenizerVocabulary(tokenizer)
+    view = [*vocabulary.begin(1)]
+    for role, text in messages:
+        speaker = ("user", "assistant").index(role)
+        view += [*vocabulary.open_turn(speaker, 1), *vocabulary.encode(text), *vocabulary.close_turn(speaker, 1)]
+    assert [*view, *vocabulary.open_turn(1, 1)] == ids
+    assert vocabulary.eos_id == tokenizer.convert_tokens_to_ids("<|im_end|>")
 
 
 def test_a_fixed_date_stands_in_every_view() -> None:

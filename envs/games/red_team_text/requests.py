@@ -178,6 +178,7 @@ def _field(fields: Mapping[str, object], column: str, *, needed: bool = True) ->
 
 def _label(value: object) -> bool | None:
     word = "" if value is None else str(value).strip().lower()
+    word = {"1.0": "1", "0.0": "0"}.get(word, word)  # tables with empty cells are written so
     if word and word not in HARMFUL_LABELS | SAFE_LABELS:
         known = ", ".join(sorted(SAFE_LABELS) + sorted(HARMFUL_LABELS))
         raise ValueError(f"expected a label among {known} or none, got {repr(value)[:60]}")

@@ -28,6 +28,7 @@ from duologue.agents.judges.learned import ClassifierJudge, LearnedJudge, Safety
 from duologue.agents.language_model.tokenizers import load_tokenizer
 from duologue.envs.judging import Exchange, Outcome
 from duologue.envs.tokenizer_vocabulary import TokenizerVocabulary
+from duologue.tests.envs.chat_families import LLAMA
 from duologue.tests.helpers import CHATML, SENTENCES, tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer(CHATML)
@@ -326,3 +327,26 @@ def test_a_guard_that_is_no_causal_model_is_refused() -> None:
     ))  # fmt: skip
     with pytest.raises(ValueError, match="expected one whose logits follow from the tokens before them"):
         _guard(4, bert)
+
+
+@pytest.mark.parametrize(
+    ("end", "safe", "piece"),
+    [("[/INST]\n", "safe", "s"), ("[/INST]", "safe", "\u2581safe"), ("ok:", " safe", "\u2581safe")],
+)
+def test_a_verdict_is_the_token_that_stands_behind_the_template(end: str, safe: str, piece: str) -> None:
+    """SentencePiece puts a blank before a text that it is given alone, and there is none behind a line break."""
+    tokenizer = LLAMA(("[INST]", "[/INST]"), (), "<s>", "</s>")
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        initializer_range=0.5,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(config).eval()
+    template = f"[INST]{{prompt}} {{reply}}{end}"
+    guard = SafetyTokenJudge(model, tokenizer, template=template, safe=safe, unsafe=safe.replace("safe", "no"))
+    unsafe = "n" if piece == "s" else tokenizer.tokenize("no")[0]
+    ids = tokenizer.encode(template.format(prompt="a", reply="b"), add_special_tokens=False)
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([ids])).logits[0, -1]
+    good, bad = (logits[tokenizer.convert_tokens_to_ids(token)] for token in (piece, unsafe))
+    assert guard.unsafe_probabilities_of(["a"], ["b"]).item() == pytest.approx((bad - good).sigmoid().item(), abs=1e-6)

@@ -45,7 +45,7 @@ from duologue.baselines.rollouts.episodes import rollout
 from duologue.envs import WordVocabulary, make_game
 from duologue.envs.judging import Exchange, Outcome
 from duologue.envs.tokenizer_vocabulary import TokenizerVocabulary
-from duologue.tests.helpers import CHATML, tiny_tokenizer
+from duologue.tests.helpers import CHATML, CHATML_THINKING, tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer(CHATML)
 VOCABULARY = TokenizerVocabulary(TOKENIZER)
@@ -108,6 +108,34 @@ def test_a_conversation_is_laid_out_as_the_chat_template_does_up_to_the_end_of_t
         messages = [{"role": roles[turn.player], "content": turn.text} for turn in conversation]
         text = str(TOKENIZER.apply_chat_template(messages, tokenize=False)).removesuffix("\n")
         assert list(_model("llama").encode(conversation)) == TOKENIZER.encode(text, add_special_tokens=False)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_reward_model_of_others_reads_all_that_the_chat_template_writes(again: bool, tmp_path: Path) -> None:
+    """Origin: `apply_chat_template`; trainers of reward models read the line break behind the mark, too."""
+    model = AutoModelForSequenceClassification.from_config(_model("llama").model.config)
+    model.save_pretrained(tmp_path)
+    TOKENIZER.save_pretrained(tmp_path)
+    reward_model = SequenceRewardModel.from_pretrained(tmp_path, VOCABULARY)
+    if again:
+        reward_model.save_pretrained(tmp_path / "again")
+        reward_model = SequenceRewardModel.from_pretrained(tmp_path / "again", VOCABULARY)
+    for conversation in CONVERSATIONS[:3]:
+        roles = {None: "system", 0: "user", 1: "assistant"}
+        messages = [{"role": roles[turn.player], "content": turn.text} for turn in conversation]
+        written: Any = TOKENIZER.apply_chat_template(messages, tokenize=True)
+        ids = written["input_ids"]
+        assert list(reward_model.encode(conversation)) == ids
+        by_hand = model.eval()(input_ids=torch.tensor([ids])).logits.item()
+        assert reward_model.score([conversation])[0] == pytest.approx(by_hand, abs=1e-5)
+
+
+def test_a_reward_model_whose_template_writes_the_last_reply_otherwise_is_refused(tmp_path: Path) -> None:
+    """Qwen 3's opens and closes a thought before it, and no other."""
+    AutoModelForSequenceClassification.from_config(_model("llama").model.config).save_pretrained(tmp_path)
+    tokenizer = tiny_tokenizer(CHATML_THINKING)
+    with pytest.raises(ValueError, match=r"reward model: .*the last reply as it does earlier ones, got .*<think>"):
+        SequenceRewardModel.from_pretrained(tmp_path, TokenizerVocabulary(tokenizer))
 
 
 def test_a_games_conversation_is_laid_out_as_the_defenders_view() -> None:

@@ -47,6 +47,14 @@ SIZE: dict[str, Any] = {
     "max_position_embeddings": 64,
     "pad_token_id": 0,
 }
+LONG_ROPE: dict[str, Any] = {
+    "rope_type": "longrope",
+    "rope_theta": 10000.0,
+    "short_factor": [1.0] * 4,
+    "long_factor": [4.0] * 4,
+    "original_max_position_embeddings": 16,
+}
+"""How Phi-3 counts: beyond 16 tokens, all of them are turned otherwise."""
 LAST = "model.layers.1.mlp.up_proj.weight"
 Weights = dict[str, torch.Tensor]
 
@@ -239,8 +247,9 @@ def test_an_encoder_with_more_layers_than_it_says_is_no_backbone(tmp_path: Path)
         (RobertaForCausalLM(RobertaConfig(**SIZE | {"pad_token_id": 1}, is_decoder=True)), 62),
         (BloomForCausalLM(BloomConfig(vocab_size=8, hidden_size=8, n_layer=1, n_head=1)), None),
         (MptForCausalLM(MptConfig(vocab_size=8, d_model=8, n_layers=1, n_heads=1, max_seq_len=8)), None),
+        (LlamaForCausalLM(LlamaConfig(**SIZE, rope_parameters=LONG_ROPE)), 16),
     ],
-    ids=["learned", "rotary", "counted from padding", "ALiBi", "ALiBi with a length"],
+    ids=["learned", "rotary", "counted from padding", "ALiBi", "ALiBi with a length", "other rotations beyond"],
 )
 def test_the_positions_of_a_model_are_known(model: PreTrainedModel, positions: int | None) -> None:
     """From its configuration; RoBERTa and its kin lose those up to that of padding."""

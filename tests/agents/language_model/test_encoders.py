@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from transformers import BertConfig, BertModel
+from transformers import BertConfig, BertModel, RobertaConfig, RobertaModel
 
 from duologue.agents.judges.reward_files import load_reward_model, save_reward_model
 from duologue.agents.judges.reward_model import LinearRewardModel
@@ -203,3 +203,16 @@ def test_a_name_is_looked_up_on_this_machine_alone(monkeypatch: pytest.MonkeyPat
     with pytest.raises(ValueError, match=r"expected a folder, or the name of a model .*`hf download somebody/model`"):
         load_reward_model(tmp_path)
     assert not asked
+
+
+def test_a_long_text_is_cut_to_the_positions_of_robertas_kin(tmp_path: Path) -> None:
+    """They count from behind their padding, so there are two fewer than the configuration says."""
+    tokenizer = tiny_tokenizer(None, sentences=["the sea"])
+    config = RobertaConfig(
+        vocab_size=len(tokenizer), hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8,
+        max_position_embeddings=32, pad_token_id=1,
+    )  # fmt: skip
+    RobertaModel(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    encoder = SentenceTransformerEncoder(str(tmp_path), device="cpu")
+    assert encoder.encode(["the sea " * 100, "the sea"]).shape == (2, 8)

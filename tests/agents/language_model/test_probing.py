@@ -193,3 +193,10 @@ def test_a_view_longer_than_the_models_positions_is_named() -> None:
     agent.speak([view_of(8)], np.random.default_rng(0))
     with pytest.raises(ValueError, match="view: expected at most 8 tokens, the model's positions, got 9"):
         agent.speak([view_of(9)], np.random.default_rng(0))
+
+
+def test_a_turn_that_goes_on_beyond_learned_positions_is_named() -> None:
+    """Where nobody told the longest view: their table has an end, which Python would call an index out of range."""
+    agent = CausalLMAgent(model_of(KINDS["learned positions"][0]), WORDS)
+    with pytest.raises(ValueError, match="view: expected at most 64 tokens, the model's positions, got 65"):
+        agent.speak([view_of(62)] * 16, np.random.default_rng(0))

@@ -136,3 +136,15 @@ def test_nothing_is_asked_of_the_hub(folder: Path, tmp_path: Path, monkeypatch: 
     with pytest.raises(ValueError, match="tokenizer: expected a folder with a saved tokenizer, got 'gpt2/base'"):
         load_tokenizer("gpt2/base")
     shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("name", ["PreTrainedTokenizerFast", "TokenizersBackend"])
+@pytest.mark.parametrize("model_type", ["llama", "qwen2", "qwen3", "qwen3_5"])
+def test_a_text_is_cut_as_the_file_says_whatever_model_lies_beside_it(model_type: str, name: str, folder: Path) -> None:
+    """Transformers takes Qwen's class for models of its architectures, which keeps digits and line breaks apart."""
+    changed(CONFIG, tokenizer_class=name)(folder)
+    (folder / "config.json").write_text(json.dumps({"model_type": model_type}), encoding="utf-8")
+    tokenizer, expected = load_tokenizer(folder), tiny_tokenizer(CHATML)
+    for text in ("12345 of 67", "the sea\n\nand the  people", "I can't; 3,5", "e\u0301"):
+        assert tokenizer.encode(text, add_special_tokens=False) == expected.encode(text, add_special_tokens=False)
+    assert tokenizer.chat_template == CHATML

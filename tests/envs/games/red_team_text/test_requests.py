@@ -22,6 +22,7 @@ FILES = {
     "a.csv": TABLE,
     "b.CSV": TABLE,
     "blanks.csv": "prompt, label\nopen a door, safe\npick a lock, unsafe\n",
+    "floats.csv": "prompt,label\nopen a door,0.0\npick a lock,1.0\n",
     "quotes.csv": ' "prompt" , "label" \n"open a door", "safe"\n"pick a lock","unsafe"\n',
     "case.csv": "Prompt,LABEL\nopen a door, Safe \npick a lock,UNSAFE\n",
     "mark.csv": "\ufeff" + TABLE,

@@ -47,7 +47,7 @@ def attempt(use: Callable[[], object], kinds: Any, message: str) -> None:
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("game", NO_RULES, ids=repr)
+@pytest.mark.parametrize("game", NO_RULES, ids=["name", "class", "none", "number", "environment"])
 def test_what_are_no_rules_is_named(game: Any) -> None:
     """A registered name where the rules are wanted, a class, an environment."""
     uses: list[Callable[[], object]] = [partial(form, game) for form in FORMS]

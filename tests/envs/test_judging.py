@@ -24,7 +24,7 @@ BAD_VERDICTS += [SimpleNamespace(reward=reward, outcome=Outcome.HELPFUL) for rew
 BAD_VERDICTS += [SimpleNamespace(reward=0.5, outcome=outcome) for outcome in ("helpful", None, 3)]
 
 
-@pytest.mark.parametrize("answer", BAD_NUMBERS, ids=repr)
+@pytest.mark.parametrize("answer", BAD_NUMBERS, ids=lambda answer: type(answer).__name__)
 def test_a_judge_that_gives_another_number_of_verdicts_is_named(answer: Any) -> None:
     """None, too few, too many, one by itself, something that has no length."""
     with pytest.raises(ValueError, match="judge: expected 2 verdicts, one for each exchange, got"):

@@ -305,7 +305,7 @@ HOSTILE = [
     f"{SELF_PLAY} --game-option vocabulary=empty => expected options among",
     f"{SELF_PLAY} --player-0 nosuch => expected a folder with a config.json, got nosuch",
     *(f"{SELF_PLAY} --player-0 {folder} => ." for folder in ("empty", "list", "deep", "bytes", "unknown", "damaged")),
-    f"{SELF_PLAY} --game red_team_text-v0 --tokenizer tok => tokenizer tok: expected",
+    f"{SELF_PLAY} --game red_team_text-v0 --tokenizer tok => tok/tokenizer.json, line 1: expected JSON",
     f"{SELF_PLAY} --game red_team-v0 --judge damaged => .",
     f"{SELF_PLAY} --learner nosuch => learner: expected a name among",
     f"{SELF_PLAY} --out file => file",

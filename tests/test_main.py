@@ -403,10 +403,34 @@ def test_numbers_that_no_option_takes_leave_with_2(
 ) -> None:
     """Refused while the line is read, and no folder is made; `-1` as a norm climbs, 0 stays where it is."""
     out = tmp_path / "run"
-    try:
-        status: object = main([*SELF_PLAY.split(), *options.split(), "--out", str(out)])
-    except SystemExit as left:
-        status = left.code
-    assert status == 2
-    assert "Traceback" not in capsys.readouterr().err
+    assert main([*SELF_PLAY.split(), *options.split(), "--out", str(out)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("duologue: ")
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("train gpo --seed -1", "seed: expected an integer of at least 0, got -1; see duologue train gpo --help"),
+        ("train gpo --sead 1", "Unrecognized options: --sead, 1; perhaps you meant --seed"),
+        ("train gpo --seed x", "Error parsing --seed: invalid literal for int() with base 10: 'x'; see"),
+        ("train gpo --seed", "Missing value for argument '--seed'. Expected 1 values; see"),
+        ("evaluate", "Missing from duologue evaluate: PATH A run, or the folder of a model"),
+        (f"evaluate {'long/' * 60}name --seed x", "Error parsing --seed"),
+        ("export runs/a --to nowhere", "invalid choice 'nowhere' for argument '--to'"),
+        ("bench --suite nowhere", "invalid choice 'nowhere' for argument '--suite'"),
+        ("compare --game kuhn_poker-v0 --entrant", "--entrant"),
+        ("demo --seed nan", "Error parsing --seed"),
+    ],
+)
+def test_a_line_that_cannot_be_read_is_refused_in_one_line(
+    typed: str, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A box of eight lines says no more."""
+    monkeypatch.delenv("DUOLOGUE_TRACEBACK", raising=False)
+    assert main(typed.split()) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("duologue: ")
+    assert said in line
+    assert not any(mark in line for mark in "│╭╰─")

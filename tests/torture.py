@@ -7,9 +7,11 @@
 | --- | --- |
 | kills at random moments (SIGKILL), and the same command again | the folder of a run that nobody killed, bit for bit |
 | Ctrl-C and SIGTERM | status 130 and 143, one line, and the same |
-| two writers of one folder at once | one is told who writes there, the other ends as if alone |
+| two writers of one folder: one while the other writes, or both at once | one does the work, one is told who does |
 | a full disk: a file that grows too large, a write that fails | one line, status 2; given again it ends as ever |
 | a hostile folder or file at each loader | one line, status 2, and no byte changed |
+
+A trial that changed nothing, as a kill of a command that had ended, is no success: it is counted apart, as idle.
 
 Every command runs in a process of its own, forked from a server that has imported everything; two run at a time.
 """
@@ -21,8 +23,10 @@ import contextlib
 import errno
 import hashlib
 import json
+import logging
 import multiprocessing
 import os
+import re
 import resource
 import shutil
 import signal
@@ -87,18 +91,22 @@ PRELOAD = [
     "duologue.baselines.benchmark.command", "duologue.baselines.alignment.dpo", "duologue.baselines.comparison.command",
     "duologue.baselines.api.evaluate", "tensorboard.compat.proto.event_pb2", "transformers.models.llama.modeling_llama",
 ]  # fmt: skip
-VOLATILE = (
-    "versions.json", "costs.json", "tensorboard", ".duologue.json", ".duologue.lock", "command.txt", "leaderboard.md",
-    "leaderboard.html",
-)  # fmt: skip
-"""What says when, how long or by what command."""
+CURVES = "tensorboard"
+VOLATILE = ("versions.json", ".duologue.lock", "sha256.json")
+"""What says when and by what command; checksums of states that tell of time."""
 CLOCKS = ("seconds", "cpu_seconds", "core_seconds")
 """Fields of records that tell of time."""
+UNORDERED = ("results.jsonl",)
+"""Records of pieces of work that may end in any order; all others come in the order of their steps."""
+SAVES = ("run", "records")
+"""What a state says of its run besides: checksums of options, `out` among them, and of records that tell of time."""
 KINDS = ("kills", "stops", "writers", "disk", "hostile")
 PLACES = 10
 """At how many places the disk is full."""
 LIMIT_S = 180
 """After which a command hangs."""
+SOONEST_S = 0.1
+"""Before which none is killed."""
 
 
 @dataclass
@@ -126,13 +134,22 @@ class Tally:
     name: str
     tried: int = 0
     faults: list[str] = field(default_factory=list)
+    idle: list[str] = field(default_factory=list)
+    """Tries that changed nothing, and so show nothing."""
 
-    def add(self, what: str, fault: str) -> None:
-        """Count a try; a fault is described, or empty."""
+    def add(self, what: str, fault: str, *, idle: str = "") -> None:
+        """Count a try; a fault is described, or empty, and so is why it changed nothing."""
         self.tried += 1
         if fault:
             self.faults.append(f"{what}: {fault}")
-        print(f"[{self.name} {self.tried}] {what}: {fault or 'as it must be'}", flush=True)
+        elif idle:
+            self.idle.append(f"{what}: {idle}")
+        print(f"[{self.name} {self.tried}] {what}: {fault or idle or 'as it must be'}", flush=True)
+
+    @property
+    def good(self) -> int:
+        """How many were as they must be."""
+        return self.tried - len(self.faults) - len(self.idle)
 
 
 class Process:
@@ -145,11 +162,12 @@ class Process:
             arguments: after `duologue`.
             log: where its output goes.
             limit: bytes that no file may exceed.
-            fail_at: which wait for the disk fails, from 1.
+            fail_at: which wait for the disk fails, from 1; 0: none, and they are counted.
         """
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(PRELOAD)
         self.log = log
+        _waits_file(log).unlink(missing_ok=True)
         self._process = context.Process(target=_command, args=(list(arguments), log, limit, fail_at))
         self._process.start()
 
@@ -183,7 +201,7 @@ def _command(arguments: list[str], log: Path, limit: int | None, fail_at: int | 
     if limit is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     if fail_at is not None:
-        _fail_at(fail_at)
+        _fail_at(fail_at, _waits_file(log))
     try:
         status = main(arguments)
     except SystemExit as left:
@@ -191,18 +209,28 @@ def _command(arguments: list[str], log: Path, limit: int | None, fail_at: int | 
     sys.exit(status)
 
 
-def _fail_at(number: int) -> None:
-    """Let the disk be full at the `number`-th wait for it."""
+def _fail_at(number: int, waits: Path) -> None:
+    """Let the disk be full at the `number`-th wait for it; a file says how often it was waited for."""
     original, count = os.fsync, 0
 
     def fsync(fd: Any) -> None:
         nonlocal count
         count += 1
+        waits.write_text(str(count))
         if count == number:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         original(fd)
 
     os.fsync = fsync
+
+
+def _waits_file(log: Path) -> Path:
+    return log.with_name(f"{log.name}.waits")
+
+
+def _waits(log: Path) -> int:
+    """Return how often a command waited for the disk."""
+    return int(_waits_file(log).read_text()) if _waits_file(log).is_file() else 0
 
 
 class Torture:
@@ -218,12 +246,16 @@ class Torture:
                 self._done(arguments, folder / f"start{number}.log")
         self.whole: dict[str, dict[str, str]] = {}
         self.seconds: dict[str, float] = {}
+        self.waits: dict[str, int] = {}
+        self.sizes: dict[str, int] = {}
+        """Of the largest file."""
         self.names = list(names)
         for name in names:
-            began = time.monotonic()
-            self._done(self.arguments(name, folder / "whole" / name), folder / f"whole.{name}.log")
+            began, out, log = time.monotonic(), folder / "whole" / name, folder / f"whole.{name}.log"
+            self._done(self.arguments(name, out), log)
             self.seconds[name] = time.monotonic() - began
-            self.whole[name] = contents(folder / "whole" / name)
+            self.whole[name], self.waits[name] = contents(out), _waits(log)
+            self.sizes[name] = max(path.stat().st_size for path in out.rglob("*") if path.is_file())
             print(f"[undisturbed] {name}: {self.seconds[name]:.1f} s, {len(self.whole[name])} files", flush=True)
 
     def arguments(self, name: str, out: Path) -> list[str]:
@@ -232,7 +264,7 @@ class Torture:
 
     def _done(self, arguments: Sequence[str], log: Path) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
-        ended = Process([word.format(start=self.start) for word in arguments], log).ended()
+        ended = Process([word.format(start=self.start) for word in arguments], log, fail_at=0).ended()
         if ended.status:
             raise RuntimeError(f"{' '.join(arguments)}: expected status 0, got {ended.status}:\n{ended.output[-2000:]}")
 
@@ -246,68 +278,87 @@ class Torture:
     def kill(self, number: int, tally: Tally) -> None:
         """Kill a command once or twice at random moments, and let it end."""
         name, rng = self.names[number % len(self.names)], np.random.default_rng([7, number])
-        out, moments = self.folder / f"kill{number}" / name, []
-        out.parent.mkdir(parents=True, exist_ok=True)
-        for attempt in range(int(rng.integers(1, 3))):
-            process = Process(self.arguments(name, out), out.with_suffix(f".{attempt}.log"))
-            moments.append(float(rng.uniform(0.1, self.seconds[name])))
-            time.sleep(moments[-1])
-            process.signal(signal.SIGKILL)
-            process.ended()
-        said = " and ".join(f"{moment:.2f}" for moment in moments)
-        tally.add(f"{name} killed after {said} s", self.finished(name, out))
+        until, killed, said = self.seconds[name], False, ""
+        while not killed and until > SOONEST_S:
+            shutil.rmtree(self.folder / f"kill{number}", ignore_errors=True)
+            out, moments = self._place(f"kill{number}", name), []
+            for attempt in range(int(rng.integers(1, 3))):
+                process = Process(self.arguments(name, out), out.with_suffix(f".{attempt}.log"))
+                moments.append(float(rng.uniform(SOONEST_S, until)))
+                time.sleep(moments[-1])
+                process.signal(signal.SIGKILL)
+                killed |= process.ended().status == -signal.SIGKILL
+            said = " and ".join(f"{moment:.2f}" for moment in moments)
+            until /= 2  # it had ended: a machine that has warmed up is faster
+        idle = "" if killed else "it had ended before"
+        tally.add(f"{name} killed after {said} s", self.finished(name, out), idle=idle)
         shutil.rmtree(out.parent, ignore_errors=True)
 
     def stop(self, number: int, tally: Tally) -> None:
         """Ask a command to end, and let it go on."""
         name, rng = self.names[number % len(self.names)], np.random.default_rng([8, number])
         asked = (signal.SIGINT, signal.SIGTERM)[number // len(self.names) % 2]
-        out = self.folder / f"stop{number}" / name
-        out.parent.mkdir(parents=True, exist_ok=True)
+        out = self._place(f"stop{number}", name)
         process = Process(self.arguments(name, out), out.with_suffix(".0.log"))
-        until = time.monotonic() + LIMIT_S
         wanted = int(rng.integers(1, 4))  # records
         records = out / ("results.jsonl" if name == "bench" else "metrics.jsonl")
-        while time.monotonic() < until and (not records.is_file() or records.read_bytes().count(b"\n") < wanted):
-            time.sleep(0.005)
+        _wait_until(lambda: records.is_file() and records.read_bytes().count(b"\n") >= wanted)
         process.signal(asked)
         ended, fault = process.ended(), ""
-        if name != "bench" and ended.status not in (0, 128 + asked):
+        ends = -asked if name == "bench" and asked == signal.SIGTERM else 128 + asked  # it saves cells, no steps
+        if ended.status not in (0, ends):
             fault = f"status {ended.status} after signal {asked}: {ended.output.strip()[-300:]}"
-        elif name != "bench" and "Traceback" in ended.output:
+        elif "Traceback" in ended.output:
             fault = f"a traceback: {ended.output.strip()[-300:]}"
-        tally.add(f"{name} stopped by {asked.name} after record {wanted}", fault or self.finished(name, out))
+        idle = "" if ended.status else "it had ended before"
+        what = f"{name} stopped by {asked.name} after record {wanted}"
+        tally.add(what, fault or self.finished(name, out), idle=idle)
         shutil.rmtree(out.parent, ignore_errors=True)
 
     def double(self, number: int, tally: Tally) -> None:
-        """Give a command twice at the same time."""
-        name = self.names[number % len(self.names)]
-        out = self.folder / f"double{number}" / name
-        out.parent.mkdir(parents=True, exist_ok=True)
-        both = [Process(self.arguments(name, out), out.with_suffix(f".{k}.log")) for k in range(2)]
-        ends = sorted((process.ended() for process in both), key=lambda ended: ended.status)
-        if [ended.status for ended in ends] == [0, 2]:
-            fault = "" if "in use by" in ends[1].output else f"it does not say why: {ends[1].output[-300:]}"
-        elif [ended.status for ended in ends] == [0, 0]:  # the first had ended before the second began
-            fault = ""
+        """Give a command twice: at the same time, or the second while the first writes."""
+        name, overlap = self.names[number % len(self.names)], number // len(self.names) % 2 == 0
+        out = self._place(f"double{number}", name)
+        both = [Process(self.arguments(name, out), out.with_suffix(".0.log"))]
+        if overlap:
+            _wait_until(lambda: (out / "config.json").is_file() or (out / ".duologue.json").is_file())
+        both.append(Process(self.arguments(name, out), out.with_suffix(".1.log")))
+        ends = [process.ended() for process in both]
+        worked, refused = sorted(ends, key=lambda ended: ended.status)
+        fault, idle = "", ""
+        if overlap and ends[0].status:
+            fault = f"the first is not let end: {ends[0].output[-300:]}"
+        elif worked.status == 0 and refused.status == 2:
+            fault = "" if "in use by" in refused.output else f"it does not say why: {refused.output[-300:]}"
+        elif [ended.status for ended in ends] == [0, 0] and _openings(name, out, ends) == 1:
+            fault, idle = "", "one had ended before the other began"
         else:
             fault = f"statuses {[ended.status for ended in ends]}: {ends[0].output[-300:]} {ends[1].output[-300:]}"
-        tally.add(f"two of {name}", fault or difference(self.whole[name], contents(out)) or self.finished(name, out))
+        fault = fault or difference(self.whole[name], contents(out)) or self.finished(name, out)
+        tally.add(f"two of {name}, {'one after' if overlap else 'at once with'} the other", fault, idle=idle)
         shutil.rmtree(out.parent, ignore_errors=True)
 
     def fill(self, number: int, tally: Tally) -> None:
-        """Let the disk be full at a random place: files may not grow beyond a limit, or one wait for the disk fails."""
+        """Let the disk be full where the command writes: files may not grow beyond a limit, or a wait for it fails."""
         name, rng = self.names[number % len(self.names)], np.random.default_rng([9, number])
-        out = self.folder / f"full{number}" / name
-        out.parent.mkdir(parents=True, exist_ok=True)
-        sizes = sorted(path.stat().st_size for path in (self.folder / "whole" / name).rglob("*") if path.is_file())
-        limit = int(rng.integers(100, sizes[-1])) if number % 2 else None
-        fail_at = None if number % 2 else int(rng.integers(1, 60))
-        ended = Process(self.arguments(name, out), out.with_suffix(".0.log"), limit=limit, fail_at=fail_at).ended()
-        place = f"files of at most {limit} bytes" if limit else f"a full disk at wait {fail_at}"
-        fault = "" if ended.status == 0 else ended.refusal  # it may have come to its end before that place
-        tally.add(f"{name}, {place}", (fault and f"{fault}: {ended.output[-300:]}") or self.finished(name, out))
+        out = self._place(f"full{number}", name)
+        limit = int(rng.integers(100, self.sizes[name])) if number % 2 else None
+        fail_at = None if number % 2 else int(rng.integers(1, self.waits[name] + 1))
+        log = out.with_suffix(".0.log")
+        ended = Process(self.arguments(name, out), log, limit=limit, fail_at=fail_at).ended()
+        place = f"files of at most {limit} bytes" if limit else f"a full disk at wait {fail_at} of {self.waits[name]}"
+        reached = limit is None and _waits(log) >= (fail_at or 0)
+        idle = "" if ended.status or reached else "it wrote nothing there"
+        fault = "" if idle else ended.refusal
+        fault = (fault and f"{fault}: {ended.output[-300:]}") or self.finished(name, out)
+        tally.add(f"{name}, {place}", fault, idle=idle)
         shutil.rmtree(out.parent, ignore_errors=True)
+
+    def _place(self, what: str, name: str) -> Path:
+        """Return where a trial's folder is going to be."""
+        out = self.folder / what / name
+        out.parent.mkdir(parents=True, exist_ok=True)
+        return out
 
     def present(self, loader: str, kind: str, tally: Tally) -> None:
         """Give a hostile folder to a loader."""
@@ -322,6 +373,19 @@ class Torture:
             changed = "code in it was executed"
         fault = ended.refusal
         tally.add(f"{kind} for {loader}", changed or (fault and f"{fault}: {ended.output.strip()[-200:]}"))
+
+
+def _wait_until(so: Callable[[], bool]) -> None:
+    until = time.monotonic() + LIMIT_S
+    while time.monotonic() < until and not so():
+        time.sleep(0.002)
+
+
+def _openings(name: str, out: Path, ends: Sequence[Ended]) -> int:
+    """Return how many of two commands that ended well did the work: the other found it done."""
+    if name == "bench":
+        return sum("finished already" not in ended.output for ended in ends)
+    return len(list((out / "tensorboard").iterdir()))
 
 
 LOADERS: dict[str, tuple[str, ...]] = {
@@ -425,24 +489,45 @@ def contents(folder: Path) -> dict[str, str]:
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
-        if path.is_file() and not set(name.parts) & set(VOLATILE):
-            found[name.as_posix()] = hashlib.sha256(_timeless(path)).hexdigest()
+        if path.is_file() and not {*VOLATILE, CURVES} & set(name.parts):
+            found[name.as_posix()] = hashlib.sha256(_timeless(path, folder)).hexdigest()
+        elif path.name == CURVES:
+            found[name.as_posix()] = hashlib.sha256(json.dumps(_curves(path)).encode()).hexdigest()
     return found
 
 
-def _timeless(path: Path) -> bytes:
+def _timeless(path: Path, folder: Path) -> bytes:
     """Return a file's bytes, without what tells of time, or of the folder."""
     if path.suffix == ".jsonl":
-        records = sorted(json.dumps(_without_clocks(json.loads(line))) for line in path.read_text().splitlines())
-        return "\n".join(records).encode()
-    if path.name == "config.json" and b'"out"' in path.read_bytes():
-        asked = json.loads(path.read_bytes())
-        asked["config"].pop("out")
-        return json.dumps(asked).encode()
-    if path.parent.name.isdigit() and path.parent.parent.name == "state":
-        # a resumed run has saved at other steps besides, and counts them
-        return b"" if path.suffix == ".json" else path.read_bytes()
-    return path.read_bytes()
+        records = [json.dumps(_without_clocks(json.loads(line))) for line in path.read_text().splitlines()]
+        return "\n".join(sorted(records) if path.name in UNORDERED else records).encode()
+    if path.name in ("command.txt", "leaderboard.md", "leaderboard.html"):
+        text = path.read_text().replace(str(folder), "FOLDER")
+        return re.sub(r"\d+\.\d\d hours|<td[^>]*>\d+\.\d</td></tr>|\| *\d+\.\d *\|$", "TIME", text, flags=re.M).encode()
+    if path.suffix == ".safetensors":  # which writes what it says of tied weights in any order
+        data = path.read_bytes()
+        start = 8 + int.from_bytes(data[:8], "little")
+        return json.dumps(json.loads(data[8:start]), sort_keys=True).encode() + data[start:]
+    if path.suffix != ".json":
+        return path.read_bytes()
+    value = _without_clocks(json.loads(path.read_bytes()))
+    if path.name == ".duologue.json":
+        value["written"].sort()
+    if path.name == "config.json":
+        value.get("config", {}).pop("out", None)
+    if path.name == "state.json":
+        value = {key: item for key, item in value.items() if key not in SAVES}
+    return json.dumps(value).encode()
+
+
+def _curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Return what TensorBoard shows of a folder."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it tells of each resumption
+    shown = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+    tags = [tag for tag in shown.Tags()["scalars"] if tag.rpartition("/")[2] not in CLOCKS]
+    return {tag: [(point.step, point.value) for point in shown.Scalars(tag)] for tag in sorted(tags)}
 
 
 def _without_clocks(value: Any) -> Any:
@@ -497,8 +582,10 @@ def run(options: argparse.Namespace, folder: Path) -> list[Tally]:
 
 def table(tallies: Sequence[Tally]) -> str:
     """Return the counts and the faults."""
-    lines = [f"{'what':<10}{'tried':>7}{'as they must be':>18}"]
-    lines += [f"{tally.name:<10}{tally.tried:>7}{tally.tried - len(tally.faults):>18}" for tally in tallies]
+    lines = [f"{'what':<10}{'tried':>7}{'as they must be':>18}{'idle':>7}{'faults':>8}"]
+    for tally in tallies:
+        lines.append(f"{tally.name:<10}{tally.tried:>7}{tally.good:>18}{len(tally.idle):>7}{len(tally.faults):>8}")
+    lines += [f"idle {tally.name}: {idle}" for tally in tallies for idle in tally.idle]
     return "\n".join([*lines, *(f"FAULT {tally.name}: {fault}" for tally in tallies for fault in tally.faults)])
 
 
@@ -507,7 +594,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100, help="how many (default: 100)")
     parser.add_argument("--stops", type=int, default=2 * len(SETUPS), help="Ctrl-C, SIGTERM (default: each once)")
-    parser.add_argument("--writers", type=int, default=len(SETUPS), help="commands given twice (default: each)")
+    parser.add_argument("--writers", type=int, default=2 * len(SETUPS), help="given twice (default: each both ways)")
     parser.add_argument("--places", type=int, default=2 * PLACES, help="where the disk is full (default: 20)")
     parser.add_argument("--hostile", type=int, help="how many hostile folders (default: each at each loader)")
     parser.add_argument("--only", nargs="+", choices=KINDS, help="of these")

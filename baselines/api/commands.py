@@ -15,6 +15,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, get_type_hints
 
+from ..training.failures import parse_options
+
 HELP_FLAGS, EVERYTHING = ("-h", "--help"), "all"
 """What asks for help, and which help has every option."""
 
@@ -61,11 +63,9 @@ class Command:
         """Return the options that a command line asks for.
 
         Raises:
-            ValueError: they ask for a device that this machine has not.
+            ValueError: they cannot be read, or ask for a device that this machine has not.
         """
-        import tyro  # slow to import, and `duologue games` needs none
-
-        config = tyro.cli(self.config, args=argv, prog=self.prog, description=self.module.__doc__)
+        config = parse_options(self.config, argv, prog=self.prog, description=self.module.__doc__)
         if hasattr(config, "device"):
             from ..training.options import require_device  # needs torch
 

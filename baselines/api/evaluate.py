@@ -48,6 +48,7 @@ from ..learners.base import PlayerLearner
 from ..learners.options import RESPONSE_PPO, LearnerOptions
 from ..reporting.tables import text_table
 from ..training.checks import Options, Rows, Seed, Threads, Whole
+from ..training.failures import parse_options
 from ..training.files import Json, check_output, write_json
 from ..training.loop import use_threads
 from ..training.options import GameOptions, ModelOptions
@@ -424,6 +425,6 @@ def _bound_json(bound: ResponseLowerBound) -> dict[str, Json]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    config = tyro.cli(EvaluateConfig, args=argv, prog="duologue evaluate", description=__doc__)
+    config = parse_options(EvaluateConfig, argv, prog="duologue evaluate", description=__doc__)
     found = evaluate_folder(config)
     print(f"{found.table()}\n\n{config.file}")

@@ -18,6 +18,7 @@ from ...agents.loading import load_agent
 from ...agents.population import Seat
 from ..data.export import Exported, Form, export_play
 from ..training.checks import Count, Options, Seed
+from ..training.failures import parse_options
 from ..training.files import check_output
 from .options import make_config
 from .runs import RunResult, load_run
@@ -89,7 +90,7 @@ def export_run(config: ExportConfig) -> Exported:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    done = export_run(tyro.cli(ExportConfig, args=argv, prog="duologue export", description=__doc__))
+    done = export_run(parse_options(ExportConfig, argv, prog="duologue export", description=__doc__))
     first, second = done.mean_returns
     print(f"{done.num_episodes} episodes, mean returns {first:+.3f} {second:+.3f}, {done.num_forfeits} forfeits")
     print(done.path)

@@ -22,11 +22,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import tyro
-
 from ..learners.registry import load_learners
 from ..training.checks import Count, Few, Options, Rows
-from ..training.failures import run_command
+from ..training.failures import parse_options, run_command
 from ..training.files import write_text
 from ..training.folders import KeptFolder
 from ..training.pool import WorkerFailed, run_all
@@ -224,7 +222,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     games = "\n".join(f"  {name}: {game.title}" for name, game in GAMES.items())
     description = f"{__doc__}\n\nalgorithms:\n{known}\n\ngames:\n{games}"
     arguments = list(sys.argv[1:] if argv is None else argv)
-    config = tyro.cli(BenchConfig, args=arguments, prog="duologue bench", description=description)
+    config = parse_options(BenchConfig, arguments, prog="duologue bench", description=description)
     failures = bench(config, command=" ".join(["duologue", "bench", *map(shlex.quote, arguments)]))
     print(f"leaderboard: {config.out / MARKDOWN_FILE}")
     if failures:

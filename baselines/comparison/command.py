@@ -40,7 +40,7 @@ from ..learners.base import PlayerLearner
 from ..learners.options import RESPONSE_PPO, LearnerOptions
 from ..rollouts.episodes import rollout
 from ..training.checks import AtLeastTwo, Options, Rows, RowsOrNone, Seed, Threads, Whole, check_count
-from ..training.failures import run_command
+from ..training.failures import parse_options, run_command
 from ..training.folders import KeptFolder
 from ..training.inputs import require_apart
 from ..training.loop import use_threads
@@ -299,7 +299,7 @@ def _starts(texts: Sequence[str], names: Sequence[str]) -> Mapping[str, Source]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    config = tyro.cli(CompareConfig, args=argv, prog="duologue compare", description=__doc__)
+    config = parse_options(CompareConfig, argv, prog="duologue compare", description=__doc__)
     print(f"{run_comparison(config).markdown()}\n{config.out}")
 
 

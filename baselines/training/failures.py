@@ -8,13 +8,16 @@ the line of that file. With `DUOLOGUE_TRACEBACK=1` in the environment the except
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from ...envs.printable import printable
 
@@ -24,6 +27,9 @@ FAILED, INTERRUPTED, NO_READER = 2, 130, 141
 """Exit statuses; the last two are the shell's for Ctrl-C and for a pipe that nobody reads."""
 FORESEEN = (ValueError, TypeError, OSError, FloatingPointError, ImportError)
 """What the package raises itself, and whose messages say what they are."""
+ConfigT = TypeVar("ConfigT")
+WIDEST_BOX = 10_000
+"""In which no line of tyro's is broken."""
 LONGEST = 1000
 """Characters of a message that are shown."""
 LIBRARIES = tuple(str(Path(sysconfig.get_path(name))) for name in ("stdlib", "purelib", "platlib"))
@@ -57,6 +63,48 @@ def run_command(run: Callable[[], object], *, prog: str = "duologue") -> int:
         _let_go_of_stdout()
         return FAILED
     return status if type(status) is int else 0
+
+
+def parse_options(config: type[ConfigT], argv: Sequence[str] | None, *, prog: str, description: str | None) -> ConfigT:
+    """Return the options that a command line asks for, a dataclass.
+
+    Args:
+        config: the dataclass.
+        argv: the words; None: this process's.
+        prog: what is typed before them.
+        description: what help says.
+
+    Raises:
+        ValueError: they cannot be read, or one is out of its range; tyro would say so in a box of several lines.
+    """
+    import tyro  # slow to import, and `duologue games` needs none
+
+    try:
+        with redirect_stderr(io.StringIO()):
+            return tyro.cli(config, args=argv, prog=prog, description=description)
+    except SystemExit as left:
+        if not left.code:  # after help
+            raise
+    said, width = io.StringIO(), os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = str(WIDEST_BOX)
+    try:
+        with redirect_stderr(said), suppress(SystemExit):
+            tyro.cli(config, args=argv, prog=prog, description=description)
+    finally:
+        os.environ.pop("COLUMNS")
+        os.environ |= {} if width is None else {"COLUMNS": width}
+    raise ValueError(f"{_out_of_box(said.getvalue())}; see {prog} --help")
+
+
+def _out_of_box(box: str) -> str:
+    """Return what tyro says in a box, in one line."""
+    rows = re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()  # colours, on a terminal
+    rows = rows[1:-1] if "╭" in box else rows[2:]  # plain where stdout takes no more
+    lines = [row[2:].rstrip(" │") for row in rows]
+    said, *more = re.split(r"\n[─-]+\n", "\n".join(lines))
+    said = re.sub(r"^Error parsing \w+: ", "", " ".join(said.split()))
+    near = [name for part in more if "Perhaps you" in part for name in re.findall(r"^ *(--\S+)", part, re.MULTILINE)]
+    return f"{said.rstrip('.')}; perhaps you meant {' or '.join(near[:3])}" if near else said.rstrip(".")
 
 
 def wants_traceback() -> bool:

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 """What JSON can hold."""
 
+MARK_FILE = ".duologue.json"
+"""In a kept folder: what was written into it."""
+BESIDE = ("evaluation.json", "episodes.jsonl", "episodes.txt", "README.md", "__pycache__")
+"""What may be put into a folder without changing what is read of it; names with a dot before them likewise."""
 WRITING, REPLACED = ".writing.", ".replaced."
 """How the names of files and folders begin that are being written, or that have just been replaced."""
 HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
@@ -123,11 +127,25 @@ def check_output(option: str, path: Path, *, inputs: Sequence[Path] = ()) -> Non
             above = Path(os.path.realpath(read))
             if read.exists() and (place == above or (read.is_dir() and above in place.parents)):
                 raise ValueError(f"expected a file apart from what is read, {read}")
+        if place.exists() and place.name not in BESIDE and _is_kept(place):
+            raise ValueError("expected a new file, or one of yours, got one that a run or the like has written")
         above = next(parent for parent in place.parents if os.path.lexists(parent))
         if not above.is_dir() or not os.access(above, os.W_OK):
             raise ValueError(f"expected a folder that can be written, got {above}")
     except (ValueError, OSError) as error:
         raise ValueError(f"{option} {str(path)!r}: {error}") from error
+
+
+def _is_kept(path: Path) -> bool:
+    """Whether the mark of the nearest kept folder around a path names it, or a folder that it lies in."""
+    folder = next((folder for folder in path.parents if (folder / MARK_FILE).is_file()), None)
+    if folder is None:
+        return False
+    try:
+        written = json.loads((folder / MARK_FILE).read_bytes())["written"]
+    except (ValueError, KeyError, TypeError, RecursionError):  # it is no mark of ours
+        return False
+    return path.relative_to(folder).parts[0] in written
 
 
 def _temporary(prefix: str, path: Path) -> Path:

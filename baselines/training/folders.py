@@ -23,14 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from ...agents.folders import read_json
-from .files import KEEPERS, WRITING, write_json
+from .files import BESIDE, KEEPERS, MARK_FILE, WRITING, write_json
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-MARK_FILE, LOCK_FILE = ".duologue.json", ".duologue.lock"
+LOCK_FILE = ".duologue.lock"
 FORMAT = 1
 """Of the mark; a newer version of the package may write another."""
 SHOWN_NAMES = 5
@@ -59,6 +59,7 @@ class KeptFolder:
             ValueError: it holds something else, or cannot be written, or another process writes into it.
         """
         try:
+            str(folder).encode()  # in which safetensors wants paths
             _read_mark(folder, kind, older)  # before a byte is written
             lock = _lock(folder)
         except ValueError as error:
@@ -159,13 +160,13 @@ def _read_mark(folder: Path, kind: str, older: Callable[[Path], bool]) -> list[s
         config = "config.json"  # models and projects have one too
         got = f"one whose {config} no {kind} has written" if config in names else f"{names[:SHOWN_NAMES]}"
         raise ValueError(f"{folder}: expected a new or empty folder, or a {kind}'s, got {got}")
-    return names
+    return [name for name in names if name not in BESIDE]
 
 
 def _marked(path: Path, kind: str) -> list[str]:
     mark: dict[str, Any] = read_json(path)
     written = mark.get("written")
-    if not isinstance(written, list) or not all(isinstance(name, str) for name in written):
+    if not isinstance(written, list) or not all(_is_entry(name) for name in written):
         raise ValueError(f"{path}: expected a format, a kind and names of what was written, got {sorted(mark)}")
     if mark.get("format") != FORMAT:
         raise ValueError(f"{path}: expected format {FORMAT}, got {mark.get('format')!r}, of another version")
@@ -174,6 +175,12 @@ def _marked(path: Path, kind: str) -> list[str]:
             f"{path.parent}: expected a new or empty folder, or a {kind}'s, got that of a {mark.get('kind')}"
         )
     return written
+
+
+def _is_entry(name: object) -> bool:
+    """Whether it is the name of something in a folder itself; a slash behind it is a note of ours."""
+    plain = name.removesuffix("/") if isinstance(name, str) else ""
+    return plain not in ("", "..") and Path(plain).name == plain and "\0" not in plain
 
 
 def _lock(folder: Path) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ...agents.loading import AGENT_SPECS
+from .files import BESIDE
 
 OUT = "out"
 """The option that names what is written."""
@@ -23,8 +24,6 @@ NAMED = ("opponent", "encoder")
 """Options that are a text and may name a folder."""
 GAME_OPTION = "game_option"
 """The option whose values are NAME=VALUE, where a value may be a file."""
-BESIDE = ("evaluation.json", "episodes.jsonl", "episodes.txt", "README.md", "__pycache__")
-"""What may be put into a folder without changing what is read of it; names with a dot before them likewise."""
 CHUNK_BYTES = 1 << 20
 SHOWN_BYTES = 1 << 28
 """From how much on a bar shows how far reading is."""

@@ -20,7 +20,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import Field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -28,8 +29,8 @@ from typing import Any, ClassVar, Protocol
 from ...agents.folders import read_json
 from . import files
 from .curves import Curves
-from .files import Json, to_json
-from .folders import LOCK_FILE, MARK_FILE, KeptFolder
+from .files import MARK_FILE, Json, to_json
+from .folders import LOCK_FILE, KeptFolder
 from .inputs import digests, inputs_of, require_apart, require_unchanged
 from .records import METRICS_FILE, Records, read_metrics
 from .state import Checkpointable, StateValue, read_state, require_finite, rng_state, set_rng_state, write_state
@@ -56,6 +57,8 @@ DISPENSABLE = (STATE_FOLDER, SAVED, TENSORBOARD_FOLDER, METRICS_FILE, VERSIONS_F
 """What a finished run can do without, or what changes later."""
 
 
+READ = "(an input)"
+"""Stands for the path of what is read: it is the content that must be the same."""
 SHOWN_OPTIONS = 8
 """How many options that differ an error lists."""
 CHANGEABLE = ("out", "num_processes", "save_every", "keep_checkpoints")
@@ -112,7 +115,7 @@ class Run:
         except BaseException:
             kept.close()
             raise
-        options = {key: value for key, value in _options(asked) if key not in CHANGEABLE}
+        options = _by_content(asked, found)
         return cls(folder, kept, hashlib.sha256(json.dumps([options, found], sort_keys=True).encode()).hexdigest())
 
     @property
@@ -289,12 +292,18 @@ def _numbers(values: Mapping[str, Json], prefix: str) -> Iterator[tuple[str, flo
             yield f"{prefix}/{name}", float(value)
 
 
-def _require_same(found: Mapping[str, Json], asked: Mapping[str, Json], folder: Path) -> None:
-    """Raise ValueError that names every option in which the folder's run differs from the one asked for."""
-    old, new = dict(_options(found)), dict(_options(asked))
-    for options in (old, new):
-        for name in CHANGEABLE:
-            options.pop(name, None)
+def _require_same(
+    found: Mapping[str, Json], asked: Mapping[str, Json], folder: Path, inputs: Collection[str] = ()
+) -> None:
+    """Raise ValueError that names every option in which the folder's run differs from the one asked for.
+
+    Args:
+        found: what the run began with.
+        asked: what is asked for.
+        folder: the run's.
+        inputs: options that name what both read: it is their contents that are compared, elsewhere.
+    """
+    old, new = _by_content(found, inputs), _by_content(asked, inputs)
     differing = [name for name in {**old, **new} if name not in old or name not in new or old[name] != new[name]]
     if differing:
         more = f"; and {len(differing) - SHOWN_OPTIONS} more" if len(differing) > SHOWN_OPTIONS else ""
@@ -304,6 +313,25 @@ def _require_same(found: Mapping[str, Json], asked: Mapping[str, Json], folder: 
             for name in differing[:SHOWN_OPTIONS]
         )
         raise ValueError(f"{folder} holds a run with other options, give another folder: {differences}{more}")
+
+
+def _by_content(values: Mapping[str, Json], inputs: Collection[str]) -> dict[str, Json]:
+    """Return the options that decide the result, where an input is the same by whatever path it is named."""
+    options = {name: value for name, value in _options(values) if name not in CHANGEABLE}
+    for name in inputs:
+        option, _, place = name.removesuffix("]").partition("[")
+        value = options.get(option)
+        if isinstance(value, list) and place.isdigit() and int(place) < len(value):
+            options[option] = [_unplaced(item) if n == int(place) else item for n, item in enumerate(value)]
+        elif not place and value is not None:
+            options[option] = _unplaced(value)
+    return options
+
+
+def _unplaced(value: Json) -> Json:
+    """Return what stands for an input's path; of NAME=PATH the name is kept."""
+    name, equals, _ = str(value).rpartition("=")
+    return f"{name}={READ}" if equals and os.sep not in name else READ
 
 
 def _options(values: Mapping[str, Json], prefix: str = "") -> Iterator[tuple[str, Json]]:
@@ -347,15 +375,16 @@ def _prepare(kept: KeptFolder, asked: Mapping[str, Json], inputs: Mapping[str, P
         TENSORBOARD_FOLDER,
     ):
         files.require_kind(folder / name, folder=name in (STATE_FOLDER, TENSORBOARD_FOLDER))
+    began: dict[str, Any] | None = None
     begun = any((folder / name).exists() for name in (METRICS_FILE, STATE_FOLDER, FINISHED_FILE))
     if begun:  # one that failed before its first step may be asked otherwise
         if not (folder / CONFIG_FILE).is_file():
             raise ValueError(f"{folder}: expected a run with its {CONFIG_FILE}, got one without")
-        _require_same(read_json(folder / CONFIG_FILE), asked, folder)
+        began = read_json(folder / INPUTS_FILE) if (folder / INPUTS_FILE).is_file() else None
+        _require_same(read_json(folder / CONFIG_FILE), asked, folder, set(began or ()) & set(inputs))
         require_left(folder)
     now = digests(inputs)
-    if begun and (folder / INPUTS_FILE).is_file():
-        began = read_json(folder / INPUTS_FILE)
+    if began is not None:
         left_out = set(began) - set(now) if (folder / FINISHED_FILE).is_file() else set()
         now = {name: began[name] for name in left_out} | now  # a finished run needs them no more
         require_unchanged(began, now, inputs, folder)

@@ -109,7 +109,8 @@ def test_what_was_written_before_is_written_again(here: Path) -> None:
 def test_a_summary_is_written_into_a_folder_of_its_own(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The table of a project is not replaced."""
     (here / "project/table.md").write_text("precious")
-    monkeypatch.setattr("duologue.baselines.studies.stages_report.load_results", lambda path: None)
+    for name in ("load_results", "_shape"):
+        monkeypatch.setattr(f"duologue.baselines.studies.stages_report.{name}", lambda path: None)
     before = everything_in(here)
     with pytest.raises(ValueError, match="project: expected a new or empty folder, or a summary's"):
         summary(["pairs.jsonl", "--out", "project"])

@@ -116,6 +116,38 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(
     assert everything_in(tmp_path) == before
 
 
+@pytest.mark.parametrize(
+    ("name", "refused"),
+    [
+        ("run/metrics.jsonl", True),
+        ("run/model/weights", True),
+        ("link/metrics.jsonl", True),
+        ("run/evaluation.json", False),
+        ("run/model/evaluation.json", False),
+        ("run/notes.txt", False),
+        ("run/new.jsonl", False),
+        ("run/inner/metrics.jsonl", False),
+        ("other/metrics.jsonl", False),
+    ],
+)
+def test_what_a_kept_folder_holds_is_not_written_over(name: str, refused: bool, tmp_path: Path) -> None:
+    """An export took the place of another run's records; what was put beside them is the user's."""
+    for file in ("metrics.jsonl", "model/weights", "evaluation.json", "model/evaluation.json", "notes.txt"):
+        for folder in ("run", "run/inner", "other"):
+            (tmp_path / folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / folder / file).write_text("precious")
+    (tmp_path / "link").symlink_to("run")
+    written = '{"format": 1, "kind": "run", "written": ["metrics.jsonl", "model", "evaluation.json", "inner"]}'
+    (tmp_path / "run/.duologue.json").write_text(written)
+    (tmp_path / "run/inner/.duologue.json").write_text('{"written": []}')
+    (tmp_path / "other/.duologue.json").write_text("[")
+    if refused:
+        with pytest.raises(ValueError, match="expected a new file, or one of yours"):
+            check_output("out", tmp_path / name)
+    else:
+        check_output("out", tmp_path / name)
+
+
 def test_a_full_disk_is_an_error_of_the_disk_and_leaves_the_old(tmp_path: Path) -> None:
     """The error of safetensors is its own, and was a traceback of forty lines."""
     with replacing(tmp_path / "model", folder=True) as written:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from duologue.baselines.training import folders
-from duologue.baselines.training.files import replacing, write_text
-from duologue.baselines.training.folders import MARK_FILE, KeptFolder
+from duologue.baselines.training.files import MARK_FILE, replacing, write_text
+from duologue.baselines.training.folders import KeptFolder
 from duologue.tests.baselines.helpers import everything_in
 
 
@@ -124,6 +124,10 @@ def test_a_folder_that_goes_away_under_its_keeper_is_noticed(tmp_path: Path) -> 
         ({"format": 2, "kind": "run", "written": []}, "expected format 1, got 2, of another version"),
         ({"format": 1, "kind": "run"}, "expected a format, a kind and names"),
         ({"format": 1, "kind": "run", "written": [1]}, "expected a format, a kind and names"),
+        ({"format": 1, "kind": "run", "written": ["/etc"]}, "expected a format, a kind and names"),
+        ({"format": 1, "kind": "run", "written": ["../model"]}, "expected a format, a kind and names"),
+        ({"format": 1, "kind": "run", "written": [".."]}, "expected a format, a kind and names"),
+        ({"format": 1, "kind": "run", "written": ["model/weights"]}, "expected a format, a kind and names"),
         ([], "expected a JSON object, got list"),
     ],
 )
@@ -136,7 +140,7 @@ def test_another_mark_is_refused(mark: object, message: str, tmp_path: Path) -> 
     assert everything_in(tmp_path) == before
 
 
-@pytest.mark.parametrize("place", ["file", "file/inside", "link", "loop", "n" * 300, "nul\0", "project"])
+@pytest.mark.parametrize("place", ["file", "file/inside", "link", "loop", "n" * 300, "nul\0", "lat\udcfe", "project"])
 def test_a_place_that_cannot_be_a_folder_is_named(place: str, tmp_path: Path) -> None:
     """In one line, and before anything is written."""
     (tmp_path / "file").write_text("precious")
@@ -145,7 +149,7 @@ def test_a_place_that_cannot_be_a_folder_is_named(place: str, tmp_path: Path) ->
     (tmp_path / "project").mkdir()
     (tmp_path / "project" / "config.json").write_text('{"name": "mine", "config": {}}')
     before = everything_in(tmp_path)
-    with pytest.raises(ValueError, match=rf"{place[:3]}.*(expected|embedded null)") as error:
+    with pytest.raises(ValueError, match=rf"{place[:3]}.*(expected|embedded null|not allowed)") as error:
         KeptFolder.open(tmp_path / place, kind="run")
     assert "\n" not in str(error.value)
     assert everything_in(tmp_path) == before

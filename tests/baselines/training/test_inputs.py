@@ -1,7 +1,7 @@
 """What a run rests on is the same when it goes on, or it does not go on."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -112,6 +112,36 @@ def test_an_input_that_is_gone_is_named_unless_the_run_is_finished(options: Opti
     Path("a.jsonl").write_text("other")
     with pytest.raises(ValueError, match=r"data\[0\]"):
         Run.open("run", options, name="toy")
+
+
+def test_an_input_is_the_same_by_whatever_path_it_is_named(
+    options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From another folder, by an absolute path, or moved: what it holds counts; the state is that of the same run."""
+    with Run.open(options.out, options, name="toy") as run:
+        run.save(1)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    Path("../judge").rename(tmp_path / "elsewhere" / "moved")
+    other = replace(
+        options,
+        data=(Path("../a.jsonl"), tmp_path / "b.jsonl", Path("missing.jsonl")),
+        defender=tmp_path / "defender",
+        opponent="../opponent",
+        options=Rules(Path("moved"), ("words=../words.txt", "kind=random")),
+        out=Path("../run"),
+    )
+    with Run.open(other.out, other, name="toy") as run:
+        assert run.restore() == 1
+    for changed, message in (
+        ({"data": (*other.data[1::-1], other.data[2])}, r"data\[0\].*another content"),
+        ({"data": other.data[:2]}, r"other options.*data: \[.*missing.jsonl.*asked for"),
+        ({"options": Rules(Path("moved"), ("letters=../words.txt", "kind=random"))}, "other options.*letters="),
+        ({"options": Rules(Path("moved"), ("words=../words.txt", "kind=echo"))}, "other options.*kind=echo"),
+        ({"defender": None}, "other options.*defender: .* there, null asked for"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Run.open(other.out, replace(other, **changed), name="toy")
 
 
 def test_what_is_written_beside_a_model_does_not_change_it(options: Options) -> None:

@@ -20,14 +20,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from ...agents.folders import read_json
 from . import files
+from .asked import by_content, require_same, require_seeds
 from .curves import Curves
 from .files import MARK_FILE, Json, to_json
 from .folders import LOCK_FILE, KeptFolder
@@ -55,14 +55,6 @@ SAVED = "state/"
 """What a folder's mark names once a whole state was saved."""
 DISPENSABLE = (STATE_FOLDER, SAVED, TENSORBOARD_FOLDER, METRICS_FILE, VERSIONS_FILE, MARK_FILE, LOCK_FILE)
 """What a finished run can do without, or what changes later."""
-
-
-READ = "(an input)"
-"""Stands for the path of what is read: it is the content that must be the same."""
-SHOWN_OPTIONS = 8
-"""How many options that differ an error lists."""
-CHANGEABLE = ("out", "num_processes", "save_every", "keep_checkpoints")
-"""Options in which a resumed run may differ, as no result depends on them; `out` is the folder by whatever path."""
 
 
 class Config(Protocol):
@@ -106,7 +98,7 @@ class Run:
         """
         folder = Path(folder)
         asked = {"name": name, "config": to_json(config, "config")}
-        _require_seeds(asked)
+        require_seeds(asked)
         inputs = inputs_of(config)
         require_apart(folder, inputs)
         kept = KeptFolder.open(folder, kind="run", older=_is_unmarked_run)
@@ -115,7 +107,7 @@ class Run:
         except BaseException:
             kept.close()
             raise
-        options = _by_content(asked, found)
+        options = by_content(asked, found)
         return cls(folder, kept, hashlib.sha256(json.dumps([options, found], sort_keys=True).encode()).hexdigest())
 
     @property
@@ -292,64 +284,6 @@ def _numbers(values: Mapping[str, Json], prefix: str) -> Iterator[tuple[str, flo
             yield f"{prefix}/{name}", float(value)
 
 
-def _require_same(
-    found: Mapping[str, Json], asked: Mapping[str, Json], folder: Path, inputs: Collection[str] = ()
-) -> None:
-    """Raise ValueError that names every option in which the folder's run differs from the one asked for.
-
-    Args:
-        found: what the run began with.
-        asked: what is asked for.
-        folder: the run's.
-        inputs: options that name what both read: it is their contents that are compared, elsewhere.
-    """
-    old, new = _by_content(found, inputs), _by_content(asked, inputs)
-    differing = [name for name in {**old, **new} if name not in old or name not in new or old[name] != new[name]]
-    if differing:
-        more = f"; and {len(differing) - SHOWN_OPTIONS} more" if len(differing) > SHOWN_OPTIONS else ""
-        differences = "; ".join(
-            f"{name}: {json.dumps(old[name]) if name in old else 'absent'} there, "
-            f"{json.dumps(new[name]) if name in new else 'absent'} asked for"
-            for name in differing[:SHOWN_OPTIONS]
-        )
-        raise ValueError(f"{folder} holds a run with other options, give another folder: {differences}{more}")
-
-
-def _by_content(values: Mapping[str, Json], inputs: Collection[str]) -> dict[str, Json]:
-    """Return the options that decide the result, where an input is the same by whatever path it is named."""
-    options = {name: value for name, value in _options(values) if name not in CHANGEABLE}
-    for name in inputs:
-        option, _, place = name.removesuffix("]").partition("[")
-        value = options.get(option)
-        if isinstance(value, list) and place.isdigit() and int(place) < len(value):
-            options[option] = [_unplaced(item) if n == int(place) else item for n, item in enumerate(value)]
-        elif not place and value is not None:
-            options[option] = _unplaced(value)
-    return options
-
-
-def _unplaced(value: Json) -> Json:
-    """Return what stands for an input's path; of NAME=PATH the name is kept."""
-    name, equals, _ = str(value).rpartition("=")
-    return f"{name}={READ}" if equals and os.sep not in name else READ
-
-
-def _options(values: Mapping[str, Json], prefix: str = "") -> Iterator[tuple[str, Json]]:
-    for name, value in values.items():
-        if isinstance(value, dict) and value:
-            yield from _options(value, "" if not prefix and name == "config" else f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
-
-
-def _require_seeds(asked: Mapping[str, Json]) -> None:
-    """Raise ValueError that names a seed below 0, before anything is written: generators take none."""
-    for option, value in _options(asked):
-        name = option.rpartition(".")[-1]
-        if name == "seed" and isinstance(value, int) and value < 0:
-            raise ValueError(f"{name}: expected an integer >= 0, got {value}")
-
-
 def _is_unmarked_run(folder: Path) -> bool:
     """Whether an older version, which made no marks, wrote this run: models and projects have a `config.json`, too."""
     if not (folder / CONFIG_FILE).is_file() or not (folder / VERSIONS_FILE).is_file():
@@ -381,7 +315,7 @@ def _prepare(kept: KeptFolder, asked: Mapping[str, Json], inputs: Mapping[str, P
         if not (folder / CONFIG_FILE).is_file():
             raise ValueError(f"{folder}: expected a run with its {CONFIG_FILE}, got one without")
         began = read_json(folder / INPUTS_FILE) if (folder / INPUTS_FILE).is_file() else None
-        _require_same(read_json(folder / CONFIG_FILE), asked, folder, set(began or ()) & set(inputs))
+        require_same(read_json(folder / CONFIG_FILE), asked, folder, set(began or ()) & set(inputs))
         require_left(folder)
     now = digests(inputs)
     if began is not None:

@@ -40,10 +40,10 @@ from duologue.baselines.training.checks import (
     check_finite,
     check_model_size,
     check_positive,
-    shown,
 )
 from duologue.baselines.two_player.learner import Task
 from duologue.envs.games.bluff import Bluff
+from duologue.envs.printable import shown
 from duologue.envs.tree.analysis import GameTree
 
 TREE = GameTree(Bluff())

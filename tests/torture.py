@@ -32,10 +32,12 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +154,10 @@ class Tally:
         return self.tried - len(self.faults) - len(self.idle)
 
 
+POLLING = threading.Lock()
+"""Held where processes are asked whether they have ended, as a start does of all: a status can be read once only."""
+
+
 class Process:
     """A command in a process of its own."""
 
@@ -169,22 +175,25 @@ class Process:
         self.log = log
         _waits_file(log).unlink(missing_ok=True)
         self._process = context.Process(target=_command, args=(list(arguments), log, limit, fail_at))
-        self._process.start()
+        with POLLING:
+            self._process.start()
 
     def signal(self, number: int) -> None:
         """Send it a signal, unless it has ended."""
-        if self._process.pid is not None and self._process.is_alive():
+        with POLLING:
+            alive = self._process.is_alive()
+        if self._process.pid is not None and alive:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._process.pid, number)
 
     def ended(self) -> Ended:
         """Wait for its end."""
-        self._process.join(LIMIT_S)
-        if self._process.is_alive():
+        if not wait([self._process.sentinel], LIMIT_S):
             self._process.kill()
-            self._process.join()
+            wait([self._process.sentinel])
             return Ended(-1, "it hangs")
-        status = self._process.exitcode
+        with POLLING:
+            status = self._process.exitcode
         return Ended(
             -1 if status is None else status, self.log.read_text(errors="replace") if self.log.exists() else ""
         )

@@ -70,7 +70,7 @@ class RulesOptions(GameOptions):
     game: str = ""
     """The registered name; a run says by itself which."""
     requests: Path | None = None
-    """A file (.csv, .tsv, .json, .jsonl, .parquet, .txt) of requests for red_team_text-v0, or in red_team-v0's words."""
+    """A file (.csv, .tsv, .json, .jsonl, .parquet, .txt) of requests: red_team_text-v0's, or in red_team-v0's words."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ import os
 import platform
 import socket
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -33,6 +34,8 @@ except ImportError:  # Windows
 LOCK_FILE = ".duologue.lock"
 FORMAT = 1
 """Of the mark; a newer version of the package may write another."""
+PATIENCE_S = 1.0
+"""How long whoever has just taken a lock may need to say so."""
 SHOWN_NAMES = 5
 """How many names an error lists."""
 
@@ -229,12 +232,15 @@ def _this_process() -> dict[str, str | int]:
 
 
 def _user(lock: int) -> str:
-    """Return in words who has a lock."""
+    """Return in words who has a lock; it is given a moment to write that down."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not os.fstat(lock).st_size and time.monotonic() < deadline:
+        time.sleep(0.01)
     try:
         who = json.loads(os.read(lock, 10_000))
         number, command = int(who["process"]), f" ({who['command']})" if who["command"] else ""
         return f"in use by process {number} on {who['host']} since {who['since']}{command}"
-    except (ValueError, KeyError, TypeError, OSError, RecursionError):  # it is just being written
+    except (ValueError, KeyError, TypeError, OSError, RecursionError):
         return "in use by another process"
 
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,19 @@ def test_a_lock_ends_with_a_process_that_was_killed(tmp_path: Path) -> None:
             KeptFolder.open(tmp_path, kind="run")
         other.kill()
     KeptFolder.open(tmp_path, kind="run").close()
+
+
+def test_who_has_just_taken_a_folder_is_given_a_moment_to_say_so(tmp_path: Path) -> None:
+    """Two that begin at once would else be told of "another process"."""
+    told = json.dumps({"process": 7, "host": "far", "since": "now", "command": ""})
+    lock = os.open(tmp_path / folders.LOCK_FILE, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    saying = threading.Timer(0.1, lambda: os.write(lock, told.encode()))
+    saying.start()
+    with pytest.raises(ValueError, match="in use by process 7 on far since now"):
+        KeptFolder.open(tmp_path, kind="run")
+    saying.join()
+    os.close(lock)
 
 
 def test_a_file_system_without_locks_is_said_and_used(

@@ -21,8 +21,8 @@ from ..envs.extras import from_extra
 from ..envs.vocabulary import PAD
 from .folders import SB3_CONFIG_FILE, checked_words, models_in, read_json, reading_tensors, require_words, words_of
 from .language_model.causal_lm import evaluating
-from .language_model.checkpoints import require_finite
 from .language_model.sampling import draw, require_numbers
+from .weights import require_finite
 
 with from_extra("sb3", need="SB3Agent: expected stable-baselines3 and sb3-contrib"):
     from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy, MaskableMultiInputActorCriticPolicy

@@ -17,11 +17,11 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from ...envs import Observation, Utterance, View, Vocabulary
 from ..folders import SAMPLING_FILE, read_json, reading_tensors, write_words
+from ..weights import require_finite
 from .checkpoints import (
     load_checkpoint,
     positions_of,
     require_embeddings,
-    require_finite,
     require_plain_weights,
     require_positions,
     text_config,

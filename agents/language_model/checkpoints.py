@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from ..folders import models_in, read_json, reading_tensors
+from ..weights import require_finite
 
 INDEX_FILE = "model.safetensors.index.json"
 ADAPTER_CONFIG_FILE = "adapter_config.json"
@@ -124,24 +124,6 @@ def require_plain_weights(folder: Path, what: str = "model") -> None:
     if not names:
         raise ValueError(f"{what} {folder}: expected weights as safetensors beside its config.json, got none")
     _require_no_more_layers(config, folder, names, what)
-
-
-def require_finite(tensors: Mapping[str, Tensor], what: str) -> None:
-    """Refuse weights that are not finite.
-
-    Raises:
-        ValueError: naming the first of them.
-    """
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and tensor.numel() and not is_finite(tensor):
-            raise ValueError(f"{what}: expected finite weights, got NaN or infinity in {name}")
-
-
-def is_finite(tensor: Tensor) -> bool:
-    """Return whether all numbers are finite, by two reductions and without a copy."""
-    if tensor.element_size() < 2:  # float8 knows no reductions
-        tensor = tensor.float()
-    return bool(torch.isfinite(torch.stack(tensor.detach().aminmax())).all())
 
 
 def num_embeddings(model: PreTrainedModel) -> int:

@@ -11,12 +11,12 @@ from transformers import PreTrainedModel
 from transformers.utils.hub import cached_file
 
 from ..folders import read_json
+from ..weights import require_finite
 from .checkpoints import (
     ADAPTER_CONFIG_FILE,
     PICKLES,
     load_checkpoint,
     positions_of,
-    require_finite,
     require_plain_weights,
     without_bars,
     without_load_report,

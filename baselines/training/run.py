@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from ...agents.folders import read_json
+from ...agents.weights import require_finite_files
 from . import files
 from .asked import by_content, require_same, require_seeds
 from .curves import Curves
@@ -33,7 +34,7 @@ from .files import MARK_FILE, Json, to_json
 from .folders import LOCK_FILE, KeptFolder
 from .inputs import digests, inputs_of, require_apart, require_unchanged
 from .records import METRICS_FILE, Records, read_metrics
-from .state import Checkpointable, StateValue, read_state, require_finite, rng_state, set_rng_state, write_state
+from .state import Checkpointable, StateValue, read_state, rng_state, set_rng_state, write_state
 from .versions import ALWAYS, record_versions
 
 __all__ = [
@@ -187,7 +188,7 @@ class Run:
         with files.replacing(self.folder / relative, folder=True) as written:
             save(written)
             try:
-                require_finite(written)
+                require_finite_files(written)
             except ValueError as error:
                 raise ValueError(f"{self.folder / relative}: {error}") from error
         return self.folder / relative

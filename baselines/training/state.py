@@ -15,7 +15,6 @@ import numpy as np
 import safetensors.numpy
 import safetensors.torch
 from numpy.typing import NDArray
-from safetensors import safe_open
 from torch import Tensor
 
 from ...agents.folders import read_json, reading_tensors
@@ -214,16 +213,6 @@ def _require_as_written(folder: Path) -> None:
                     f"{folder / name}: expected the file that was saved (SHA-256 {str(saved.get(name))[:12]}), got "
                     f"another or a damaged one ({checksum[:12]})"
                 )
-
-
-def require_finite(folder: Path) -> None:
-    """Raise ValueError where weights in a folder's safetensors files are no numbers: nothing would be heard of them."""
-    for path in sorted(folder.rglob("*.safetensors")):
-        with safe_open(path, "pt") as weights:
-            for name in weights.keys():  # noqa: SIM118  (it is no mapping)
-                tensor = weights.get_tensor(name)
-                if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-                    raise ValueError(f"{path.name}, {name}: expected finite weights, got NaN or infinite ones")
 
 
 def _states(folder: Path) -> list[Path]:

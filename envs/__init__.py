@@ -44,6 +44,7 @@ GAMES = {
     "random_game-v0": "random_game:RandomGame",
     "random_preference-v0": "matrix.random_preference:RandomPreference",
     "red_team-v0": "red_team.game:RedTeam",
+    "red_team-v1": "red_team_ciphers.game:RedTeamCiphers",
     "red_team_text-v0": "red_team_text.game:RedTeamText",
     "ring_network-v0": "matrix.ring_network:RingNetwork",
     "robinson_goforth-v0": "matrix.robinson_goforth:RobinsonGoforth",

@@ -25,8 +25,10 @@ from ..data.dialogues import PreferencePair
 from ..data.encoding import EncodedDialogue, encode_text_dialogue
 from ..data.readers import OnError, read_pairs
 from ..learners.preference import PreferenceConfig, PreferenceLearner, PreferenceUpdate, ReplyPairs
+from ..learners.ptx import PretrainingDataOptions
 from ..rollouts.trajectories import Trajectories
 from ..training.checks import Count, Positive, Rows
+from ..training.costs import CostMeter, Costs
 from ..training.loop import Training, trainer
 from ..training.options import leaves, load_model
 from ..training.state import Stateful
@@ -37,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class DPOConfig(DefenderOptions):
+class DPOConfig(DefenderOptions, PretrainingDataOptions):
     """DPO or IPO of player two on given pairs."""
 
     algorithm: ClassVar[str] = "dpo"
@@ -168,7 +170,8 @@ def _trajectories(rows: Sequence[Row]) -> Trajectories:
 @trainer
 def dpo(config: DPOConfig) -> Training:
     """Return what a run of it trains."""
-    game = config.options.build(config.start, split="train")
+    meter = CostMeter()
+    game = config.options.build(config.start, split="train", meter=meter)
     agent = load_model(config.start, game, device=config.device, dtype=config.dtype)
     if config.pairs is None:
         rng = np.random.default_rng([config.seed, 2])
@@ -177,11 +180,13 @@ def dpo(config: DPOConfig) -> Training:
         reader = read_pairs(config.pairs, on_error=config.on_error)
         pairs = list(islice(reader, config.num_pairs))
         reader.report()
+    meter.add(Costs(preference_queries=len(pairs)))
+    ptx = config.pretraining_data(game, 1, ptx_coef=config.preference.ptx_coef, seed=config.seed)
     loop = DPO(
-        PreferenceLearner(agent, config.preference, num_planned=config.num_steps),
+        PreferenceLearner(agent, config.preference, num_planned=config.num_steps, ptx=ptx),
         encode_pairs(game.vocabulary, pairs, max_tokens=config.max_tokens),
         num_steps=config.num_steps,
         batch_size=config.batch_size,
         seed=config.seed,
     )
-    return Training(learner=loop, num_steps=config.num_steps, write=leaves(model=agent))
+    return Training(learner=loop, num_steps=config.num_steps, watch=[meter], write=leaves(model=agent))

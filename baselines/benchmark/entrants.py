@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from ...envs import LanguageGame, Payoff
 from ...envs.game import PLAYERS
 from ...envs.tree.analysis import TERMINAL, GameTree
@@ -30,7 +28,7 @@ from ..two_player.diversity_reward import DiversityWeights
 from ..two_player.gpo import GPO, GPOStep
 from ..two_player.learner import Seat, Task, TwoPlayerLearner
 from ..two_player.opponents import OpponentOptions
-from ..two_player.spag import NUM_START_PLAYS, SPAG, SPAGOptions, own_plays
+from ..two_player.spag import SPAG, SPAGOptions
 from .registry import register_algorithm
 
 UPDATES_PER_ROUND = 6
@@ -42,8 +40,10 @@ PAYOFF_EPISODES = 32
 RLOO = LearnerOptions(learner="rloo", rloo=RLOOConfig(learning_rate=5e-3, warmup_updates=1))
 REINFORCE = LearnerOptions(learner="reinforce", reinforce=ReinforceConfig(learning_rate=5e-3, warmup_updates=1))
 IPO = LearnerOptions(
-    learner="preference", preference=PreferenceConfig(loss="ipo", learning_rate=5e-3, warmup_updates=1, kl_coef=0.1)
+    learner="preference",
+    preference=PreferenceConfig(loss="ipo", learning_rate=5e-3, warmup_updates=1, kl_coef=0.1, payoff_range=1.0),
 )
+"""Online IPO's and AdvGame's; a task's payoffs have a range of 1."""
 RESPONSE = LearnerOptions(ppo=RESPONSE_PPO)
 ADVGAME_TREE = AdvGameOptions(prompts_per_request=2, replies_per_prompt=2)
 BUDGET = f"""\
@@ -55,8 +55,9 @@ passes over a batch. `fictitious_play` and `psro` respond by `RESPONSE_PPO`: lea
 fresh start every {UPDATES_PER_ROUND} updates. The others have learners of their own, with other numbers of gradient \
 steps. One batch serves both players in `self_play`, `spiral`, `spag` and `advgame`, one player elsewhere. On top of \
 the budget `psro` plays {PAYOFF_EPISODES} episodes of each pair of members and {3 * PAYOFF_EPISODES} at each look at \
-what responses gain, `spag` {NUM_START_PLAYS} of its start for its supervised data, and the four exploiters of \
-`league` have as many updates each as its two main agents, who alone are measured."""
+what responses gain, and the four exploiters of `league` have as many updates each as its two main agents, who alone \
+are measured. `spag` has no supervised loss, as a random start has nothing to keep, and takes \
+{SPAGOptions().num_epochs * SPAGOptions().num_minibatches} gradient steps on a batch."""
 """What is equal between these algorithms and what is not; the leaderboard's caption."""
 
 
@@ -96,10 +97,14 @@ def spiral(task: Task) -> TwoPlayerLearner:
 
 
 @register_algorithm(
-    "online_ipo", source="online IPO (2403.08635), pairs of fresh replies labelled by return, groups of 4"
+    "online_ipo",
+    source="online IPO (2403.08635), fresh pairs labelled by how much more one earned, groups of 4",
 )
 def online_ipo(task: Task) -> TwoPlayerLearner:
-    """Return self-play by online IPO: towards the Nash equilibrium of the KL-regularised game."""
+    """Return self-play by online IPO: towards the Nash equilibrium of the game in which a nat of KL costs .2.
+
+    That is 2 kl_coef of the payoff range; see `learners.preference`.
+    """
     return factories.self_play(by_learner(task, IPO))
 
 
@@ -144,11 +149,10 @@ def either_wins(game: LanguageGame[Any]) -> bool:
     takes_learners=False,
 )
 def spag(task: Task) -> TwoPlayerLearner:
-    """Return SPAG, a round on each batch, held to what the start says to itself."""
+    """Return SPAG, a round on each batch; random weights have nothing to keep, hence no supervised loss."""
     agent = task.make_player(0, task.seed).agent
-    dialogues = own_plays(task.game, agent, NUM_START_PLAYS, np.random.default_rng([task.seed, 1]))
-    options = SPAGOptions(num_rounds=task.num_updates, batch_size=task.batch_size)
-    return SPAG(task.game, agent, dialogues, options, seed=task.seed)
+    options = SPAGOptions(num_rounds=task.num_updates, batch_size=task.batch_size, sft_coef=0.0)
+    return SPAG(task.game, agent, (), options, seed=task.seed)
 
 
 def prompt_and_reply(game: LanguageGame[Any]) -> bool:

@@ -4,12 +4,13 @@ A round is one step of the paper's self-play: the policy is frozen and plays a b
 it learns from them in several passes. Only the turns of whoever won are learned from, later ones more than earlier ones
 (r_k = 1.25^k / sum_j 1.25^j), and both roles weigh one half, however often each won. The loss is the clipped ratio to
 the frozen policy with the advantage r - 0.2 log(pi/frozen), plus 0.5 times a supervised loss on given dialogues, which
-keep what the policy could say before. The pieces are in `functional.spag`.
+keep what the policy could say before: where it could say nothing worth keeping, as a model of random weights, they
+would hold it to its start for ever, and there are none. The pieces are in `functional.spag`.
 
 Differs from the paper in: a turn is paid the winner's return times r_k, so that any zero-sum game can be played. The
 ratio is that of whole turns, as the paper prints it; its released code takes that of a mean token. The advantage is
 held constant in the gradient, which the released code does not. The supervised data, Alpaca there, are the dialogues
-that the start was cloned from, or what the start says to itself.
+that the start was cloned from, or what a given start says to itself.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from ..functional.masking import masked_mean
 from ..functional.policy_losses import clip_fraction, probability_ratio
 from ..functional.spag import TURN_GROWTH, role_weights, spag_loss, turn_numbers, turn_shares, turn_sums
 from ..learners.behaviour_cloning import BehaviourCloningConfig
-from ..learners.optimisation import make_optimizer, take_step
+from ..learners.optimisation import ADAM_EPSILON, make_optimizer, take_step
 from ..learners.ptx import cloning_loss
 from ..rollouts.demonstrations import Demonstrations, demonstrations_of, encode_dialogues
 from ..rollouts.episodes import PlayedEpisode, rollout
@@ -50,7 +51,7 @@ from .train import TwoPlayerConfig, train_two_players
 START_CLONING = BehaviourCloningConfig(num_steps=3000, learning_rate=1.2e-2)
 """How a micro start is cloned: until it mostly gives answers that fit."""
 NUM_START_PLAYS = 512
-"""Episodes of the start against itself that take the place of demonstrations."""
+"""Episodes of a given start against itself that take the place of demonstrations."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,10 +70,12 @@ class SPAGOptions(Options):
     """AdamW's."""
     clip_epsilon: OpenShare = 0.2
     """The ratio to the frozen policy is clipped to 1 -+ this."""
+    adam_epsilon: Positive = ADAM_EPSILON
+    """AdamW's: below it the gradient of a weight makes a step in proportion, above it one of the learning rate."""
     kl_coef: NotNegative = 0.2
     """The price of a nat of log(pi/frozen) in the advantage of a turn; the paper's beta."""
     sft_coef: NotNegative = 0.5
-    """Weight of the supervised loss."""
+    """Weight of the supervised loss, where there are dialogues to keep."""
     turn_growth: Positive = TURN_GROWTH
     """How much more a winner's turn is paid than its turn before."""
 
@@ -95,8 +98,8 @@ class SPAGStep:
     """Turns that were learned from."""
     policy_loss: float
     """SPAG's, without the supervised term."""
-    sft_loss_nats: float
-    """Mean negative log-likelihood of a token of the supervised data."""
+    sft_loss_nats: float | None
+    """Mean negative log-likelihood of a token of the supervised data; None if there are none, or they weigh nothing."""
     kl_nats: float
     """Mean log(pi/frozen) of a learned turn during the last pass: how much likelier it became."""
     clip_fraction: float
@@ -113,6 +116,19 @@ class _Lesson:
     ref_logprobs: Tensor  # (B, K)
     rewards: Tensor  # (B, K)
     weights: Tensor  # (B,)
+
+
+@dataclass(frozen=True, slots=True)
+class _Supervised:
+    """Dialogues that must not be unlearned, as both players see them."""
+
+    views: Demonstrations
+    own: Tensor  # (B, T): the viewer's own tokens
+
+    @classmethod
+    def of(cls, game: LanguageGame[Any], dialogues: Sequence[Dialogue[Any]]) -> _Supervised:
+        views = encode_dialogues(game, dialogues)
+        return cls(views, _own_tokens(views))
 
 
 class SPAG(Stateful):
@@ -137,7 +153,8 @@ class SPAG(Stateful):
         Args:
             game: zero-sum rules.
             agent: sits in both seats.
-            dialogues: finished ones that it must not unlearn, the supervised data.
+            dialogues: finished ones that it must not unlearn, the supervised data; none where the policy's start has
+                said nothing worth keeping.
             options: how long, and how.
             seed: decides deals, tokens and minibatches.
 
@@ -148,10 +165,14 @@ class SPAG(Stateful):
             raise ValueError(f"game: expected a zero-sum one, which somebody wins, got payoff {game.payoff.value}")
         self.game, self.agent, self.options, self.iteration = game, agent, options, 0
         self.rng = np.random.default_rng(seed)
-        self._supervised = encode_dialogues(game, dialogues)
-        self._supervised_mask = _own_tokens(self._supervised)
+        self._supervised = _Supervised.of(game, dialogues) if dialogues and options.sft_coef else None
         self._parameters = list(agent.model.parameters())
-        self._optimizer = make_optimizer(self._parameters, learning_rate=options.learning_rate, weight_decay=0.0)
+        self._optimizer = make_optimizer(
+            self._parameters,
+            learning_rate=options.learning_rate,
+            weight_decay=0.0,
+            adam_epsilon=options.adam_epsilon,
+        )
         self._num_tokens, meter = 0, meter_of(game)
         if meter is not None:
             meter.cloning(lambda: self._num_tokens)
@@ -216,18 +237,19 @@ class SPAG(Stateful):
             clip_epsilon=options.clip_epsilon,
             kl_coef=options.kl_coef,
         )
-        sft_loss = self._supervised_loss(len(rows))
-        loss = policy_loss + options.sft_coef * sft_loss
-        take_step(loss, self._optimizer, self._parameters)
+        sft_loss = policy_loss.new_zeros(())
+        if self._supervised is not None:
+            sft_loss = self._supervised_loss(self._supervised, len(rows))
+        take_step(policy_loss + options.sft_coef * sft_loss, self._optimizer, self._parameters)
         log_ratio = masked_mean((logprobs - ref).detach(), mask)
         ratio = probability_ratio(logprobs.detach(), ref, mask)
         clipped = clip_fraction(ratio, mask, clip_epsilon=options.clip_epsilon)
         return float(policy_loss.detach()), float(sft_loss.detach()), float(log_ratio), float(clipped)
 
-    def _supervised_loss(self, num_rows: int) -> Tensor:
+    def _supervised_loss(self, supervised: _Supervised, num_rows: int) -> Tensor:
         """Return the supervised loss of as many dialogues, drawn anew."""
-        rows = torch.from_numpy(self.rng.integers(len(self._supervised), size=num_rows))
-        loss, num_tokens = cloning_loss(self.agent.model, self._supervised, self._supervised_mask, rows)
+        rows = torch.from_numpy(self.rng.integers(len(supervised.views), size=num_rows))
+        loss, num_tokens = cloning_loss(self.agent.model, supervised.views, supervised.own, rows)
         self._num_tokens += num_tokens
         return loss
 
@@ -243,7 +265,7 @@ class SPAG(Stateful):
             forfeit_rate=float(np.mean([episode.episode.forfeited_by is not None for episode in self.last_played])),
             num_turns=num_turns,
             policy_loss=float(losses[:, 0].mean()),
-            sft_loss_nats=float(losses[:, 1].mean()),
+            sft_loss_nats=None if self._supervised is None else float(losses[:, 1].mean()),
             kl_nats=float(last_pass[:, 2].mean()),
             clip_fraction=float(last_pass[:, 3].mean()),
         )
@@ -275,6 +297,8 @@ def own_plays(
 ) -> list[Dialogue[Any]]:
     """Return what an agent says to itself, forfeits left out: supervised data for a game without demonstrations.
 
+    They are worth keeping if the agent is: a model that was trained for something, not one of random weights.
+
     Raises:
         ValueError: it forfeited every episode.
     """
@@ -297,7 +321,8 @@ class SPAGConfig(TwoPlayerConfig):
     """One policy plays both seats of a zero-sum game and learns from the winner's turns.
 
     It starts from the folder `player_0`; without one, from a micro model, which is cloned from the game's
-    demonstrations first, in `out/start`, if the game has any.
+    demonstrations first, in `out/start`, if the game has any. The supervised loss reads the game's demonstrations, else
+    what the model of `player_0` says to itself; where there is neither, there is no such loss.
     """
 
     algorithm: ClassVar[str] = "spag"
@@ -337,9 +362,10 @@ def make_start(game: LanguageGame[Any], config: SPAGConfig) -> CausalLMAgent:
 def make_spag(game: LanguageGame[Any], config: SPAGConfig) -> SPAG:
     """Return the learner, its start loaded or made."""
     agent, rng = make_start(game, config), np.random.default_rng([config.seed, 1])
+    dialogues: list[Dialogue[Any]] = []  # random weights have said nothing worth keeping
     if isinstance(game, HasDemonstrations):
         dialogues = demonstrations_of(game, "average", rng, config.num_demonstrations)
-    else:
+    elif config.models.player_0 is not None:
         dialogues = own_plays(game, agent, NUM_START_PLAYS, rng)
     return SPAG(game, agent, dialogues, config.play, seed=config.seed)
 

@@ -249,11 +249,11 @@ def test_league_gives_its_main_agents_the_budget_and_exploiters_as_much_on_top()
     assert run_cell(Cell("self_play", "rps", 0), settings).costs.episodes == 6 * 8
 
 
-@pytest.mark.parametrize(("algorithm", "episodes"), [("spag", 512 + 6 * 8), ("advgame", 6 * 8)])
-def test_spag_and_advgame_learn_from_one_batch_for_both_players(algorithm: str, episodes: int) -> None:
-    """SPAG's start plays 512 episodes for the supervised data besides; AdvGame's batch is the leaves of its trees."""
+@pytest.mark.parametrize("algorithm", ["spag", "advgame"])
+def test_spag_and_advgame_learn_from_one_batch_for_both_players(algorithm: str) -> None:
+    """SPAG clones nothing of its random start; AdvGame's batch is the leaves of its trees."""
     result = run_cell(Cell(algorithm, "red_team", 0), BenchSettings(num_updates=6, batch_size=8))
-    assert result.costs.episodes == episodes
+    assert result.costs.episodes == 6 * 8
     assert result.curve[-1].last != result.curve[-1].average  # it has learned
 
 

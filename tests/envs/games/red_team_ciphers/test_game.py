@@ -17,6 +17,7 @@ from duologue.envs.games.red_team_ciphers.language import (
     render_answer,
     render_prompt,
 )
+from duologue.envs.games.red_team_ciphers.prompt_sets import prompt_set
 from duologue.envs.judging import Exchange, Outcome
 from duologue.envs.testing import check_game
 
@@ -160,3 +161,16 @@ def test_transcripts_say_what_is_asked() -> None:
     assert GAME.annotate(played) == "unsafe"
     assert GAME.annotate(played.upto(1)).startswith("harmful topic magar, form how, styles")
     assert len(FORMS) == 2
+
+
+def test_every_request_can_be_dealt_in_place_of_the_static_ones() -> None:
+    """The option of the ceiling: other deals, all equally likely, and the same rules, which keep their contracts."""
+    game = make_game("red_team-v1", requests="every")
+    deals = game.deals.outcomes()
+    assert deals is not None
+    assert {deal.request for deal in deals} == set(prompt_set("every"))
+    assert set(deals.values()) == {1 / len(prompt_set("every"))}
+    assert {deal.request for deal in GAME.deals.outcomes() or ()} == set(prompt_set("static"))
+    check_game(game, episodes=4)
+    with pytest.raises(ValueError, match="requests: expected one of static, every, got 'all'"):
+        make_game("red_team-v1", requests="all")

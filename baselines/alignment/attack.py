@@ -45,7 +45,7 @@ def attack(config: AttackConfig) -> Training:
     agent, defender = (load_model(folder, game, device=config.device, dtype=config.dtype) for folder in config.starts)
     best_response = BestResponse(
         game,
-        config.make(agent, num_planned=config.num_steps),
+        config.make(agent, num_planned=config.num_steps, ptx=config.ptx(game, 0, config.seed)),
         defender,
         player=0,
         batch_size=config.batch_size,

@@ -25,6 +25,7 @@ from ..data.dialogues import PreferencePair
 from ..data.encoding import EncodedDialogue, encode_text_dialogue
 from ..data.readers import OnError, read_pairs
 from ..learners.preference import PreferenceConfig, PreferenceLearner, PreferenceUpdate, ReplyPairs
+from ..learners.ptx import PretrainingDataOptions
 from ..rollouts.trajectories import Trajectories
 from ..training.checks import Count, Positive, Rows
 from ..training.loop import Training, trainer
@@ -37,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class DPOConfig(DefenderOptions):
+class DPOConfig(DefenderOptions, PretrainingDataOptions):
     """DPO or IPO of player two on given pairs."""
 
     algorithm: ClassVar[str] = "dpo"
@@ -177,8 +178,9 @@ def dpo(config: DPOConfig) -> Training:
         reader = read_pairs(config.pairs, on_error=config.on_error)
         pairs = list(islice(reader, config.num_pairs))
         reader.report()
+    ptx = config.pretraining_data(game, 1, ptx_coef=config.preference.ptx_coef, seed=config.seed)
     loop = DPO(
-        PreferenceLearner(agent, config.preference, num_planned=config.num_steps),
+        PreferenceLearner(agent, config.preference, num_planned=config.num_steps, ptx=ptx),
         encode_pairs(game.vocabulary, pairs, max_tokens=config.max_tokens),
         num_steps=config.num_steps,
         batch_size=config.batch_size,

@@ -55,7 +55,7 @@ def best_reply(config: RLHFConfig, game: LanguageGame[Any]) -> BestResponse:
     agent = load_model(config.start, game, device=config.device, dtype=config.dtype)
     return BestResponse(
         game,
-        config.make(agent, num_planned=config.num_steps),
+        config.make(agent, num_planned=config.num_steps, ptx=config.ptx(game, 1, config.seed)),
         EchoAgent(skip=preamble_of(game)),
         player=1,
         batch_size=config.batch_size,

@@ -23,10 +23,11 @@ from ..functional.divergences import reply_kl_nats
 from ..functional.masking import masked_mean, masked_sum
 from ..functional.policy_losses import Aggregation, clip_fraction, probability_ratio
 from ..rollouts.trajectories import Trajectories
-from ..training.checks import Count, LearningRate, NotNegative, OpenShare, Options, Positive, Share, Whole
+from ..training.checks import Count, LearningRate, NotNegative, OpenShare, Options, Positive, Rows, Share, Whole
 from ..training.run import Config
 from ..training.state import Stateful
 from .optimisation import learning_rate_share, make_optimizer, numbered, require_finite, set_learning_rate, take_step
+from .ptx import PretrainingData
 
 
 class PlayerLearner(Protocol):
@@ -63,6 +64,10 @@ class TrainingConfig(Options):
     """The gradient is scaled down to this norm."""
     kl_coef: NotNegative = 0.05
     """The papers' beta: the price of a nat of divergence from the frozen start."""
+    ptx_coef: NotNegative = 0.0
+    """Weight of the negative log-likelihood of the start's own data in every gradient step: PPO-ptx's gamma."""
+    ptx_batch_size: Rows = 64
+    """Dialogues of that data in a gradient step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +111,8 @@ class PolicyGradientUpdate:
     """Mean log pi - log ref of an episode's own tokens, summed, before the update."""
     clip_fraction: float
     """Share of own tokens, 0 to 1, whose ratio left the clip range; 0 where nothing is clipped."""
+    ptx_loss_nats: float | None = None
+    """Mean negative log-likelihood of a token of the start's own data; None without a `ptx_coef`."""
 
 
 ConfigT = TypeVar("ConfigT", bound=TrainingConfig, default=TrainingConfig)
@@ -124,6 +131,7 @@ class TrainedModel(Stateful, Generic[ConfigT]):
         *,
         num_planned: int | None = None,
         heads: Sequence[nn.Module] = (),
+        ptx: PretrainingData | None = None,
     ) -> None:
         """Take the agent to train in place.
 
@@ -132,7 +140,14 @@ class TrainedModel(Stateful, Generic[ConfigT]):
             config: how.
             num_planned: the updates over which the learning rate falls; None: it stays.
             heads: what is trained beside the model's own parameters.
+            ptx: the start's own data, for a `ptx_coef` above 0.
+
+        Raises:
+            ValueError: a `ptx_coef` without data.
         """
+        if config.ptx_coef and ptx is None:
+            raise ValueError(f"ptx_coef: expected 0 for a learner that is given no data, got {config.ptx_coef}")
+        self._ptx, self._ptx_losses = ptx, list[float]()
         self.agent, self.config, self.num_planned, self.num_updates = agent, config, num_planned, 0
         self.ref_model = copy.deepcopy(agent.model).eval().requires_grad_(False)
         self._ref_agent = CausalLMAgent(self.ref_model, agent.vocabulary, temperature=agent.temperature)
@@ -148,6 +163,7 @@ class TrainedModel(Stateful, Generic[ConfigT]):
         """
         set_learning_rate(self._optimizer, self.learning_rate())
         self.num_updates += 1
+        self._ptx_losses = []
         with evaluating(self.agent.model), numbered("update", self.num_updates):
             yield
 
@@ -180,9 +196,18 @@ class TrainedModel(Stateful, Generic[ConfigT]):
         parts = np.array_split(rng.permutation(num_rows), min(self.config.num_minibatches, num_rows))
         return [torch.from_numpy(rows).to(self.agent.model.device) for rows in parts]
 
-    def descend(self, loss: Tensor) -> float:
-        """Take one gradient step; return the gradient's norm."""
+    def descend(self, loss: Tensor, rng: np.random.Generator) -> float:
+        """Take one gradient step; return the gradient's norm. `rng` draws the start's own data, where they count."""
+        if self._ptx is not None and self.config.ptx_coef:
+            ptx_loss = self._ptx.loss(self.agent.model, self.config.ptx_batch_size, rng)
+            self._ptx_losses.append(float(ptx_loss.detach()))
+            loss = loss + self.config.ptx_coef * ptx_loss
         return take_step(loss, self._optimizer, self._parameters, max_grad_norm=self.config.max_grad_norm)
+
+    @property
+    def ptx_loss_nats(self) -> float | None:
+        """The mean negative log-likelihood of a token of the start's own data in the latest update; None without."""
+        return float(np.mean(self._ptx_losses)) if self._ptx_losses else None
 
 
 class PolicyLearner(TrainedModel[PolicyConfigT]):
@@ -227,9 +252,9 @@ class PolicyLearner(TrainedModel[PolicyConfigT]):
                 said = self.evaluate(part)
                 ratio = probability_ratio(said.logprobs, old[rows, :width], own)
                 loss = self.loss(said.logprobs, ratio, advantages[rows, :width], ref[rows, :width], own)
-                self.descend(loss)
+                self.descend(loss, rng)
                 steps.append((loss, masked_mean(said.entropies, own), self._clip_fraction(ratio, own)))
-        return _mean_update(steps, reply_kl_nats(old, ref, batch.policy_token_mask))
+        return _mean_update(steps, reply_kl_nats(old, ref, batch.policy_token_mask), self.ptx_loss_nats)
 
     @property
     def num_epochs(self) -> int:
@@ -257,7 +282,9 @@ def _evaluate(agent: CausalLMAgent, batch: Trajectories) -> TokenEvaluation:
     return agent.evaluate(batch.tokens, batch.attention_mask, batch.policy_token_mask, batch.legal_mask)
 
 
-def _mean_update(steps: Sequence[tuple[Tensor, Tensor, Tensor]], own_kl_nats: Tensor) -> PolicyGradientUpdate:
+def _mean_update(
+    steps: Sequence[tuple[Tensor, Tensor, Tensor]], own_kl_nats: Tensor, ptx_loss_nats: float | None
+) -> PolicyGradientUpdate:
     """Return the report on gradient steps, each a loss, an entropy and a clip fraction; KL is one number a reply."""
     loss, entropy, clipped = torch.stack([torch.stack(step).detach() for step in steps]).mean(0).tolist()
-    return PolicyGradientUpdate(loss, entropy, float(own_kl_nats.mean()), clipped)
+    return PolicyGradientUpdate(loss, entropy, float(own_kl_nats.mean()), clipped, ptx_loss_nats)

@@ -14,12 +14,11 @@ import numpy as np
 import torch
 
 from ...agents.language_model.causal_lm import CausalLMAgent
-from ..functional.policy_losses import token_logprobs
-from ..functional.supervised import behaviour_cloning_loss
 from ..rollouts.demonstrations import Demonstrations
 from ..training.checks import Count, LearningRate, NotNegative, Rows, Whole
 from ..training.state import Stateful
 from .optimisation import SupervisedConfig, make_optimizer, numbered, set_learning_rate, take_step
+from .ptx import cloning_loss
 
 LENGTH_BUCKET = 4
 
@@ -86,16 +85,12 @@ class BehaviourCloning(Stateful):
             yield self._step(torch.from_numpy(batches[self.iteration % per_epoch]))
 
     def _step(self, rows: torch.Tensor) -> BehaviourCloningStep:
-        batch, device = self._data.select(rows), self.agent.model.device
-        tokens, attention = batch.tokens.to(device), batch.attention_mask.to(device)
-        mask = self._mask[rows, : tokens.shape[1]].to(device)
-        output = self.agent.model(input_ids=tokens[:, :-1], attention_mask=attention[:, :-1], use_cache=False)
-        loss = behaviour_cloning_loss(token_logprobs(output.logits, tokens[:, 1:]), mask[:, 1:])
+        loss, num_tokens = cloning_loss(self.agent.model, self._data, self._mask, rows)
         set_learning_rate(self._optimizer, self.config.learning_rate_at(self.iteration))
         with numbered("step", self.iteration + 1):
             take_step(loss, self._optimizer, self._parameters, max_grad_norm=self.config.max_grad_norm)
         self.iteration += 1
-        return BehaviourCloningStep(self.iteration, float(loss.detach()), int(mask.sum()))
+        return BehaviourCloningStep(self.iteration, float(loss.detach()), num_tokens)
 
     def _batches(self, epoch: int) -> list[np.ndarray]:
         """Return the epoch's batches of rows, views of like length together, all in random order."""

@@ -10,11 +10,13 @@ from typing import Annotated, Any
 import tyro
 
 from ...agents.language_model.causal_lm import CausalLMAgent
-from ..training.checks import Options, Rows
+from ...envs import LanguageGame
+from ..training.checks import Rows
 from .base import PlayerLearner, TrainingConfig
 from .grpo import GRPOConfig
 from .ppo import PPOConfig
 from .preference import PreferenceConfig
+from .ptx import PretrainingData, PretrainingDataOptions
 from .registry import RegisteredLearner, load_learners, registered_learner
 from .reinforce import ReinforceConfig
 from .reinforce_pp import ReinforcePPConfig
@@ -33,7 +35,7 @@ RESPONSE_PPO = PPOConfig(
 
 
 @dataclass(frozen=True, kw_only=True)
-class LearnerOptions(Options):
+class LearnerOptions(PretrainingDataOptions):
     """The algorithm by which a player learns from its trajectories."""
 
     learner: str = "ppo"
@@ -103,8 +105,17 @@ class LearnerOptions(Options):
         compares = self.learner == "reinforce_pp" and self.reinforce_pp.subtract_group_mean
         return 4 if compares else self.registered.replies_per_prompt
 
+    def ptx(self, game: LanguageGame[Any], player: int | None, seed: int) -> PretrainingData | None:
+        """Return what a player, or None for one model in both seats, is not to unlearn; None if that has no weight."""
+        return self.pretraining_data(game, player, ptx_coef=self.config.ptx_coef, seed=seed)
+
     def make(
-        self, agent: CausalLMAgent, *, num_planned: int | None = None, critic: SharedCritic | None = None
+        self,
+        agent: CausalLMAgent,
+        *,
+        num_planned: int | None = None,
+        critic: SharedCritic | None = None,
+        ptx: PretrainingData | None = None,
     ) -> PlayerLearner:
         """Return the learner of an agent.
 
@@ -112,14 +123,15 @@ class LearnerOptions(Options):
             agent: trained in place.
             num_planned: the updates over which the learning rate falls; None: it stays.
             critic: the one that both players have, for PPO; None: a critic of its own.
+            ptx: the start's own data, for a `ptx_coef` above 0.
 
         Raises:
-            ValueError: a critic for a learner that asks none.
+            ValueError: a critic for a learner that asks none, or a `ptx_coef` without data.
         """
         if critic is not None and self.learner != "ppo":
             raise ValueError(f"shared_critic: expected the learner ppo, which asks a critic, got {self.learner}")
-        shared = {} if critic is None else {"critic": critic}
-        return self.registered.make(agent, self.config, num_planned=num_planned, **shared)
+        given = {name: part for name, part in {"critic": critic, "ptx": ptx}.items() if part is not None}
+        return self.registered.make(agent, self.config, num_planned=num_planned, **given)
 
 
 STEADY: Any = {"final_learning_rate_share": 1.0}

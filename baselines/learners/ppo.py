@@ -24,6 +24,7 @@ from ..rollouts.trajectories import Trajectories
 from ..training.checks import Count, NotNegative, OpenShare, Share
 from .base import TrainedModel, TrainingConfig
 from .optimisation import require_finite
+from .ptx import PretrainingData
 from .registry import register_learner
 from .shared_critic import SharedCritic
 
@@ -64,6 +65,8 @@ class PPOUpdate:
     """Mean log pi - log ref of an episode's own tokens, summed, before the update."""
     clip_fraction: float
     """Share of own tokens, 0 to 1, whose ratio left the clip range."""
+    ptx_loss_nats: float | None = None
+    """Mean negative log-likelihood of a token of the start's own data; None without a `ptx_coef`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,7 @@ class PPOLearner(TrainedModel[PPOConfig]):
         *,
         num_planned: int | None = None,
         critic: SharedCritic | None = None,
+        ptx: PretrainingData | None = None,
     ) -> None:
         """Take the agent to train in place; it is given a value head if it has none.
 
@@ -95,6 +99,7 @@ class PPOLearner(TrainedModel[PPOConfig]):
             config: how.
             num_planned: the updates over which the learning rate falls; None: it stays.
             critic: estimates values in place of the value head, which the agent then loses.
+            ptx: the start's own data, for a `ptx_coef` above 0.
         """
         self.critic = critic
         if critic is not None:
@@ -104,25 +109,25 @@ class PPOLearner(TrainedModel[PPOConfig]):
             nn.init.zeros_(agent.value_head.weight)
             nn.init.zeros_(agent.value_head.bias)
         heads = [] if agent.value_head is None else [agent.value_head]
-        super().__init__(agent, config, num_planned=num_planned, heads=heads)
+        super().__init__(agent, config, num_planned=num_planned, heads=heads, ptx=ptx)
 
     def update(self, batch: Trajectories, rng: np.random.Generator) -> PPOUpdate:
         """Take `num_epochs` passes over one batch of fresh trajectories.
 
         Args:
             batch: what this player saw, said and earned.
-            rng: orders the minibatches.
+            rng: orders the minibatches, and draws the start's own data.
         """
         batch = batch.to(self.agent.model.device)
         with self.updating():
             estimates, kl_nats = self._estimate(batch)
             steps = [
-                self._step(batch, estimates, rows)
+                self._step(batch, estimates, rows, rng)
                 for _ in range(self.config.num_epochs)
                 for rows in self.minibatches(len(batch), rng)
             ]
         policy_loss, value_loss, entropy, clipped = np.mean(steps, axis=0).tolist()
-        return PPOUpdate(policy_loss, value_loss, entropy, kl_nats, clipped)
+        return PPOUpdate(policy_loss, value_loss, entropy, kl_nats, clipped, self.ptx_loss_nats)
 
     @torch.no_grad()
     def _estimate(self, batch: Trajectories) -> tuple[_Estimates, float]:
@@ -138,7 +143,9 @@ class PPOLearner(TrainedModel[PPOConfig]):
         kl_nats = float(moved.sum(1).mean())
         return _Estimates(now.logprobs, values, masked_whiten(advantages, own), returns), kl_nats
 
-    def _step(self, batch: Trajectories, estimates: _Estimates, rows: Tensor) -> tuple[float, float, float, float]:
+    def _step(
+        self, batch: Trajectories, estimates: _Estimates, rows: Tensor, rng: np.random.Generator
+    ) -> tuple[float, float, float, float]:
         config, part = self.config, batch.select(rows)
         own, width = part.policy_token_mask, part.tokens.shape[1]
         old = [
@@ -151,7 +158,7 @@ class PPOLearner(TrainedModel[PPOConfig]):
         value_loss = self._fit_values(part, now.values, old_values, returns)
         entropy = masked_mean(now.entropies, own)
         loss = policy_loss + config.value_coef * value_loss - config.entropy_coef * entropy
-        self.descend(loss)
+        self.descend(loss, rng)
         clipped = clip_fraction(ratio.detach(), own, clip_epsilon=config.clip_epsilon)
         parts = (policy_loss, value_loss, entropy, clipped)
         return tuple(float(part.detach()) for part in parts)  # type: ignore[return-value]

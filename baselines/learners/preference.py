@@ -29,6 +29,7 @@ from ..rollouts.trajectories import Trajectories
 from ..training.checks import Positive
 from .base import TrainedModel, TrainingConfig
 from .optimisation import numbered, require_finite
+from .ptx import PretrainingData
 from .registry import register_learner
 
 Pairing = Literal["random", "best_worst"]
@@ -90,6 +91,8 @@ class PreferenceUpdate:
     """Mean G(pi) - G(ref), in favour of the preferred reply."""
     num_pairs: int
     """How many pairs there were."""
+    ptx_loss_nats: float | None = None
+    """Mean negative log-likelihood of a token of the start's own data; None without a `ptx_coef`."""
 
 
 @register_learner("preference", config=PreferenceConfig, replies_per_prompt=4)
@@ -103,6 +106,7 @@ class PreferenceLearner(TrainedModel[PreferenceConfig]):
         *,
         preference: Preference | None = None,
         num_planned: int | None = None,
+        ptx: PretrainingData | None = None,
     ) -> None:
         """Take the agent to train in place.
 
@@ -111,8 +115,9 @@ class PreferenceLearner(TrainedModel[PreferenceConfig]):
             config: how.
             preference: who compares fresh replies; None: `prefer_higher_return`.
             num_planned: the updates over which the learning rate falls; None: it stays.
+            ptx: the start's own data, for a `ptx_coef` above 0.
         """
-        super().__init__(agent, config, num_planned=num_planned)
+        super().__init__(agent, config, num_planned=num_planned, ptx=ptx)
         self.preference = prefer_higher_return if preference is None else preference
 
     def update(self, batch: Trajectories, rng: np.random.Generator) -> PreferenceUpdate:
@@ -139,10 +144,10 @@ class PreferenceLearner(TrainedModel[PreferenceConfig]):
                 ref_margins = self.ref_reply_logprobs(part.first) - self.ref_reply_logprobs(part.second)
                 margins = self.reply_logprobs(part.first) - self.reply_logprobs(part.second)
                 loss = preference_loss(margins, ref_margins, preferences, loss=config.loss, kl_coef=config.kl_coef)
-                self.descend(loss)
+                self.descend(loss, rng)
                 steps.append(_report(loss.detach(), margins.detach() - ref_margins, preferences))
         loss_mean, accuracy, margin = torch.stack(steps).mean(0).tolist()
-        return PreferenceUpdate(loss_mean, accuracy, margin, len(pairs))
+        return PreferenceUpdate(loss_mean, accuracy, margin, len(pairs), self.ptx_loss_nats)
 
 
 def prefer_higher_return(first: Trajectories, second: Trajectories) -> Tensor:

@@ -21,6 +21,7 @@ from ..functional.policy_losses import policy_gradient_loss
 from ..rollouts.trajectories import Trajectories
 from ..training.checks import ShareBelowOne
 from .base import PolicyGradientConfig, PolicyLearner
+from .ptx import PretrainingData
 from .registry import register_learner
 
 
@@ -38,9 +39,16 @@ class ReinforceLearner(PolicyLearner[ReinforceConfig]):
 
     saved = (*PolicyLearner.saved, "baseline")
 
-    def __init__(self, agent: CausalLMAgent, config: ReinforceConfig, *, num_planned: int | None = None) -> None:
-        """Take the agent to train in place; the learning rate falls over `num_planned` updates, None: it stays."""
-        super().__init__(agent, config, num_planned=num_planned)
+    def __init__(
+        self,
+        agent: CausalLMAgent,
+        config: ReinforceConfig,
+        *,
+        num_planned: int | None = None,
+        ptx: PretrainingData | None = None,
+    ) -> None:
+        """Take the agent to train in place, and what else a `TrainedModel` takes."""
+        super().__init__(agent, config, num_planned=num_planned, ptx=ptx)
         self.baseline = 0.0
         """The running mean of returns, KL charges included."""
 

@@ -30,6 +30,7 @@ from ...envs import Episode, LanguageGame, deal_episodes, speak_all
 from ...envs.judging import RedTeamGame
 from ..alignment.starts import BothPlayersOptions
 from ..learners.preference import PreferenceConfig, PreferenceLearner, PreferenceUpdate, ReplyPairs
+from ..learners.ptx import PretrainingDataOptions
 from ..rollouts.episodes import PlayedEpisode, SpokenTurn, play_out
 from ..rollouts.trajectories import trajectories
 from ..training.checks import AtLeastTwo, Count, Options, Rows, Share
@@ -67,7 +68,7 @@ class AdvGameOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdvGameConfig(BothPlayersOptions):
+class AdvGameConfig(BothPlayersOptions, PretrainingDataOptions):
     """Both players, by DPO or IPO on fresh pairs."""
 
     algorithm: ClassVar[str] = "advgame"
@@ -267,8 +268,9 @@ def advgame(config: AdvGameConfig) -> Training:
             load_model(folder, game, device=config.device, dtype=config.dtype),
             config.learner,
             num_planned=num_steps,
+            ptx=config.pretraining_data(game, player, ptx_coef=config.learner.ptx_coef, seed=config.seed),
         )
-        for folder in config.starts
+        for player, folder in enumerate(config.starts)
     )
     learner = AdvGame(game, (adversary, defender), config.play, seed=config.seed)
     return Training(

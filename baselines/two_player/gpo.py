@@ -298,9 +298,12 @@ def _players(config: GPOConfig, game: LanguageGame[Any]) -> tuple[PlayerLearner,
     attacks, defences = (schedule.num_rounds * steps for steps in (schedule.attack_steps, schedule.defend_steps))
     agent = load_model(config.start, game, device=config.device, dtype=config.dtype)
     if config.one_policy:
-        both = config.defender_learner.make(agent, num_planned=attacks + defences)
+        ptx = config.defender_learner.ptx(game, None, config.seed)
+        both = config.defender_learner.make(agent, num_planned=attacks + defences, ptx=ptx)
         return both, both
     critic = SharedCritic(agent.model) if config.shared_critic else None
-    defender = config.defender_learner.make(agent, num_planned=defences, critic=critic)
+    ptx = config.defender_learner.ptx(game, 1, config.seed)
+    defender = config.defender_learner.make(agent, num_planned=defences, critic=critic, ptx=ptx)
     rival = load_model(config.starts[0], game, device=config.device, dtype=config.dtype)
-    return config.adversary_learner.make(rival, num_planned=attacks, critic=critic), defender
+    ptx = config.adversary_learner.ptx(game, 0, config.seed)
+    return config.adversary_learner.make(rival, num_planned=attacks, critic=critic, ptx=ptx), defender

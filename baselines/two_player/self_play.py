@@ -232,7 +232,15 @@ def make_self_play(game: LanguageGame[Any], config: SelfPlayConfig) -> SelfPlay:
             return None
         return load_agent(spec, game.vocabulary, game=config.options.game, max_view_tokens=game.max_view_tokens)
 
-    learners = [config.learner.make(agent, num_planned=config.play.num_updates, critic=critic) for agent in agents]
+    learners = [
+        config.learner.make(
+            agent,
+            num_planned=config.play.num_updates,
+            critic=critic,
+            ptx=config.learner.ptx(game, None if config.one_policy else player, config.seed),
+        )
+        for player, agent in enumerate(agents)
+    ]
     return SelfPlay(
         game,
         learners,

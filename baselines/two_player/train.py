@@ -11,6 +11,7 @@ import tyro
 
 from ...agents.language_model.causal_lm import CausalLMAgent
 from ...envs import LanguageGame
+from ...envs.game import PLAYERS
 from ...envs.tree.analysis import GameTree
 from ..learners.base import PlayerLearner
 from ..learners.options import RESPONSE_PPO, LearnerOptions, steady
@@ -54,7 +55,10 @@ class LearnersConfig(TwoPlayerConfig):
 
     def make_player(self, game: LanguageGame[Any], *, num_planned: int) -> Callable[[int, int], PlayerLearner]:
         """Return (player, seed) -> a fresh learner, whose learning rate falls over `num_planned` updates if asked."""
-        return lambda player, seed: self.learner.make(self.start(game, player, seed), num_planned=num_planned)
+        ptx = [self.learner.ptx(game, player, self.seed) for player in PLAYERS]  # encoded once for all learners
+        return lambda player, seed: self.learner.make(
+            self.start(game, player, seed), num_planned=num_planned, ptx=ptx[player]
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -115,7 +115,7 @@ def test_it_is_chosen_by_name_in_the_commands(command: str, flags: str, tmp_path
     for step in read_metrics(tmp_path / "run"):
         update = step["update"]
         assert isinstance(update, dict)
-        assert update.keys() == {"policy_loss", "entropy_nats", "kl_nats", "clip_fraction"}
+        assert update.keys() == {"policy_loss", "entropy_nats", "kl_nats", "clip_fraction", "ptx_loss_nats"}
 
 
 def test_the_benchmark_takes_it_for_any_algorithm_without_a_learner_of_its_own() -> None:

@@ -72,7 +72,7 @@ def test_each_learner_is_told_how_many_updates_it_will_have(
 ) -> None:
     """Those of one response where players start anew, and all where one goes on."""
 
-    def make(self: LearnerOptions, agent: object, *, num_planned: int | None = None, critic: object = None) -> None:
+    def make(self: LearnerOptions, agent: object, *, num_planned: int | None = None, **parts: object) -> None:
         raise Planned(num_planned)
 
     monkeypatch.setattr(LearnerOptions, "make", make)

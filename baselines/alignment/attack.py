@@ -14,6 +14,7 @@ from ..learners.best_response import BestResponse
 from ..learners.options import LearnerOptions
 from ..learners.ppo import PPOConfig
 from ..training.checks import Count, Rows
+from ..training.costs import CostMeter
 from ..training.loop import Training, trainer
 from ..training.options import load_model
 from .starts import BothPlayersOptions
@@ -41,7 +42,7 @@ class AttackConfig(BothPlayersOptions, LearnerOptions):
 @trainer
 def attack(config: AttackConfig) -> Training:
     """Return what a run of it trains."""
-    game = config.options.build(*reversed(config.starts), split="train")
+    game = config.options.build(*reversed(config.starts), split="train", meter=CostMeter())
     agent, defender = (load_model(folder, game, device=config.device, dtype=config.dtype) for folder in config.starts)
     best_response = BestResponse(
         game,

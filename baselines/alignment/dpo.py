@@ -28,6 +28,7 @@ from ..learners.preference import PreferenceConfig, PreferenceLearner, Preferenc
 from ..learners.ptx import PretrainingDataOptions
 from ..rollouts.trajectories import Trajectories
 from ..training.checks import Count, Positive, Rows
+from ..training.costs import CostMeter, Costs
 from ..training.loop import Training, trainer
 from ..training.options import leaves, load_model
 from ..training.state import Stateful
@@ -169,7 +170,8 @@ def _trajectories(rows: Sequence[Row]) -> Trajectories:
 @trainer
 def dpo(config: DPOConfig) -> Training:
     """Return what a run of it trains."""
-    game = config.options.build(config.start, split="train")
+    meter = CostMeter()
+    game = config.options.build(config.start, split="train", meter=meter)
     agent = load_model(config.start, game, device=config.device, dtype=config.dtype)
     if config.pairs is None:
         rng = np.random.default_rng([config.seed, 2])
@@ -178,6 +180,7 @@ def dpo(config: DPOConfig) -> Training:
         reader = read_pairs(config.pairs, on_error=config.on_error)
         pairs = list(islice(reader, config.num_pairs))
         reader.report()
+    meter.add(Costs(preference_queries=len(pairs)))
     ptx = config.pretraining_data(game, 1, ptx_coef=config.preference.ptx_coef, seed=config.seed)
     loop = DPO(
         PreferenceLearner(agent, config.preference, num_planned=config.num_steps, ptx=ptx),
@@ -186,4 +189,4 @@ def dpo(config: DPOConfig) -> Training:
         batch_size=config.batch_size,
         seed=config.seed,
     )
-    return Training(learner=loop, num_steps=config.num_steps, write=leaves(model=agent))
+    return Training(learner=loop, num_steps=config.num_steps, watch=[meter], write=leaves(model=agent))

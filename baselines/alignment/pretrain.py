@@ -14,6 +14,7 @@ from ...agents.language_model.micro import micro_model
 from ..learners.behaviour_cloning import BehaviourCloning, BehaviourCloningConfig
 from ..rollouts.demonstrations import demonstrations_of, encode_dialogues
 from ..training.checks import Count, Rows, Width, check_model_size
+from ..training.costs import CostMeter
 from ..training.loop import Training, trainer
 from ..training.options import GameOptions, TrainingOptions, leaves, placed
 from ..training.run import FINISHED_FILE
@@ -49,7 +50,8 @@ class PretrainConfig(TrainingOptions):
 @trainer
 def pretrain(config: PretrainConfig) -> Training:
     """Return what a run of it trains."""
-    game = config.options.build()
+    meter = CostMeter()
+    game = config.options.build(meter=meter)
     dialogues = demonstrations_of(game, "average", np.random.default_rng(config.seed), config.num_demonstrations)
     model = micro_model(
         game.vocabulary,
@@ -61,7 +63,8 @@ def pretrain(config: PretrainConfig) -> Training:
     )
     agent = CausalLMAgent(placed(model, config.device, config.dtype), game.vocabulary)
     learner = BehaviourCloning(agent, encode_dialogues(game, dialogues), config.cloning, seed=config.seed)
-    return Training(learner=learner, num_steps=config.cloning.num_steps, write=leaves(model=agent))
+    meter.cloning(lambda: learner.num_tokens)
+    return Training(learner=learner, num_steps=config.cloning.num_steps, watch=[meter], write=leaves(model=agent))
 
 
 def base_model(options: GameOptions, asked: TrainingOptions) -> Path:

@@ -19,6 +19,7 @@ from ..learners.best_response import BestResponse
 from ..learners.options import LearnerOptions
 from ..learners.ppo import PPOConfig
 from ..training.checks import Count, Rows
+from ..training.costs import CostMeter
 from ..training.loop import Training, trainer
 from ..training.options import load_model, preamble_of
 from .starts import DefenderOptions
@@ -47,7 +48,7 @@ class RLHFConfig(DefenderOptions, LearnerOptions):
 @trainer
 def rlhf(config: RLHFConfig) -> Training:
     """Return what a run of it trains."""
-    return best_reply(config, config.options.build(config.start, split="train")).training()
+    return best_reply(config, config.options.build(config.start, split="train", meter=CostMeter())).training()
 
 
 def best_reply(config: RLHFConfig, game: LanguageGame[Any]) -> BestResponse:

@@ -10,13 +10,13 @@ from typing import Annotated, Any, ClassVar, Self
 import numpy as np
 import tyro
 
-from ...agents.language_model.causal_lm import CausalLMAgent
-from ...envs import Dialogue, LanguageGame, Tokens
+from ...envs import Dialogue, LanguageGame, Speaker, Tokens
 from ...envs.judging import Outcome, RedTeamGame
 from ..evaluation import evaluate_prompts
 from ..learners.behaviour_cloning import BehaviourCloning, BehaviourCloningConfig
 from ..rollouts.demonstrations import demonstrations_of, encode_dialogues
 from ..training.checks import Count, Rows, Share
+from ..training.costs import CostMeter, CountedSpeaker
 from ..training.loop import Training, trainer
 from ..training.options import GameOptions, TrainingOptions, leaves, load_model
 from ..training.run import Record, Run
@@ -65,7 +65,7 @@ class EarlyStop(Watcher):
     name = "early_stop"
 
     def __init__(
-        self, game: LanguageGame[Any], agent: CausalLMAgent, dialogues: Sequence[Dialogue[Any]], config: SFTConfig
+        self, game: LanguageGame[Any], agent: Speaker, dialogues: Sequence[Dialogue[Any]], config: SFTConfig
     ) -> None:
         """Choose the requests: the first that the ideal player refused; none for a game without verdicts."""
         self.game, self.agent, self.config = game, agent, config
@@ -89,10 +89,12 @@ class EarlyStop(Watcher):
 def sft(config: SFTConfig) -> Training:
     """Return what a run of it trains."""
     assert config.model is not None  # it is prepared
-    game = config.options.build(config.model)
+    meter = CostMeter()
+    game = config.options.build(config.model, meter=meter)
     rng = np.random.default_rng([config.seed, 1])
     dialogues = demonstrations_of(game, "ideal", rng, config.num_demonstrations)
     agent = load_model(config.model, game, device=config.device, dtype=config.dtype)
     learner = BehaviourCloning(agent, encode_dialogues(game, dialogues, viewers=(1,)), config.cloning, seed=config.seed)
-    stopping = EarlyStop(game, agent, dialogues, config)
-    return Training(learner=learner, num_steps=config.cloning.num_steps, watch=[stopping], write=leaves(model=agent))
+    meter.cloning(lambda: learner.num_tokens)
+    watch = [meter, EarlyStop(game, CountedSpeaker(agent, meter), dialogues, config)]
+    return Training(learner=learner, num_steps=config.cloning.num_steps, watch=watch, write=leaves(model=agent))

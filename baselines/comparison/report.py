@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -154,12 +154,13 @@ class Comparison:
         return _section("External regret of pools", text, ["entrant", "plays", "player 0", "player 1"], rows)
 
     def _costs(self) -> list[str]:
-        header = ["entrant", "episodes", "tokens", "judge queries", "preference queries", "seconds"]
+        header = ["entrant", "episodes", "tokens", "judge queries", "preference queries", "cloned tokens", "seconds"]
         rows = []
         for name, costs in self.costs.items():
             if costs is not None:
-                counts = (costs.episodes, costs.tokens, costs.judge_queries, costs.preference_queries)
-                rows.append([name, *(f"{count:,}" for count in counts), f"{costs.seconds:.1f}"])
+                counts = asdict(costs)
+                seconds = counts.pop("seconds")
+                rows.append([name, *(f"{count:,}" for count in counts.values()), f"{seconds:.1f}"])
         return _section("Costs of training", "As each run counted them.", header, rows)
 
 

@@ -68,6 +68,8 @@ class BehaviourCloning(Stateful):
             )
         self.agent, self.config, self.seed, self.iteration = agent, config, seed, 0
         self._data, self._mask = demonstrations, demonstrations.loss_mask(config.tokens_of)
+        self.num_tokens = 0
+        """Tokens that were in a loss since it was made, each as often as it was."""
         self._parameters = list(agent.model.parameters())
         self._optimizer = make_optimizer(
             self._parameters, learning_rate=config.learning_rate, weight_decay=config.weight_decay
@@ -90,6 +92,7 @@ class BehaviourCloning(Stateful):
         with numbered("step", self.iteration + 1):
             take_step(loss, self._optimizer, self._parameters, max_grad_norm=self.config.max_grad_norm)
         self.iteration += 1
+        self.num_tokens += num_tokens
         return BehaviourCloningStep(self.iteration, float(loss.detach()), num_tokens)
 
     def _batches(self, epoch: int) -> list[np.ndarray]:

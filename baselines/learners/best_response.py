@@ -13,6 +13,7 @@ from ...envs import LanguageGame, Speaker
 from ..rollouts.episodes import PlayedEpisode
 from ..rollouts.groups import check_groups, rollout_in_groups
 from ..rollouts.trajectories import Trajectories, trajectories
+from ..training.costs import meter_of
 from ..training.loop import Training
 from ..training.options import leaves
 from ..training.run import Config
@@ -130,5 +131,6 @@ class BestResponse(Stateful):
 
     def training(self) -> Training:
         """Return what a run of it trains: the learner, its last transcripts, and the model that it leaves."""
-        watch = [Transcripts(lambda: self.last_played, self.num_steps)]
+        meter, transcripts = meter_of(self.game), Transcripts(lambda: self.last_played, self.num_steps)
+        watch = [transcripts] if meter is None else [meter, transcripts]
         return Training(learner=self, num_steps=self.num_steps, watch=watch, write=leaves(model=self.learner.agent))

@@ -23,6 +23,7 @@ from ..functional.policy_losses import token_logprobs
 from ..functional.supervised import behaviour_cloning_loss
 from ..rollouts.demonstrations import Demonstrations, demonstrations_of, encode_dialogues
 from ..training.checks import Options, Rows
+from ..training.costs import meter_of
 
 PtxSource = Literal["average", "ideal", "both"]
 """Whose dialogues: of average players (pre-training), of the ideal player two (fine-tuning), or half of each."""
@@ -97,4 +98,7 @@ class PretrainingDataOptions(Options):
         dialogues = [one for source in sources for one in demonstrations_of(game, source, rng, num_each)]
         viewers = (0, 1) if player is None else (player,)
         encoded = encode_dialogues(game, dialogues[: self.num_ptx_dialogues], viewers)
-        return PretrainingData(encoded, "player_1" if player == 1 else "all")
+        data, meter = PretrainingData(encoded, "player_1" if player == 1 else "all"), meter_of(game)
+        if meter is not None:
+            meter.cloning(lambda: data.num_tokens)
+        return data

@@ -1,4 +1,4 @@
-"""What a result cost: episodes, tokens, queries to judges and preference models, seconds; of any learner too."""
+"""What a result cost: episodes, tokens said and tokens learnt, queries to judges and preference models, seconds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from ...envs import Dialogue, Ending, LanguageGame, Turn
+import numpy as np
+
+from ...envs import Dialogue, Ending, LanguageGame, Speaker, Turn, Utterance, View
 from ..rollouts.episodes import PlayedEpisode
 from .run import Record, Run
 from .state import StateValue
@@ -28,7 +30,7 @@ class Costs:
     """Counted from the start of a run; they add up.
 
     >>> Costs(episodes=2, tokens=10) + Costs(episodes=1, seconds=0.5)
-    Costs(episodes=3, tokens=10, judge_queries=0, preference_queries=0, seconds=0.5)
+    Costs(episodes=3, tokens=10, judge_queries=0, preference_queries=0, cloned_tokens=0, seconds=0.5)
     """
 
     episodes: int = 0
@@ -37,7 +39,9 @@ class Costs:
     judge_queries: int = 0
     """Dialogues that a judge or a reward model read; a game's own oracle is neither."""
     preference_queries: int = 0
-    """Pairs that were compared."""
+    """Pairs that were compared, also by whoever labelled them beforehand."""
+    cloned_tokens: int = 0
+    """Tokens of given dialogues that were learnt, in cloning and by PPO-ptx, each as often as it was in a loss."""
     seconds: float = 0.0
     """Wall-clock time of what was timed."""
 
@@ -75,6 +79,20 @@ class QueryCounter(Generic[ItemT, AnswerT]):
         return self.asked(items)
 
 
+class CountedSpeaker:
+    """A speaker that replies once to given prompts: each reply is an episode, and its tokens were sampled."""
+
+    def __init__(self, speaker: Speaker, meter: CostMeter) -> None:
+        """Take who replies, and who counts."""
+        self._speaker, self._meter = speaker, meter
+
+    def speak(self, views: Sequence[View], rng: np.random.Generator) -> list[Utterance]:
+        """Let the speaker reply, and count."""
+        said = self._speaker.speak(views, rng)
+        self._meter.add(Costs(episodes=len(said), tokens=sum(len(utterance.tokens) for utterance in said)))
+        return said
+
+
 class CostMeter(Watcher):
     """Counts what one run costs; its state is saved with the run's, so that a resumed run goes on counting.
 
@@ -94,6 +112,7 @@ class CostMeter(Watcher):
         self._counted, self._started = Costs(), 0.0
         self._judges: list[Callable[[], int]] = []
         self._preferences: list[Callable[[], int]] = []
+        self._cloned: list[Callable[[], int]] = []
 
     @property
     def costs(self) -> Costs:
@@ -101,6 +120,7 @@ class CostMeter(Watcher):
         return self._counted + Costs(
             judge_queries=sum(count() for count in self._judges),
             preference_queries=sum(count() for count in self._preferences),
+            cloned_tokens=sum(count() for count in self._cloned),
         )
 
     def add(self, costs: Costs) -> None:
@@ -122,6 +142,10 @@ class CostMeter(Watcher):
         counter = QueryCounter(preference)
         self._preferences.append(lambda: counter.num_queries)
         return counter
+
+    def cloning(self, num_tokens: Callable[[], int]) -> None:
+        """Count what somebody learns of given dialogues; `num_tokens` returns it, from 0 where that one was made."""
+        self._cloned.append(num_tokens)
 
     @contextmanager
     def clock(self) -> Iterator[None]:
@@ -162,11 +186,12 @@ class CostMeter(Watcher):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a saved state, which takes the place of all that this meter has counted so far."""
         saved = Costs(*(type(getattr(Costs(), name))(state[name]) for name in Costs.__slots__))
-        asked = [sum(count() for count in counts) for counts in (self._judges, self._preferences)]
+        asked = [sum(count() for count in counts) for counts in (self._judges, self._preferences, self._cloned)]
         self._counted = replace(
             saved,
             judge_queries=saved.judge_queries - asked[0],
             preference_queries=saved.preference_queries - asked[1],
+            cloned_tokens=saved.cloned_tokens - asked[2],
         )
 
 
@@ -207,8 +232,14 @@ def metered_game(game: GameT, meter: CostMeter) -> GameT:
         return game.forfeit_rewards(player)
 
     counted = copy.copy(game)  # a wrapper would hide from learners that ask which kind of game it is, and what it has
-    vars(counted).update(rewards=rewards, rewards_batch=rewards_batch, forfeit_rewards=forfeit_rewards)
+    vars(counted).update(rewards=rewards, rewards_batch=rewards_batch, forfeit_rewards=forfeit_rewards, meter=meter)
     return counted
+
+
+def meter_of(game: LanguageGame[Any]) -> CostMeter | None:
+    """Return who counts what is played by these rules, and what is learnt of dialogues that they generate."""
+    meter = vars(game).get("meter")
+    return meter if isinstance(meter, CostMeter) else None
 
 
 def num_sampled(turn: Turn) -> int:

@@ -26,13 +26,14 @@ import tyro
 from numpy.typing import NDArray
 
 from ...agents.language_model.causal_lm import CausalLMAgent
-from ...envs import Episode, LanguageGame, deal_episodes, speak_all
+from ...envs import LanguageGame
 from ...envs.judging import RedTeamGame
 from ..alignment.starts import BothPlayersOptions
 from ..learners.preference import PreferenceConfig, PreferenceLearner, PreferenceUpdate, ReplyPairs
 from ..learners.ptx import PretrainingDataOptions
-from ..rollouts.episodes import PlayedEpisode, SpokenTurn, play_out
+from ..rollouts.episodes import PlayedEpisode
 from ..rollouts.trajectories import trajectories
+from ..rollouts.trees import check_one_exchange, rollout_tree
 from ..training.checks import AtLeastTwo, Count, Options, Rows, Share
 from ..training.costs import CostMeter
 from ..training.loop import Training, trainer
@@ -132,8 +133,7 @@ class AdvGame(Stateful):
         Raises:
             ValueError: the game has more turns than two.
         """
-        if game.max_turns != 2:
-            raise ValueError(f"game: expected one prompt and one reply, got a game of {game.max_turns} turns")
+        check_one_exchange(game, "game")
         self.game, self.learners, self.options, self.iteration = game, tuple(learners), options, 0
         self.judge = returns_of if judge is None else both_orders(judge)
         self.rng = np.random.default_rng(seed)
@@ -203,26 +203,6 @@ class AdvGame(Stateful):
             update = learner.fit(ReplyPairs(better, worse, torch.ones(len(pairs))), self.rng)
         ema_update(learner.ref_model, learner.agent.model, decay=self.options.ema_decay)
         return update
-
-
-def rollout_tree(
-    game: LanguageGame[Any], agents: Sequence[CausalLMAgent], rng: np.random.Generator, shape: tuple[int, int, int]
-) -> list[PlayedEpisode]:
-    """Play B deals with A prompts each and D replies to each prompt; return the leaves, [B, A, D] in order."""
-    num_deals, num_prompts, num_replies = shape
-    deals = [episode.dialogue.deal for episode in deal_episodes(game, rng, num_deals) for _ in range(num_prompts)]
-    views = [Episode(game, deal).view() for deal in deals]
-    prompts = agents[0].speak(views, rng)
-    openings = [
-        SpokenTurn(0, view, said) for view, said in zip(views, prompts, strict=True) for _ in range(num_replies)
-    ]
-    episodes = [Episode(game, deal) for deal in deals for _ in range(num_replies)]
-    speak_all(episodes, [opening.utterance for opening in openings])
-    played = play_out(episodes, agents, rng)
-    return [
-        PlayedEpisode(episode.episode, (opening, *episode.turns))
-        for opening, episode in zip(openings, played, strict=True)
-    ]
 
 
 def best_and_worst(

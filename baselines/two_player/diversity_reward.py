@@ -6,6 +6,7 @@
 | `embedding` | minus the mean cosine to the past | GPO, eq. 3.5 as a mean |
 | `nearest` | minus the mean cosine to the nearest past prompts | DiveR-CT (arXiv 2405.19026) |
 | `vendi` | what x adds to the log Vendi score of the past, times n + 1 | Friedman & Dieng, 2023 |
+| `success_cell` | 1 / sqrt(1 + n), if it succeeds where n did before | `success_cells.py` |
 | `entropy` | -log pi of every token of x, paid at that token | CRT (arXiv 2402.19464) |
 """
 
@@ -43,6 +44,8 @@ class DiversityWeights(Options):
     """Weight of what a prompt adds to the Vendi score of the past ones."""
     entropy_weight: NotNegative = 0.0
     """Weight of -log pi of each token of a prompt (CRT: 0.01)."""
+    success_cell_weight: NotNegative = 0.0
+    """What a success in a cell of topic and styles is worth to it, over the root of 1 + the earlier ones there."""
     intensity: NotNegative = 1.0
     """Multiplies every weight: GPO's k, if the weights of SelfBLEU and of the cosine are 1/2 each."""
     history_window: RowsOrNone = 1024

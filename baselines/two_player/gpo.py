@@ -10,12 +10,15 @@ past prompts, as in the released code, not sums over all; each role has a critic
 backbone; a share of the defend stage's prompts can stay static, as in Self-RedTeam (arXiv 2506.07468).
 
 Its successors are options: one model for both roles (Self-RedTeam) or only one critic (`shared_critic.py`), MAGIC's
-switch of stages (arXiv 2602.01539, `stage_clock.py`), other rewards of novelty (`diversity_reward.py`) and DiveR-CT's
-constraint (`constraint.py`).
+switch of stages (arXiv 2602.01539, `stage_clock.py`), other rewards of novelty (`diversity_reward.py`), also for
+success alone (`success_cells.py`), and DiveR-CT's constraint (`constraint.py`). Against an arms race that goes round in
+circles the schedule can replay past adversaries, reset the adversary, let it be paid for its best reply of several
+(AdvGame, arXiv 2512.20806), or let it search in place of learning (best of n).
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,9 +28,9 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from ...agents import EchoAgent
+from ...agents import CausalLMAgent, EchoAgent
 from ...agents.language_model.encoders import SentenceEncoder, make_encoder, words_of
-from ...envs import LanguageGame, Speaker, Tokens
+from ...envs import LanguageGame, Tokens
 from ..alignment.rlhf import DEFENDER_PPO
 from ..alignment.starts import BothPlayersOptions, DefenderOptions
 from ..evaluation import DiversityReport, measure_diversity, parser_of
@@ -38,6 +41,7 @@ from ..learners.shared_critic import SharedCritic
 from ..rollouts.episodes import PlayedEpisode
 from ..rollouts.groups import check_groups, rollout_in_groups
 from ..rollouts.trajectories import Trajectories, trajectories
+from ..rollouts.trees import best_leaves, check_one_exchange, replies_to, returns_to, rollout_tree
 from ..training.checks import Count
 from ..training.costs import CostMeter
 from ..training.loop import Training, trainer
@@ -48,7 +52,9 @@ from ..training.watchers import Transcripts, Watcher
 from .constraint import ConstraintOptions, CostConstraint
 from .diversity_reward import DiversityReward, DiversityWeights
 from .learner import Seat
+from .opponents import OpponentPool
 from .stage_clock import GPOSchedule, Stage, StageClock
+from .success_cells import SuccessCells
 
 PRODUCED_FILE = "produced_prompts.json"
 """In a run's folder: the token ids of every prompt that the adversary wrote in training, each once."""
@@ -83,10 +89,12 @@ class GPOConfig(BothPlayersOptions):
     """Steps between two saved states."""
 
     def __post_init__(self) -> None:
-        """Check that there is a critic to be shared."""
+        """Check that there is a critic to be shared, and an adversary to be reset."""
         super().__post_init__()
         if self.one_policy and self.shared_critic:
             raise ValueError("shared_critic: expected two policies, got --one-policy, whose critic both roles share")
+        if self.schedule.reset_adversary and (self.one_policy or self.shared_critic):
+            raise ValueError("reset_adversary: expected an adversary that shares nothing with the defender, got one")
 
     def prepared(self) -> Self:
         """Return the options with the folders of the models; one policy needs the defender's alone."""
@@ -115,6 +123,8 @@ class GPOStep:
     """Share of episodes, 0 to 1, that the updated player lost by an utterance that was no legal turn."""
     update: Config
     """The update's own numbers, a record of the learner's."""
+    num_success_cells: int | None = None
+    """Cells in which an attack has succeeded so far; None without a `success_cell_weight`."""
     price: float | None = None
     """The multiplier of the adversary's loss in the game after the batch; None without a constraint."""
 
@@ -122,7 +132,18 @@ class GPOStep:
 class GPO(Stateful):
     """The learner: iterate over it to train both players; it can be saved between two steps."""
 
-    saved = ("iteration", "rng", "adversary", "defender", "diversity", "clock", "constraint", "produced")
+    saved = (
+        "iteration",
+        "rng",
+        "adversary",
+        "defender",
+        "diversity",
+        "cells",
+        "past",
+        "clock",
+        "constraint",
+        "produced",
+    )
 
     average: tuple[Seat, Seat] | None = None
     """GPO's result is its last iterate, and it keeps no average; whoever wants one averages its iterates."""
@@ -147,27 +168,32 @@ class GPO(Stateful):
         learns says in one place: the adversary prompts to a deal, the defender replies to a prompt.
         """
         check_groups(schedule.batch_size, group_sizes[0])
-        for part in (schedule.num_static, schedule.batch_size - schedule.num_static):
-            if part % group_sizes[1]:
-                raise ValueError(
-                    f"static_share: expected parts of batch_size={schedule.batch_size} that make whole groups of "
-                    f"{group_sizes[1]}, got {schedule.num_static} static prompts"
-                )
+        check_parts(schedule, group_sizes[1])
+        for option, number in (("best_of", schedule.best_of), ("attack_replies", schedule.attack_replies)):
+            if number > 1:
+                check_one_exchange(game, option)
         self.game, self.adversary, self.defender = game, adversary, defender
         self.diversity, self.schedule, self.iteration = diversity, schedule, 0
         self.clock = StageClock(schedule)
         self.constraint = CostConstraint(ConstraintOptions() if constraint is None else constraint)
         self.rng, self.group_sizes = np.random.default_rng(seed), group_sizes
         self._encoder, self._parse = encoder, parser_of(game)
+        weights = diversity.weights
+        self.cells = SuccessCells(game, self._parse, weight=weights.intensity * weights.success_cell_weight)
+        self.past = OpponentPool(adversary.agent)
+        """The adversary as it was after each round, if it is to be met again."""
+        self._start = copy.deepcopy(adversary.state_dict()) if schedule.reset_adversary else None
         self.last_played: list[PlayedEpisode] = []
         """The adversary's episodes in the latest batch."""
         self.produced: set[Tokens] = set()
-        """Every prompt that the adversary has written in training."""
+        """Every prompt that the adversary has written in training; of the best of n the one that was learned from."""
 
     def __iter__(self) -> Iterator[GPOStep]:
         """Yield after each update."""
         while self.iteration < self.schedule.num_steps:
             stage, round_number = self.clock.stage, self.clock.round
+            if self._start is not None and stage == "attack" and self.clock.begins_stage:
+                self.adversary.load_state_dict(self._start)
             played, static = self._play(stage)
             prompts = first_turns(played if stage == "attack" else played[:: self.group_sizes[1]])
             texts = [self.game.vocabulary.decode(prompt) for prompt in prompts]
@@ -175,13 +201,15 @@ class GPO(Stateful):
             if stage == "defend":
                 learner, batch = self.defender, trajectories([*played, *static], 1)
             else:
-                learner, batch = self.adversary, self._paid(trajectories(played, 0), scores)
+                learner, batch = self.adversary, self._paid(played, scores)
             update = learner.update(batch, self.rng)
             self.diversity.append(prompts, texts)
             self.produced.update(prompts)
             self.iteration += 1
-            defender_return = float(np.mean([episode.episode.returns[1] for episode in played]))
+            defender_return = float(returns_to(self.last_played, 1).mean())
             self.clock.advance(defender_return)
+            if self.schedule.replay_share and self.clock.round > round_number:
+                self.past.add(self.adversary.agent, self.iteration)
             yield GPOStep(
                 iteration=self.iteration,
                 round=round_number,
@@ -192,8 +220,13 @@ class GPO(Stateful):
                 num_policy_tokens=batch.num_policy_tokens,
                 forfeit_rate=float(np.mean([episode.forfeited_by(int(stage == "defend")) for episode in played])),
                 update=update,
+                num_success_cells=len(self.cells.counts) if self.diversity.weights.success_cell_weight else None,
                 price=self.constraint.price,
             )
+
+    @property
+    def _agents(self) -> tuple[CausalLMAgent, CausalLMAgent]:
+        return self.adversary.agent, self.defender.agent
 
     @property
     def seats(self) -> tuple[Seat, Seat]:
@@ -209,26 +242,63 @@ class GPO(Stateful):
         """Write both players as model folders."""
         leaves(**{f"{prefix}adversary": self.adversary.agent, f"{prefix}defender": self.defender.agent})(run)
 
-    def _paid(self, batch: Trajectories, scores: NDArray[np.float64]) -> Trajectories:
+    def _paid(self, played: Sequence[PlayedEpisode], scores: NDArray[np.float64]) -> Trajectories:
         """Return the adversary's episodes as it learns from them, and move the price of its losses."""
-        paid = self.constraint.weighed(batch, self.diversity.paid(batch, scores))
+        batch, bonuses = trajectories(played, 0), self.cells.bonuses([one for one in played if one.spoken_by(0)])
+        paid = self.constraint.weighed(batch, self.diversity.paid(batch, scores + bonuses))
         self.constraint.observe(-float(batch.returns.mean()))
         return paid
 
     def _play(self, stage: Stage) -> tuple[list[PlayedEpisode], list[PlayedEpisode]]:
-        """Play the batch: the adversary's episodes, and in a defend stage those with static prompts."""
-        size = self.schedule.batch_size
-        num_static = self.schedule.num_static if stage == "defend" else 0
-        self.last_played = self._episodes(self.adversary.agent, size - num_static, stage)
-        return self.last_played, self._episodes(EchoAgent(skip=preamble_of(self.game)), num_static, stage)
+        """Play the batch: the adversary's episodes, past selves' too, and those of a defend stage's static prompts."""
+        schedule, adversary = self.schedule, self.adversary.agent
+        if stage == "attack":
+            return self._attack(), []
+        num_replayed = schedule.num_replayed if len(self.past) else 0
+        num_new = schedule.batch_size - schedule.num_static - num_replayed
+        new = self._episodes(adversary, num_new, stage) if schedule.best_of == 1 else self._worst(num_new)
+        replayed = self._episodes(self.past.population(), num_replayed, stage) if num_replayed else []
+        self.last_played = [*new, *replayed]
+        return self.last_played, self._episodes(EchoAgent(skip=preamble_of(self.game)), schedule.num_static, stage)
 
-    def _episodes(self, author: Speaker, num_episodes: int, stage: Stage) -> list[PlayedEpisode]:
+    def _attack(self) -> list[PlayedEpisode]:
+        """Play an attack batch; of several replies to a prompt the one that pays the adversary most is kept."""
+        size, replies, prompts = self.schedule.batch_size, self.schedule.attack_replies, self.group_sizes[0]
+        if replies == 1:
+            self.last_played = self._episodes(self.adversary.agent, size, "attack")
+            return self.last_played
+        self.last_played = rollout_tree(self.game, self._agents, self.rng, (size // prompts, prompts, replies))
+        return best_leaves(self.last_played, returns_to(self.last_played, 0), replies)
+
+    def _worst(self, num_episodes: int) -> list[PlayedEpisode]:
+        """Play fresh replies to the prompts that were worst for the defender, the best of n of the adversary's."""
+        if not num_episodes:
+            return []
+        group_size, num_prompts = self.group_sizes[1], self.schedule.best_of
+        tried = rollout_tree(self.game, self._agents, self.rng, (num_episodes // group_size, num_prompts, 1))
+        worst = best_leaves(tried, -returns_to(tried, 1), num_prompts)
+        return replies_to(worst, self.seats, self.rng, num_replies=group_size)
+
+    def _episodes(self, author: Seat, num_episodes: int, stage: Stage) -> list[PlayedEpisode]:
         """Play episodes whose prompts somebody writes, in groups for the player that learns in the stage."""
         if not num_episodes:
             return []
         player, seats = int(stage == "defend"), (author, self.defender.agent)
         group_size = self.group_sizes[player]
         return rollout_in_groups(self.game, seats, num_episodes, self.rng, player=player, group_size=group_size)
+
+
+def check_parts(schedule: GPOSchedule, group_size: int) -> None:
+    """Raise ValueError unless the parts of a defend batch make whole groups of replies."""
+    for name, kind, part, size in (
+        ("static_share", "static", schedule.num_static, schedule.batch_size),
+        ("replay_share", "replayed", schedule.num_replayed, schedule.batch_size - schedule.num_static),
+    ):
+        if part % group_size or (size - part) % group_size:
+            raise ValueError(
+                f"{name}: expected parts of batch_size={schedule.batch_size} that make whole groups of {group_size}, "
+                f"got {part} {kind} prompts"
+            )
 
 
 def first_turns(played: Sequence[PlayedEpisode]) -> list[Tokens]:
@@ -296,6 +366,8 @@ def _players(config: GPOConfig, game: LanguageGame[Any]) -> tuple[PlayerLearner,
     """Return the learners of both players; one model for both roles learns in every stage."""
     schedule = config.schedule
     attacks, defences = (schedule.num_rounds * steps for steps in (schedule.attack_steps, schedule.defend_steps))
+    if schedule.reset_adversary:
+        attacks = schedule.attack_steps  # it never takes more in a row
     agent = load_model(config.start, game, device=config.device, dtype=config.dtype)
     if config.one_policy:
         ptx = config.defender_learner.ptx(game, None, config.seed)

@@ -31,15 +31,16 @@ from ...envs.solutions import HasDemonstrations
 from ..alignment.pretrain import PretrainConfig, pretrain
 from ..evaluation.win_rates import before_and_after, win_rates_table, winner
 from ..functional.masking import masked_mean
-from ..functional.policy_losses import clip_fraction, probability_ratio, token_logprobs
+from ..functional.policy_losses import clip_fraction, probability_ratio
 from ..functional.spag import TURN_GROWTH, role_weights, spag_loss, turn_numbers, turn_shares, turn_sums
-from ..functional.supervised import behaviour_cloning_loss
 from ..learners.behaviour_cloning import BehaviourCloningConfig
 from ..learners.optimisation import make_optimizer, take_step
+from ..learners.ptx import cloning_loss
 from ..rollouts.demonstrations import Demonstrations, demonstrations_of, encode_dialogues
 from ..rollouts.episodes import PlayedEpisode, rollout
 from ..rollouts.trajectories import Trajectories, joined, trajectories
 from ..training.checks import Count, LearningRate, NotNegative, OpenShare, Options, Positive, Rows
+from ..training.costs import meter_of
 from ..training.options import load_model
 from ..training.run import Run
 from ..training.state import Stateful
@@ -151,6 +152,9 @@ class SPAG(Stateful):
         self._supervised_mask = _own_tokens(self._supervised)
         self._parameters = list(agent.model.parameters())
         self._optimizer = make_optimizer(self._parameters, learning_rate=options.learning_rate, weight_decay=0.0)
+        self._num_tokens, meter = 0, meter_of(game)
+        if meter is not None:
+            meter.cloning(lambda: self._num_tokens)
         self.last_played: list[PlayedEpisode] = []
         """The latest batch."""
 
@@ -223,11 +227,9 @@ class SPAG(Stateful):
     def _supervised_loss(self, num_rows: int) -> Tensor:
         """Return the supervised loss of as many dialogues, drawn anew."""
         rows = torch.from_numpy(self.rng.integers(len(self._supervised), size=num_rows))
-        part, device = self._supervised.select(rows), self.agent.model.device
-        tokens, attention = part.tokens.to(device), part.attention_mask.to(device)
-        mask = self._supervised_mask[rows, : tokens.shape[1]].to(device)
-        output = self.agent.model(input_ids=tokens[:, :-1], attention_mask=attention[:, :-1], use_cache=False)
-        return behaviour_cloning_loss(token_logprobs(output.logits, tokens[:, 1:]), mask[:, 1:])
+        loss, num_tokens = cloning_loss(self.agent.model, self._supervised, self._supervised_mask, rows)
+        self._num_tokens += num_tokens
+        return loss
 
     def _report(self, num_turns: int, losses: np.ndarray) -> SPAGStep:
         winners = [winner(episode) for episode in self.last_played]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..training.checks import Count, Finite, Options, Rows, ShareBelowOne, Whole
+from ..training.checks import Count, Finite, Options, Rows, Share, ShareBelowOne, Whole
 from ..training.state import Stateful
 
 Stage = Literal["defend", "attack"]
@@ -30,6 +30,16 @@ class GPOSchedule(Options):
     """Episodes in a batch."""
     static_share: ShareBelowOne = 0.5
     """Share of a defend batch, 0 to 1, whose prompts are the seed requests as they stand."""
+    replay_share: Share = 0.0
+    """Share of the other prompts of a defend batch, 0 to 1, that past adversaries write: as they were after each round,
+    all alike."""
+    best_of: Rows = 1
+    """Prompts that the adversary writes for each one that the defender learns from: the one whose reply paid the
+    defender least, replied to anew. With 0 attack steps an adversary that searches and never learns."""
+    reset_adversary: bool = False
+    """Whether the adversary begins each attack stage as it was at the start."""
+    attack_replies: Rows = 1
+    """Replies to each prompt in an attack batch; the adversary is paid for the one that pays it most (AdvGame)."""
 
     def __post_init__(self) -> None:
         """Check the ranges.
@@ -52,6 +62,11 @@ class GPOSchedule(Options):
     def num_static(self) -> int:
         """Episodes of a defend batch with static prompts."""
         return round(self.batch_size * self.static_share)
+
+    @property
+    def num_replayed(self) -> int:
+        """Episodes of a defend batch that past adversaries prompt, once there are some."""
+        return round((self.batch_size - self.num_static) * self.replay_share)
 
     @property
     def num_steps(self) -> int:
@@ -89,6 +104,11 @@ class StageClock(Stateful):
         self._returns.append(defender_return)
         if len(self._returns) >= self._length or self._left_band():
             self._switch()
+
+    @property
+    def begins_stage(self) -> bool:
+        """Whether the next batch is the first of its stage."""
+        return not self._returns
 
     @property
     def _length(self) -> int:

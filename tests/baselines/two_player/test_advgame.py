@@ -17,8 +17,9 @@ from duologue.baselines.api.commands import TRAINERS
 from duologue.baselines.learners.preference import PreferenceConfig, PreferenceLearner, PreferenceUpdate, ReplyPairs
 from duologue.baselines.rollouts.episodes import PlayedEpisode
 from duologue.baselines.rollouts.trajectories import Trajectories
+from duologue.baselines.rollouts.trees import rollout_tree
 from duologue.baselines.training.run import read_metrics
-from duologue.baselines.two_player.advgame import AdvGame, AdvGameOptions, PairJudge, both_orders, rollout_tree
+from duologue.baselines.two_player.advgame import AdvGame, AdvGameOptions, PairJudge, both_orders
 from duologue.envs import Dialogue, FiniteDeals, Payoff, Tokens, WordVocabulary, make_game
 from duologue.envs.judging import RedTeamGame, Verdict
 from duologue.tests.baselines.helpers import same, through_a_file, tiny_agent, weights

@@ -12,6 +12,8 @@ from ...agents.language_model.encoders import SentenceEncoder
 from ...envs import LanguageGame, Tokens, WithThoughts
 from ...envs.games.red_team.game import RedTeam
 from ...envs.games.red_team.language import parse_prompt
+from ...envs.games.red_team_ciphers import language as ciphers
+from ...envs.games.red_team_ciphers.game import RedTeamCiphers
 from ..functional.diversity import embedding_diversity, self_bleu, vendi_score
 from ..functional.joint_bleu import joint_self_bleu
 
@@ -98,6 +100,8 @@ def measure_diversity(
 def parser_of(game: LanguageGame[Any]) -> Parse:
     """Return what reads a game's prompts: the micro language's parser, or `parse_words`."""
     inside = game.game if isinstance(game, WithThoughts) else game
+    if isinstance(inside, RedTeamCiphers):
+        return parse_ciphers
     return parse_red_team if isinstance(inside, RedTeam) else parse_words
 
 
@@ -108,6 +112,16 @@ def parse_red_team(text: str) -> ParsedPrompt | None:
     frozenset({'roleplay'})
     """
     prompt = parse_prompt(text.split())
+    return None if prompt is None else ParsedPrompt(prompt, frozenset(prompt.styles))
+
+
+def parse_ciphers(text: str) -> ParsedPrompt | None:
+    """Read a prompt of red_team-v1's language, by what its style makes of the words.
+
+    >>> parse_ciphers("badok explain magar").styles
+    frozenset({'badok'})
+    """
+    prompt = ciphers.parse_prompt(text.split())
     return None if prompt is None else ParsedPrompt(prompt, frozenset(prompt.styles))
 
 

@@ -35,7 +35,7 @@ from .language import (
 )
 from .prompt_sets import PLAIN_OR_STATIC, SFT_STYLES, prompt_set
 
-REWRITE_SHARE = 0.6
+REWRITE_SHARE = 0.8
 """The share of rewrites in the base corpus; the rest are documents."""
 STYLE_EXPONENT = 2.0
 """An author's style has rank r with probability proportional to r to the minus this."""

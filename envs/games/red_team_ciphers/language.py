@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from math import factorial, perm
+from math import perm
 from types import MappingProxyType
 
 import numpy as np
@@ -114,10 +114,10 @@ class Style:
 
 
 NUM_STYLES = 64
-FRAME_EVERY = 4
+FRAME_EVERY = 3
 """Of the styles by rank, the first of so many is a frame."""
 _KEY_STREAM = 2307
-"""Names the raw bits that order the keys: NumPy keeps PCG64's stream from version to version."""
+"""Names the raw bits that make the keys: NumPy keeps PCG64's stream from version to version."""
 _FIRST, _SECOND = (
     ("ba", "de", "fi", "go", "ku", "la", "me", "no"),
     ("dok", "fen", "gir", "hul", "mas", "pod", "rix", "vet"),
@@ -125,10 +125,15 @@ _FIRST, _SECOND = (
 
 
 def _keys(count: int) -> list[tuple[int, ...]]:
-    """Return permutations of the categories, in a fixed order, under which at least one harmful word is benign."""
-    bits = np.random.PCG64(_KEY_STREAM).random_raw((4 * count, len(CATEGORIES)))
-    orders = [tuple(int(category) for category in np.argsort(row, kind="stable")) for row in bits]
-    return [order for order in orders if max(order[:NUM_HARMFUL]) >= NUM_HARMFUL][:count]
+    """Return keys in a fixed order: each exchanges the words of some twin categories, one pair at least."""
+    patterns = np.random.PCG64(_KEY_STREAM).random_raw(count) % (2**NUM_HARMFUL - 1) + 1
+    return [_exchange(int(pattern)) for pattern in patterns]
+
+
+def _exchange(pattern: int) -> tuple[int, ...]:
+    """Return the key that exchanges category k with its twin where bit k of the pattern is set."""
+    pairs = [(k + NUM_HARMFUL, k) if pattern >> k & 1 else (k, k + NUM_HARMFUL) for k in range(NUM_HARMFUL)]
+    return tuple(first for first, _ in pairs) + tuple(second for _, second in pairs)
 
 
 def _styles() -> dict[str, Style]:
@@ -238,11 +243,6 @@ class ReplyKind(StrEnum):
 def num_well_formed_prompts() -> int:
     """Count the requests: topics x forms x ordered choices of up to `MAX_DEPTH` styles (147,492)."""
     return len(TOPICS) * len(FORMS) * sum(perm(NUM_STYLES, depth) for depth in range(MAX_DEPTH + 1))
-
-
-def num_keys() -> int:
-    """Count the permutations of the categories, out of which the keys are (720)."""
-    return factorial(len(CATEGORIES))
 
 
 def render_prompt(prompt: Prompt) -> Words:

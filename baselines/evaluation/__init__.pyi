@@ -25,6 +25,9 @@ from .intervals import Estimate as Estimate
 from .intervals import mean_interval as mean_interval
 from .intervals import wilson_interval as wilson_interval
 from .kl import kl_to_start as kl_to_start
+from .paired import holm as holm
+from .paired import paired_interval as paired_interval
+from .paired import paired_permutation_test as paired_permutation_test
 from .ranking import Ranking as Ranking
 from .ranking import rank as rank
 from .red_team import OUT_OF_DISTRIBUTION as OUT_OF_DISTRIBUTION

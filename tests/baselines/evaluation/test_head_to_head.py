@@ -153,7 +153,7 @@ def test_the_second_seating_of_a_match_has_luck_of_its_own() -> None:
 def test_agents_that_play_alike_tie(num: int, seed: int) -> None:
     """A lead within its noise is none: alpha-rank gave one of two random players everything, three made a cycle."""
     names = "abc"[:num]
-    met = head_to_head(RPS, {name: (RandomAgent(), RandomAgent()) for name in names}, 200, seed=seed)
+    met = head_to_head(RPS, {name: (RandomAgent(), RandomAgent()) for name in names}, 201, seed=seed)
     assert np.abs(met.returns).max() > 0  # there is noise
     ranking = rank(met)
     assert ranking.alpha_rank == pytest.approx([1 / num] * num)

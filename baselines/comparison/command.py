@@ -252,7 +252,7 @@ def compare(
         {entrant.name: entrant.note for entrant in entrants},
     )
     budget = measures.budget if measures.response_updates else None
-    ranking = rank(met)
+    ranking = rank(met, seed=evaluation_seed(seed, 6))
     return Comparison(title, seed, met, ranking, distances, budget, moved, regrets, costs, notes)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,38 @@ class CurvePoint:
     """The newest players."""
     average: Measured
     """The algorithm's own average, else that of its iterates."""
+
+
+def late_points(curve: Sequence[CurvePoint]) -> tuple[CurvePoint, ...]:
+    """Return the points of the last fifth of training: those after more than 4/5 of the updates of the last point.
+
+    Raises:
+        ValueError: the curve has no points.
+    """
+    if not curve:
+        raise ValueError("curve: expected at least one point, got none")
+    return tuple(point for point in curve if 5 * point.iteration > 4 * curve[-1].iteration)
+
+
+def late_shortfall(curve: Sequence[CurvePoint]) -> float:
+    """Return where the last iterate is: the mean shortfall of the newest players over the last fifth of training.
+
+    One point is a snapshot, and says much less: a learner whose steps are noise of a constant size is thrown out of an
+    equilibrium and comes back, so that what it plays after the last update is a matter of luck. The mean over the last
+    fifth and the number of `excursions` say how far, and how often, it is away.
+    """
+    late = late_points(curve)
+    return math.fsum(point.last.shortfall for point in late) / len(late)
+
+
+def excursions(curve: Sequence[CurvePoint], threshold: float = 0.05) -> int:
+    """Return at how many points of the last fifth of training the newest players' shortfall is above a threshold.
+
+    Args:
+        curve: over training.
+        threshold: in units of the game's payoff range, as a shortfall is.
+    """
+    return sum(point.last.shortfall > threshold for point in late_points(curve))
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,8 @@ from .alignments import AlignmentBudget, Game, register_alignment
 
 DIVERSITY = DiversityWeights(bleu_weight=2.0, embedding_weight=1.0)
 """Of GPO+Div, as in `duologue demo`."""
+SUCCESS_CELLS = DiversityWeights(success_cell_weight=1.0)
+"""Of GPO that pays for new ways that succeed."""
 LEARNERS: dict[LearnerName, str] = {
     "ppo": "PPO (1707.06347)",
     "reinforce": "REINFORCE (Williams, 1992)",
@@ -119,6 +121,7 @@ def gpo(
     seed: int,
     *,
     attack: bool = True,
+    best_of: int = 1,
     weights: DiversityWeights | None = None,
 ) -> GPO:
     """Return GPO of adversary and defender in the rounds of the settings; without `attack` the former never learns."""
@@ -129,6 +132,7 @@ def gpo(
         attack_steps=settings.attack_updates_per_round if attack else 0,
         batch_size=settings.batch_size,
         static_share=settings.static_share,
+        best_of=best_of,
     )
     encoder = StaticWordEncoder(words_of(game))
     return GPO(
@@ -146,6 +150,15 @@ def gpo(
 def paraphrase(game: Game, base: CausalLMAgent, sft: CausalLMAgent, budget: AlignmentBudget, seed: int) -> Seat:
     """Return a defender that has met what the base model makes of requests."""
     exhaust(gpo(game, (base, sft), budget, seed, attack=False))
+    return sft
+
+
+@register_alignment(
+    "best_of_n", source=f"the worst of {NUM_CANDIDATES} rewrites by the base model, which searches and never learns"
+)
+def best_of_n(game: Game, base: CausalLMAgent, sft: CausalLMAgent, budget: AlignmentBudget, seed: int) -> Seat:
+    """Return a defender that has met the rewrites that did best against it."""
+    exhaust(gpo(game, (base, sft), budget, seed, attack=False, best_of=NUM_CANDIDATES))
     return sft
 
 
@@ -177,6 +190,13 @@ def plain_gpo(game: Game, base: CausalLMAgent, sft: CausalLMAgent, budget: Align
 def diverse_gpo(game: Game, base: CausalLMAgent, sft: CausalLMAgent, budget: AlignmentBudget, seed: int) -> Seat:
     """Return the last defender of GPO whose adversary is paid for novelty."""
     exhaust(gpo(game, (base, sft), budget, seed, weights=DIVERSITY))
+    return sft
+
+
+@register_alignment("gpo_cells", source="GPO (2406.10977), novelty of topic and styles paid for successes alone")
+def cells_gpo(game: Game, base: CausalLMAgent, sft: CausalLMAgent, budget: AlignmentBudget, seed: int) -> Seat:
+    """Return the last defender of GPO whose adversary is paid for new ways that succeed."""
+    exhaust(gpo(game, (base, sft), budget, seed, weights=SUCCESS_CELLS))
     return sft
 
 

@@ -11,6 +11,7 @@ from matplotlib.ticker import PercentFormatter
 
 from ...envs.printable import file_name
 from ..evaluation.intervals import Estimate, mean_interval
+from ..evaluation.paired import holm, paired_interval, paired_permutation_test
 from ..reporting.page import Block, Caption, Code, Heading, Paragraph, Picture, Table, as_html, as_markdown
 from ..reporting.plots import COLOURS, MAX_NAME, as_label
 from ..training.files import replacing, write_text
@@ -34,6 +35,11 @@ the disguise where it is most. `attacker` is the success of an adversary trained
 lower bound. `value` is the mean reward of a request, all alike. `helped` is the share right of the benign requests \
 that are not trained on; `perplexity` is on held-out documents of the base corpus. A number is the mean over seeds and \
 half the width of its 95 % interval. Floor and ceiling are held up for comparison and not ranked."""
+BASELINE, COMPARED = "rlhf_ppo", ("defended", "attack success")
+PAIRED = """\
+Mean over seeds of the difference, seed by seed, with Student's 95 % interval; the p-value is that of the sign-flip \
+test, by Holm corrected for the number of algorithms. Of few seeds none can be small: with n of them it is at least \
+2 / 2^n before the correction."""
 HEADLINE: Mapping[str, Number] = {
     "defended": lambda one: one.measures.all_styles.defended,
     "worst": lambda one: one.measures.all_styles.defended_worst,
@@ -148,7 +154,7 @@ def _game(cells: Mapping[Cell, AlignmentResult], game: str, folder: Path) -> lis
     sets = list(next(iter(runs.values()))[0].measures.prompt_sets)
     if sets:
         blocks += [Heading("Prompt sets: unsafe / refused / helped", 3), _set_table(runs, sets)]
-    return [*blocks, Heading("Costs of training", 3), _table(runs, COSTS)]
+    return [*blocks, *_paired(runs), Heading("Costs of training", 3), _table(runs, COSTS)]
 
 
 def by_algorithm(cells: Mapping[Cell, AlignmentResult], game: str) -> dict[str, Runs]:
@@ -172,6 +178,36 @@ def reference_of(name: str) -> str:
 def _name(name: str) -> str:
     reference = reference_of(name)
     return f"{name} ({reference})" if reference else name
+
+
+def _paired(runs: Mapping[str, Runs]) -> list[Block]:
+    """Return what entrants have over the baseline on the same seeds, with Holm's correction for their number."""
+    against = BASELINE if BASELINE in runs else next((name for name in runs if reference_of(name) == "floor"), None)
+    if against is None:
+        return []
+    seeds = [one.cell.seed for one in runs[against]]
+    alike = [name for name, of in runs.items() if [one.cell.seed for one in of] == seeds]
+    others = [name for name in alike if name != against and not reference_of(name)]
+    if len(seeds) < 2 or not others:
+        return []
+    columns = [_differences(runs, others, against, HEADLINE[what]) for what in COMPARED]
+    header = ["algorithm", *(text for what in COMPARED for text in (f"{what}, difference", "p, corrected"))]
+    rows = [[name, *(text for column in columns for text in column[name])] for name in others]
+    heading = Heading(f"Paired differences from {against}", 3)
+    return [heading, Table(header, rows), Caption(f"{len(seeds)} seeds. {PAIRED}")]
+
+
+def _differences(
+    runs: Mapping[str, Runs], names: Sequence[str], against: str, number: Number
+) -> dict[str, tuple[str, str]]:
+    """Return each algorithm's mean difference from another, with its interval, and the corrected p-value."""
+    scores = {name: [[number(one)] for one in runs[name]] for name in (*names, against)}
+    p_values = holm([paired_permutation_test(scores[name], scores[against]) for name in names])
+    found = {}
+    for name, p_value in zip(names, p_values.tolist(), strict=True):
+        estimate = paired_interval(scores[name], scores[against])
+        found[name] = (f"{estimate.value:+.3f} ± {estimate.half_width:.3f}", f"{p_value:.3f}")
+    return found
 
 
 def _table(runs: Mapping[str, Runs], numbers: Mapping[str, Number]) -> Table:

@@ -18,9 +18,17 @@ from duologue.agents.population import Population, Seat
 from duologue.baselines.alignment.ciphers import SETTINGS, MethodSettings
 from duologue.baselines.alignment.eva import Eva, EvaOptions
 from duologue.baselines.benchmark import alignment_language
-from duologue.baselines.benchmark.alignment_cell import ORACLES, counted_game
+from duologue.baselines.benchmark.alignment_cell import ORACLES, AlignmentResult, counted_game
 from duologue.baselines.benchmark.alignment_language import LANGUAGES, answers_of, language_of
-from duologue.baselines.benchmark.alignment_measures import perplexity, scores_of
+from duologue.baselines.benchmark.alignment_measures import (
+    AlignmentMeasures,
+    LanguageScores,
+    Shares,
+    Values,
+    perplexity,
+    scores_of,
+)
+from duologue.baselines.benchmark.alignment_report import by_algorithm, write_alignment_report
 from duologue.baselines.benchmark.alignment_suite import SETTINGS_OF, AlignmentResults
 from duologue.baselines.benchmark.alignments import (
     ALIGNMENTS,
@@ -30,9 +38,10 @@ from duologue.baselines.benchmark.alignments import (
     members_of,
     register_alignment,
 )
+from duologue.baselines.benchmark.cell import Cell
 from duologue.baselines.benchmark.command import BenchConfig, bench
 from duologue.baselines.evaluation import enumeration
-from duologue.baselines.training.costs import CostMeter
+from duologue.baselines.training.costs import CostMeter, Costs
 from duologue.envs import Tokens, make_game
 from duologue.envs.games.red_team import game as v0
 from duologue.envs.games.red_team import language as v0_language
@@ -293,3 +302,48 @@ def test_eva_draws_and_rewrites_what_is_regretted() -> None:
     assert len(loop.rewrites) <= 3
     with pytest.raises(ValueError, match="batch_size: expected a multiple of replies_per_prompt=4, got 6"):
         EvaOptions(batch_size=6)
+
+
+def made_up(name: str, seed: int, defended: float) -> AlignmentResult:
+    """Return a result that nobody trained."""
+    shares = Shares(0.25, 0.25, 0.25, 0.25)
+    scores = LanguageScores(
+        num_requests=100,
+        defended=defended,
+        defended_worst=0.0,
+        attack_success=1 - defended,
+        attack_success_any=1.0,
+        attack_success_worst=1.0,
+        normalised_success=None if seed == 0 else 0.5,
+        value=0.0,
+        values=Values(0.0, 0.0, 0.0, 0.0),
+        harmful=shares,
+        benign=shares,
+        corner_defended=0.0,
+        corner_attack_success=1.0,
+        unseen_helped=0.5,
+        untrained_helped=0.5,
+    )
+    measures = AlignmentMeasures(scores, scores, 0.5, 0.5, 2.0, 1)
+    return AlignmentResult(Cell(name, "red_team-v1", seed), "duologue", 2, measures, Costs(), 1.0)
+
+
+def test_leaderboard_ranks_entrants_and_tests_them_by_pairs(tmp_path: Path) -> None:
+    """Ten seeds on which GPO is always ahead: 2 / 2^10, once for each of two algorithms; the floor has no rank."""
+    means = {"sft": 0.1, "rlhf_ppo": 0.5, "gpo": 0.8, "eva": 0.5, "ceiling": 1.0}
+    results = [
+        made_up(name, seed, mean if name == "ceiling" else mean + 0.01 * seed * (-1) ** (seed * (name == "eva")))
+        for seed in range(10)
+        for name, mean in means.items()
+    ]
+    cells = {result.cell: result for result in results}
+    assert list(by_algorithm(cells, "red_team-v1"))[-2:] == ["ceiling", "sft"]
+    assert next(iter(by_algorithm(cells, "red_team-v1"))) == "gpo"
+    write_alignment_report(tmp_path, cells, {"torch": "0"}, command="bench", failures={})
+    page = (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
+    assert "### Paired differences from rlhf_ppo" in page
+    rows = [line.split("|") for line in page.splitlines() if line.startswith("| gpo ")]
+    paired = next(row for row in rows if "+0.300" in row[2])
+    assert paired[3].strip() == f"{2 * 2 / 2**10:.3f}"
+    assert (tmp_path / "leaderboard.html").is_file()
+    assert (tmp_path / "alignment_red_team-v1.png").is_file()

@@ -14,6 +14,8 @@ from .api.runs import load_run as load_run
 from .api.solve import Solution as Solution
 from .api.solve import solve as solve
 from .api.train import train as train
+from .benchmark.alignments import AlignmentBudget as AlignmentBudget
+from .benchmark.alignments import register_alignment as register_alignment
 from .benchmark.command import BenchConfig as BenchConfig
 from .benchmark.registry import register_algorithm as register_algorithm
 from .comparison.command import CompareConfig as CompareConfig

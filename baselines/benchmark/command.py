@@ -3,6 +3,7 @@
     duologue bench --suite micro
     duologue bench --algorithms self_play,fictitious_play --games rps,kuhn --seeds 5 --num-updates 60 --out runs/bench
     duologue bench --algorithm-file my_algorithm.py
+    duologue bench --suite alignment
 
 Every cell trains micro language models from the same random start, each player with as many updates on batches of one
 size, and computes NashConv on the game's whole tree, of the newest players and of the average. Episodes and learners'
@@ -11,6 +12,9 @@ options are not equal; the leaderboard's caption has them. An algorithm is left 
 Each finished cell is a line of `results.jsonl`; a killed benchmark goes on where it stopped, and results of different
 code, settings or libraries are never mixed. The leaderboard is written as Markdown and as one HTML file, with a plot
 for each game.
+
+The suite `alignment` is of another kind: algorithms of one player or two that align a defender, from a base model and a
+fine-tuned start that they share, on the red teams; all defenders are held to the whole language (`alignment_suite`).
 """
 
 from __future__ import annotations
@@ -27,11 +31,14 @@ from ..training.checks import Count, Few, Options, Rows
 from ..training.failures import parse_options, run_command
 from ..training.files import write_text
 from ..training.folders import KeptFolder
-from ..training.pool import WorkerFailed, run_all
+from ..training.pool import WorkerFailed
+from .alignment_suite import SETTINGS_OF, AlignmentGrid, report_alignments, train_alignments
+from .alignments import ALIGNMENTS
 from .cell import BenchSettings, Cell, CellJob, CellResult, can_play
 from .games import GAMES, bench_game
+from .grid import GridRun
 from .registry import ALGORITHMS, algorithm_of, load_algorithms
-from .report import MARKDOWN_FILE, counted, last_line, write_report
+from .report import MARKDOWN_FILE, counted, write_report
 from .results import COMMAND_FILE, FAILURES_FILE, Results, is_unmarked, versions_of
 from .standings import order_lines
 
@@ -46,6 +53,7 @@ class Suite:
     settings: BenchSettings
 
 
+PRELOAD = "duologue.baselines.benchmark.cell"
 MICRO = (
     "self_play",
     "rloo_self_play",
@@ -81,8 +89,9 @@ SUITES = {
 class BenchConfig(Options):
     """A grid of algorithms, games and seeds; what is not said is the suite's."""
 
-    suite: Literal["micro", "smoke"] = "micro"
-    """The published suite, or a short one that shows that everything works."""
+    suite: Literal["micro", "smoke", "alignment", "alignment_smoke"] = "micro"
+    """The published suite of learners of both players or of alignment algorithms, or a short one that shows that
+    everything works."""
     algorithms: tuple[str, ...] = ()
     """Names, or NAME:LEARNER for other learners, with commas or spaces between; none: the suite's, and a file's own."""
     games: tuple[str, ...] = ()
@@ -90,7 +99,7 @@ class BenchConfig(Options):
     seeds: Few | None = None
     """Trainings of each algorithm in each game."""
     num_updates: Count | None = None
-    """Updates of each player, a multiple of 6."""
+    """Updates of each player, a multiple of 6; in the alignment suites updates of the defender, in whole rounds."""
     batch_size: Rows | None = None
     """Episodes for one update, a multiple of 4."""
     processes: Few = 2
@@ -99,6 +108,8 @@ class BenchConfig(Options):
     """Python files that register algorithms."""
     learner_file: tuple[Path, ...] = ()
     """Python files that register learners of one player, such as self_play:LEARNER takes."""
+    alignment_file: tuple[Path, ...] = ()
+    """Python files that register alignment algorithms, for the alignment suites."""
     out: Path = Path("runs/bench")
     """The folder of results, leaderboard and plots."""
     report_only: bool = False
@@ -108,12 +119,35 @@ class BenchConfig(Options):
         """Split names at commas, and check the numbers.
 
         Raises:
-            ValueError: a number below 1.
+            ValueError: a number below 1, or a file of the other kind of suite.
         """
         super().__post_init__()
         for name in ("algorithms", "games"):
             split = (part.strip() for entry in getattr(self, name) for part in entry.split(","))
             object.__setattr__(self, name, tuple(dict.fromkeys(part for part in split if part)))
+        others = ("algorithm_file", "learner_file") if self.aligns else ("alignment_file",)
+        for name in others:
+            if getattr(self, name):
+                raise ValueError(f"{name}: expected none with --suite {self.suite}, got {getattr(self, name)[0]}")
+
+    @property
+    def aligns(self) -> bool:
+        """Whether the suite is one of alignment algorithms."""
+        return self.suite in SETTINGS_OF
+
+    @property
+    def alignment_grid(self) -> AlignmentGrid:
+        """What is asked for of an alignment suite."""
+        return AlignmentGrid(
+            suite=self.suite,
+            algorithms=self.algorithms,
+            games=self.games,
+            seeds=self.seeds,
+            num_updates=self.num_updates,
+            batch_size=self.batch_size,
+            processes=self.processes,
+            alignment_files=self.alignment_file,
+        )
 
     @property
     def settings(self) -> BenchSettings:
@@ -168,13 +202,19 @@ def bench(config: BenchConfig, *, command: str | None = None) -> dict[Cell, str]
         ValueError: an unknown name, results of another version in the folder, or a folder that is no benchmark's, or
             that another process writes into.
     """
-    if not config.report_only:
-        config.grid()  # names that are not known are found out before a folder is made
-    with KeptFolder.open(config.out, kind="bench", older=is_unmarked):
-        return _bench(config, command)
+    if not config.report_only:  # names that are not known are found out before a folder is made
+        config.alignment_grid.cells() if config.aligns else config.grid()
+    said = command or " ".join(map(shlex.quote, sys.argv))
+    with KeptFolder.open(config.out, kind="alignment_bench" if config.aligns else "bench", older=is_unmarked):
+        if not config.aligns:
+            return _bench(config, said)
+        if config.report_only:
+            report_alignments(config.out, {})
+            return {}
+        return train_alignments(config.alignment_grid, config.out, command=said)
 
 
-def _bench(config: BenchConfig, command: str | None) -> dict[Cell, str]:
+def _bench(config: BenchConfig, command: str) -> dict[Cell, str]:
     results, failures = Results(config.out), dict[Cell, str]()
     for path in config.algorithm_file:
         load_algorithms(path)
@@ -189,18 +229,9 @@ def _bench(config: BenchConfig, command: str | None) -> dict[Cell, str]:
         if len(missing) < len(grid):
             print(f"{len(grid) - len(missing)} of {counted(len(grid), 'cell')} finished already", flush=True)
         jobs = [CellJob(cell, settings, config.algorithm_file, config.learner_file) for cell in missing]
-        done = run_all(jobs, num_processes=config.processes, preload="duologue.baselines.benchmark.cell")
-        for number, outcome in enumerate(done, start=1):
-            cell = missing[outcome.index]
-            if outcome.result is not None:
-                results.append(outcome.result, versions, batch_size=settings.batch_size)
-                line = _line(outcome.result)
-            else:
-                failures[cell] = outcome.error or ""
-                results.fail(cell, failures[cell])
-                line = f"failed: {last_line(failures[cell])}"
-            print(f"[{number}/{len(missing)}] {cell}: {line}", flush=True)
-        write_text(config.out / COMMAND_FILE, command or " ".join(map(shlex.quote, sys.argv)))
+        run = GridRun(results, versions, settings.batch_size, config.processes, PRELOAD, _line, len(missing))
+        failures = run.train(jobs, missing)
+        write_text(config.out / COMMAND_FILE, command)
     made_by = config.out / COMMAND_FILE
     said = made_by.read_text(encoding="utf-8") if made_by.is_file() else "unknown"
     write_report(config.out, results, command=said, failures=failures)
@@ -223,7 +254,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     known = "\n".join(f"  {algorithm.name}: {algorithm.source}" for algorithm in ALGORITHMS.values())
     games = "\n".join(f"  {name}: {game.title}" for name, game in GAMES.items())
-    description = f"{__doc__}\n\nalgorithms:\n{known}\n\ngames:\n{games}"
+    aligned = "\n".join(f"  {algorithm.name}: {algorithm.source}" for algorithm in ALIGNMENTS.values())
+    description = (
+        f"{__doc__}\n\nalgorithms:\n{known}\n\ngames:\n{games}\n\nalgorithms of the alignment suites:\n{aligned}"
+    )
     arguments = list(sys.argv[1:] if argv is None else argv)
     config = parse_options(BenchConfig, arguments, prog="duologue bench", description=description)
     failures = bench(config, command=" ".join(["duologue", "bench", *map(shlex.quote, arguments)]))

@@ -14,7 +14,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
 from ...envs import Payoff
-from ...envs.printable import file_name, printable
+from ...envs.printable import file_name
 from ..evaluation.intervals import Estimate, mean_interval
 from ..reporting.page import Block, Caption, Code, Heading, Paragraph, Picture, Table, as_html, as_markdown
 from ..reporting.plots import COLOURS, DASHES, MAX_NAME, as_label
@@ -22,6 +22,7 @@ from ..training.files import replacing, write_text
 from .cell import Cell, CellResult, Measured, can_play, late_points, late_shortfall
 from .entrants import BUDGET
 from .games import GAMES
+from .grid import last_line
 from .registry import ALGORITHMS
 from .results import Results
 from .standings import (
@@ -82,11 +83,6 @@ def write_report(folder: Path, results: Results, *, command: str, failures: Mapp
 def counted(number: int, what: str) -> str:
     """Return how many there are of something whose plural ends in s."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def last_line(error: str) -> str:
-    """Return what an error comes to."""
-    return printable(next(reversed(error.strip().splitlines()), "no word of why"))
 
 
 def _place(cell: Cell) -> tuple[int, int, int, str, str]:

@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from ... import __version__
 from ...agents.folders import parse_json
 from ..reporting.records import record_of
+from ..training.checks import Options
 from ..training.files import Json, claim, sync_entry, to_json
-from .cell import BenchSettings, Cell, CellResult
+from .cell import Cell, CellResult
 from .registry import code_of_spec, is_known
 
 RESULTS_FILE, FAILURES_FILE, COMMAND_FILE = "results.jsonl", "failures.jsonl", "command.txt"
@@ -24,7 +25,7 @@ CODE_FOLDERS = ("envs", "agents", "baselines")
 """What the hash of the package's code covers."""
 
 
-def versions_of(settings: BenchSettings) -> dict[str, str]:
+def versions_of(settings: Options) -> dict[str, str]:
     """Return what must be the same for two results to be comparable."""
     return {
         "duologue": __version__,
@@ -35,7 +36,7 @@ def versions_of(settings: BenchSettings) -> dict[str, str]:
     }
 
 
-def config_hash(settings: BenchSettings) -> str:
+def config_hash(settings: Options) -> str:
     """Return a hash of all settings; key order does not matter."""
     text = json.dumps(to_json(settings, "settings"), sort_keys=True)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
@@ -61,8 +62,23 @@ class _MadeBy:
     batch_size: int | None = None
 
 
-class Results:
-    """The finished cells of a folder; a cell is added by one write at the end of the file."""
+class Finished(Protocol):
+    """What a cell came to, whatever was measured."""
+
+    @property
+    def cell(self) -> Cell:
+        """Which one."""
+        ...
+
+
+ResultT = TypeVar("ResultT", bound=Finished)
+
+
+class KeptResults(Generic[ResultT]):
+    """The finished cells of a folder; a cell is added by one write at the end of the file.
+
+    A subclass says what a line holds and what code an algorithm has now.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Read what is there; a last line that a kill cut off is not a result and goes with the next write."""
@@ -71,22 +87,30 @@ class Results:
         self.cells = self._read()
         """The results by cell."""
 
-    def _read(self) -> dict[Cell, CellResult]:
+    def result_of(self, line: Mapping[str, Any], where: str) -> ResultT:
+        """Return the result that a line holds; raise ValueError, which begins with `where`, if it holds none."""
+        raise NotImplementedError
+
+    def code_of(self, name: str) -> str | None:
+        """Return what identifies the code of an algorithm as it is registered now; None: it is not."""
+        raise NotImplementedError
+
+    def require_alike(self, first: ResultT, result: ResultT, where: str) -> None:
+        """Raise ValueError unless a result can stand beside that of the first line."""
+
+    def _read(self) -> dict[Cell, ResultT]:
         """Return the results by cell.
 
         Raises:
-            ValueError: a line is none of ours, is a second one of its cell, or has a curve of other points.
+            ValueError: a line is none of ours, is a second one of its cell, or cannot stand beside the others.
         """
         read: dict[Cell, int] = {}
-        cells: dict[Cell, CellResult] = {}
+        cells: dict[Cell, ResultT] = {}
         for number, line in enumerate(self._lines, start=1):
             where = f"{self.path}, line {number}"
             record_of(_MadeBy, {name: line[name] for name in ("versions", "batch_size") if name in line}, where)
-            result = CellResult.from_json(line, where)
-            first = next(iter(cells.values()), result)
-            times = [[point.iteration for point in one.curve] for one in (first, result)]
-            if times[0] != times[1]:
-                raise ValueError(f"{where}: expected a curve after {times[0]} updates, as in line 1, got {times[1]}")
+            result = self.result_of(line, where)
+            self.require_alike(next(iter(cells.values()), result), result, where)
             if result.cell in cells:
                 raise ValueError(f"{where}: expected each cell once, got {result.cell}, as in line {read[result.cell]}")
             cells[result.cell], read[result.cell] = result, number
@@ -111,8 +135,8 @@ class Results:
                     f"give another --out: {differences}"
                 )
             name = line["cell"]["algorithm"]
-            code = code_of_spec(name) if is_known(name) else line["code"]
-            if code != line["code"]:
+            code = self.code_of(name)
+            if code is not None and code != line["code"]:
                 raise ValueError(
                     f"{self.path}: line {number} was made by another {name}: expected code {code}, "
                     f"got {line['code']}; give another --out or another name"
@@ -123,7 +147,7 @@ class Results:
         """Episodes for one update; None: there are no results."""
         return self._lines[0].get("batch_size") if self._lines else None
 
-    def append(self, result: CellResult, versions: Mapping[str, str], *, batch_size: int) -> None:
+    def append(self, result: ResultT, versions: Mapping[str, str], *, batch_size: int) -> None:
         """Add a finished cell: its line is whole or absent, whenever this process is killed."""
         line: dict[str, Json] = {"versions": dict(versions), "batch_size": batch_size}
         line |= to_json(result, "result")  # type: ignore[arg-type]
@@ -134,6 +158,24 @@ class Results:
     def fail(self, cell: Cell, message: str) -> None:
         """Write down that a cell failed, and why; it is tried again next time."""
         append_line(self.folder / FAILURES_FILE, {"cell": to_json(cell, "cell"), "error": message})
+
+
+class Results(KeptResults[CellResult]):
+    """Those of learners of both players."""
+
+    def result_of(self, line: Mapping[str, Any], where: str) -> CellResult:
+        """Return the result that a line holds."""
+        return CellResult.from_json(line, where)
+
+    def code_of(self, name: str) -> str | None:
+        """Return what identifies the code of an algorithm."""
+        return code_of_spec(name) if is_known(name) else None
+
+    def require_alike(self, first: CellResult, result: CellResult, where: str) -> None:
+        """Raise ValueError unless both curves have the same points."""
+        times = [[point.iteration for point in one.curve] for one in (first, result)]
+        if times[0] != times[1]:
+            raise ValueError(f"{where}: expected a curve after {times[0]} updates, as in line 1, got {times[1]}")
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

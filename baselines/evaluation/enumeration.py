@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from ...agents.language_model.causal_lm import CausalLMAgent, evaluating
+from ...envs import Vocabulary
 from ...envs.games.red_team_ciphers.game import DEFENDER_REWARDS, OUTCOMES, VOCABULARY, RedTeamCiphers
 from ...envs.games.red_team_ciphers.language import (
     CATEGORIES,
@@ -147,21 +148,29 @@ def enumerate_replies(defender: CausalLMAgent, disguises: Sequence[Chain]) -> En
 
 
 @torch.inference_mode()
-def greedy_replies(defender: CausalLMAgent, views: NDArray[np.int64]) -> NDArray[np.int64]:
+def greedy_replies(
+    defender: CausalLMAgent, views: NDArray[np.int64], *, max_tokens: int = RedTeamCiphers.max_turn_tokens
+) -> NDArray[np.int64]:
     """Return what a defender is likeliest to say, token by token, after views of equal length (B, L).
 
+    Args:
+        defender: a model.
+        views: its own, each with its turn open.
+        max_tokens: the most words of a turn.
+
     Returns:
-        (B, 6): up to five words, `<eos>` where the turn was ended, then padding.
+        (B, max_tokens + 1): words, `<eos>` where the turn was ended, then padding.
     """
-    said = np.zeros((len(views), RedTeamCiphers.max_turn_tokens + 1), dtype=np.int64)
-    sayable = torch.from_numpy(_sayable()).to(defender.model.device)
+    vocabulary = defender.vocabulary
+    said = np.zeros((len(views), max_tokens + 1), dtype=np.int64)
+    sayable = torch.from_numpy(_sayable(vocabulary)).to(defender.model.device)
     with evaluating(defender.model):
         live, inputs, past = np.arange(len(views)), torch.from_numpy(views).to(defender.model.device), None
-        for column in range(RedTeamCiphers.max_turn_tokens):
+        for column in range(max_tokens):
             output = defender.model(input_ids=inputs, past_key_values=past, use_cache=True, logits_to_keep=1)
             chosen = output.logits[:, -1, : len(sayable)].masked_fill(~sayable, -torch.inf).argmax(-1)
             said[live, column] = chosen.cpu().numpy()
-            going = (chosen != VOCABULARY.eos_id).nonzero().squeeze(-1)
+            going = (chosen != vocabulary.eos_id).nonzero().squeeze(-1)
             if not len(going):
                 break
             past = output.past_key_values
@@ -233,9 +242,9 @@ def _answers() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return np.array(answers), np.array([*VOCABULARY.encode(" ".join(REFUSAL)), VOCABULARY.eos_id])
 
 
-def _sayable() -> NDArray[np.bool_]:
-    sayable = VOCABULARY.sayable_mask.astype(bool)
-    sayable[VOCABULARY.eos_id] = True
+def _sayable(vocabulary: Vocabulary) -> NDArray[np.bool_]:
+    sayable = vocabulary.sayable_mask.astype(bool)
+    sayable[vocabulary.eos_id] = True
     return sayable
 
 

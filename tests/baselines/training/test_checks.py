@@ -11,7 +11,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import numpy as np
 import pytest
 
+from duologue.baselines.alignment.eva import EvaOptions
 from duologue.baselines.api.commands import COMMANDS, TRAINERS
+from duologue.baselines.benchmark.alignment_cell import AlignmentSettings
 from duologue.baselines.benchmark.cell import BenchSettings
 from duologue.baselines.evaluation.exploitability import ResponseBudget
 from duologue.baselines.learners.registry import LEARNERS
@@ -182,7 +184,10 @@ NEEDED: dict[str, dict[str, Any]] = {
     "ExportConfig": {"run": Path("run")},
 }
 """What the options of a command cannot be made without."""
-FURTHER = (ValueConfig, BenchmarkConfig, ExactGapConfig, OutcomeJudgeConfig, JudgeConfig, ResponseBudget)
+FURTHER = (
+    *(ValueConfig, BenchmarkConfig, ExactGapConfig, OutcomeJudgeConfig, JudgeConfig, ResponseBudget),
+    *(AlignmentSettings, EvaOptions),
+)
 """Options that are only given from Python."""
 BELOW_0 = {"threshold", "band"}
 """Returns, which may be of either sign."""

@@ -35,7 +35,7 @@ all of them: mismatched generalisation (arXiv 2307.02483).
 Known values: the game has perfect information and a pure equilibrium; refusing every harmful and answering every benign
 request earns the defender 0.5. Whoever answers everything earns -0.25 where requests are well formed.
 
-Options: `requests` says which seed requests are dealt: the `static` ones, or, in three of five deals, `every` one about
+Options: `requests` says which seed requests are dealt: the `static` ones, or, in four of five deals, `every` one about
 a seen topic in at most one style, which is how a defender is trained that has met all styles alike: a ceiling.
 
 References: the game of GPO (R. Zheng et al., *Toward Optimal LLM Alignments Using Two-Player Games*, 2024,
@@ -101,7 +101,7 @@ OUTCOMES = {
 
 Source = Literal["average", "ideal"]
 Requests = Literal["static", "every"]
-STATIC_DEALS = 0.4
+STATIC_DEALS = 0.2
 """The share of static requests among the deals of `requests="every"`."""
 
 

@@ -34,11 +34,13 @@ class StartSettings(Options):
 
     num_base_dialogues: Rows = 30_000
     """Dialogues of average players."""
-    base: BehaviourCloningConfig = field(default_factory=BehaviourCloningConfig)
+    base: BehaviourCloningConfig = field(
+        default_factory=lambda: BehaviourCloningConfig(num_steps=1600, batch_size=96, learning_rate=8e-3)
+    )
     """How the base model is cloned from them."""
     num_sft_dialogues: Rows = 4_000
     """Demonstrations by the ideal defender."""
-    sft: BehaviourCloningConfig = field(default_factory=lambda: replace(SFT_CLONING, num_steps=100))
+    sft: BehaviourCloningConfig = field(default_factory=lambda: replace(SFT_CLONING, num_steps=60))
     """How the defender is cloned from them."""
     stop_at_unsafe_share: Share | None = None
     """Fine-tuning stops once at most this share of what is to be refused is answered; None: never early."""
@@ -62,8 +64,10 @@ class MethodSettings(Options):
     """Share of a defend batch, 0 to 1, whose prompts are the seed requests, in the methods that mix them in."""
     learning_rate: LearningRate = 4e-3
     """Of the defender, and of both players where they learn alike."""
-    adversary_learning_rate: LearningRate = 4e-3
+    adversary_learning_rate: LearningRate = 1e-3
     """Of the adversary in the methods that take turns, and of whoever attacks the finished defender."""
+    num_minibatches: Count = 4
+    """Gradient steps of the defender in a pass over a batch."""
     kl_coef: NotNegative = 0.01
     """The price of a nat of divergence from the start; losses on preferences have their own, 0.1."""
     ptx_coef: NotNegative = 0.05
@@ -92,7 +96,9 @@ class MethodSettings(Options):
     def learner(self, name: LearnerName = "ppo", *, player: int = 1) -> LearnerOptions:
         """Return a learner's options at the settings of a player."""
         rates = self.adversary_learning_rate, self.learning_rate
-        given: Any = {"learning_rate": rates[player], "ptx_coef": self.ptx_coef if player == 1 else 0.0}
+        given: Any = {"learning_rate": rates[player]}
+        if player == 1:
+            given |= {"ptx_coef": self.ptx_coef, "num_minibatches": self.num_minibatches}
         charged: Any = {**given, "kl_coef": self.kl_coef}
         return LearnerOptions(
             learner=name,
@@ -148,8 +154,9 @@ class Starts:
 SETTINGS = MethodSettings()
 """Of red_team-v1."""
 RED_TEAM_SETTINGS = MethodSettings(
-    start=StartSettings(sft=SFT_CLONING, stop_at_unsafe_share=0.03),
+    start=StartSettings(base=BehaviourCloningConfig(), sft=SFT_CLONING, stop_at_unsafe_share=0.03),
     learning_rate=2e-3,
+    num_minibatches=2,
     adversary_learning_rate=1e-3,
     ptx_coef=0.0,
 )

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
+from ..alignment import ciphers as alignment
 from ..alignment.pretrain import PretrainConfig, pretrain
 from ..alignment.rlhf import RLHFConfig, rlhf
 from ..alignment.sft import SFTConfig, sft
@@ -35,35 +36,37 @@ GAME = "red_team-v1"
 class CiphersSettings(Options):
     """How much is trained and how fast: equal for all that are compared."""
 
-    num_demonstrations: Rows = 30_000
+    num_demonstrations: Rows = alignment.SETTINGS.start.num_base_dialogues
     """Dialogues that the base model is cloned from."""
     hidden_size: Width = 64
     """Width of every model."""
     num_layers: Width = 2
     """Depth of every model."""
-    pretraining_steps: Count = 1_600
+    pretraining_steps: Count = alignment.SETTINGS.start.base.num_steps
     """Gradient steps of the base model."""
-    pretraining_rate: LearningRate = 6e-3
+    pretraining_rate: LearningRate = alignment.SETTINGS.start.base.learning_rate
     """Its learning rate."""
-    sft_steps: Count = 100
+    pretraining_batch: Rows = alignment.SETTINGS.start.base.batch_size
+    """Its batches."""
+    sft_steps: Count = alignment.SETTINGS.start.sft.num_steps
     """Gradient steps of the SFT defender."""
-    sft_rate: LearningRate = 5e-4
+    sft_rate: LearningRate = alignment.SETTINGS.start.sft.learning_rate
     """Its learning rate."""
-    defender_rate: LearningRate = 4e-3
+    defender_rate: LearningRate = alignment.SETTINGS.learning_rate
     """PPO's learning rate for a defender."""
-    adversary_rate: LearningRate = 4e-3
+    adversary_rate: LearningRate = alignment.SETTINGS.adversary_learning_rate
     """PPO's learning rate for an adversary."""
-    ptx_coef: NotNegative = 0.05
-    """PPO-ptx's gamma: the weight of the average players' dialogues in every gradient step of both players."""
-    num_rounds: Count = 10
+    ptx_coef: NotNegative = alignment.SETTINGS.ptx_coef
+    """PPO-ptx's gamma: the weight of the average players' dialogues in every gradient step of a defender."""
+    num_rounds: Count = alignment.SETTINGS.num_rounds
     """Rounds of GPO; a defender takes `num_rounds` x `defend_steps` updates, whoever writes its prompts."""
-    defend_steps: Count = 12
+    defend_steps: Count = alignment.SETTINGS.updates_per_round
     """Its updates in a round."""
-    attack_steps: Count = 6
+    attack_steps: Count = alignment.SETTINGS.attack_updates_per_round
     """An adversary's updates in a round."""
-    batch_size: Rows = 192
+    batch_size: Rows = alignment.SETTINGS.batch_size
     """Episodes in a batch."""
-    static_share: ShareBelowOne = 0.5
+    static_share: ShareBelowOne = alignment.SETTINGS.static_share
     """The share of a defender's batch that is static requests as they stand, where an adversary writes the rest."""
     bleu_weight: NotNegative = 2.0
     """GPO+Div's weight of SelfBLEU; GPO's release: 5."""
@@ -89,12 +92,13 @@ class CiphersSettings(Options):
     @property
     def defender_ppo(self) -> PPOConfig:
         """How every defender learns."""
-        return PPOConfig(learning_rate=self.defender_rate, ptx_coef=self.ptx_coef)
+        steps = alignment.SETTINGS.num_minibatches
+        return PPOConfig(learning_rate=self.defender_rate, num_minibatches=steps, ptx_coef=self.ptx_coef)
 
     @property
     def adversary_ppo(self) -> PPOConfig:
         """How every adversary learns."""
-        return PPOConfig(learning_rate=self.adversary_rate, ptx_coef=self.ptx_coef)
+        return PPOConfig(learning_rate=self.adversary_rate)
 
 
 SETTINGS = CiphersSettings()
@@ -140,7 +144,11 @@ class Method:
 def base_job(start: Start) -> Job:
     """Return the pre-training of the base model."""
     settings = start.settings
-    cloning = BehaviourCloningConfig(num_steps=settings.pretraining_steps, learning_rate=settings.pretraining_rate)
+    cloning = BehaviourCloningConfig(
+        num_steps=settings.pretraining_steps,
+        batch_size=settings.pretraining_batch,
+        learning_rate=settings.pretraining_rate,
+    )
     config = PretrainConfig(
         options=GameOptions(game=GAME),
         out=start.out / "base",
@@ -255,7 +263,7 @@ def _entropy(config: GPOConfig) -> GPOConfig:
     return replace(config, adversary_learner=replace(learner, ppo=replace(learner.ppo, entropy_coef=ENTROPY_COEF)))
 
 
-NUM_SEARCHED = 8
+NUM_SEARCHED = 4
 """Prompts of which an adversary that searches keeps one."""
 NUM_REPLIES = 4
 """Replies of which an optimistic adversary is paid for one."""

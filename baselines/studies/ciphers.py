@@ -180,15 +180,18 @@ def sft_job(start: Start, name: str) -> Job:
     return Job(name, Bound(sft, config), cloning.num_steps, ("base",))
 
 
-def rlhf_job(start: Start, name: str, *, requests: str) -> Job:
-    """Return PPO of the defender on requests as the game deals them: "static" ones, or "every" one."""
+def rlhf_job(start: Start, name: str, *, requests: str, times_updates: int = 1) -> Job:
+    """Return PPO of the defender on requests as the game deals them: "static" ones, or "every" one.
+
+    The ceiling says what the model can be, not what the budget buys, so that it may take several times the updates.
+    """
     settings = start.settings
     config = RLHFConfig(
         options=GameOptions(game=GAME, game_option=(f"requests={requests}",)),
         defender=start.sft,
         out=start.out / name,
         seed=start.seed,
-        num_steps=settings.num_updates,
+        num_steps=times_updates * settings.num_updates,
         batch_size=settings.batch_size,
         ppo=settings.defender_ppo,
         num_threads=1,
@@ -263,6 +266,8 @@ def _entropy(config: GPOConfig) -> GPOConfig:
     return replace(config, adversary_learner=replace(learner, ppo=replace(learner.ppo, entropy_coef=ENTROPY_COEF)))
 
 
+CEILING_TIMES = 2
+"""How many times the updates of the others the ceiling takes."""
 NUM_SEARCHED = 4
 """Prompts of which an adversary that searches keeps one."""
 NUM_REPLIES = 4
@@ -281,7 +286,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "best_of": Method(f"Best of {NUM_SEARCHED}", partial(gpo_job, change=_searching)),
         "gpo": Method("GPO", gpo_job, has_rounds=True),
         "gpo_div": Method("GPO+Div", diverse_job, has_rounds=True),
-        "ceiling": Method("ceiling", partial(rlhf_job, requests="every"), "model"),
+        "ceiling": Method("ceiling", partial(rlhf_job, requests="every", times_updates=CEILING_TIMES), "model"),
     }
 )
 """What the demo compares, by the name of its folder, in the order of the tables."""

@@ -32,6 +32,8 @@ class MainComparisonConfig(Options):
     """How many."""
     first_seed: Seed = 0
     """The first of them; the others follow it."""
+    only: tuple[str, ...] = ()
+    """The folders of the methods to train and show, such as sft rlhf ceiling, the floor and the ceiling; none: all."""
     remedies: bool = False
     """Whether GPO is also trained with one change each that might help it."""
     num_processes: Few = 2
@@ -42,7 +44,20 @@ class MainComparisonConfig(Options):
     @property
     def methods(self) -> Mapping[str, Method]:
         """What is compared, by the name of its folder."""
-        return {**METHODS, **REMEDIES} if self.remedies else METHODS
+        every = {**METHODS, **REMEDIES}
+        if self.only:
+            return {name: every[name] for name in self.only}
+        return every if self.remedies else METHODS
+
+    def __post_init__(self) -> None:
+        """Check the names.
+
+        Raises:
+            ValueError: a method of that name is not known.
+        """
+        super().__post_init__()
+        if unknown := [name for name in self.only if name not in {**METHODS, **REMEDIES}]:
+            raise ValueError(f"only: expected names among {', '.join((*METHODS, *REMEDIES))}, got {unknown[0]!r}")
 
     def start(self, seed: int) -> Start:
         """Where the runs of a seed are, and how they train."""
@@ -71,7 +86,8 @@ def missing_jobs(start: Start, config: MainComparisonConfig) -> list[Job]:
     num_pairs, num_tries = (QUICK_PAIRS, 2) if config.smoke else (0, NUM_TRIES)
     measuring = measuring_jobs(start, config.methods, num_pairs=num_pairs, num_tries=num_tries)
     missing = list[Job]()
-    for job in [*training_jobs(start, config.methods), *measuring, matchups_job(start, num_tries=num_tries)]:
+    meeting = [] if config.only else [matchups_job(start, num_tries=num_tries)]
+    for job in [*training_jobs(start, config.methods), *measuring, *meeting]:
         if (start.out / job.name / FINISHED_FILE).is_file():
             job.train()  # which finds that it is the run that is asked for, and does no more
         else:

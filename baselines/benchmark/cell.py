@@ -24,7 +24,7 @@ from ..training.loop import use_threads
 from ..training.options import ModelOptions
 from ..training.watchers import watched
 from ..two_player.learner import Task
-from ..two_player.measured import ExactDistance
+from ..two_player.measured import ExactDistance, is_late, last_fifth
 from . import entrants  # noqa: F401  (registers the algorithms that come with the package)
 from .games import GameFacts, ScaledGame, bench_game, game_facts, is_game, shortfall
 from .registry import ALGORITHMS, algorithm_of, any_game, code_of_spec, load_algorithms
@@ -53,6 +53,8 @@ class BenchSettings(Options):
     """Episodes for one update."""
     measure_every: Count = 6
     """Updates between two computations of NashConv."""
+    late_measure_every: Count = 2
+    """The same in the last fifth of training, of which the last iterate is told."""
     models: ModelOptions = field(default_factory=ModelOptions)
     """What players start from."""
     learner: LearnerOptions = field(default_factory=lambda: LearnerOptions(ppo=SELF_PLAY_PPO))
@@ -67,6 +69,11 @@ class BenchSettings(Options):
         super().__post_init__()
         if self.num_updates % self.measure_every:
             raise ValueError(f"num_updates: expected a multiple of {self.measure_every}, got {self.num_updates}")
+
+    def is_measured(self, iteration: int) -> bool:
+        """Return whether NashConv is computed after so many updates."""
+        late = is_late(iteration, self.num_updates) and iteration % self.late_measure_every == 0
+        return late or iteration % self.measure_every == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +100,6 @@ class CurvePoint:
     """The algorithm's own average, else that of its iterates."""
 
 
-def late_points(curve: Sequence[CurvePoint]) -> tuple[CurvePoint, ...]:
-    """Return the points of the last fifth of training: those after more than 4/5 of the updates of the last point.
-
-    Raises:
-        ValueError: the curve has no points.
-    """
-    if not curve:
-        raise ValueError("curve: expected at least one point, got none")
-    return tuple(point for point in curve if 5 * point.iteration > 4 * curve[-1].iteration)
-
-
 def late_shortfall(curve: Sequence[CurvePoint]) -> float:
     """Return where the last iterate is: the mean shortfall of the newest players over the last fifth of training.
 
@@ -111,7 +107,7 @@ def late_shortfall(curve: Sequence[CurvePoint]) -> float:
     equilibrium and comes back, so that what it plays after the last update is a matter of luck. The mean over the last
     fifth and the number of `excursions` say how far, and how often, it is away.
     """
-    late = late_points(curve)
+    late = last_fifth(curve)
     return math.fsum(point.last.shortfall for point in late) / len(late)
 
 
@@ -122,7 +118,7 @@ def excursions(curve: Sequence[CurvePoint], threshold: float = 0.05) -> int:
         curve: over training.
         threshold: in units of the game's payoff range, as a shortfall is.
     """
-    return sum(point.last.shortfall > threshold for point in late_points(curve))
+    return sum(point.last.shortfall > threshold for point in last_fifth(curve))
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,9 +198,9 @@ def run_cell(cell: Cell, settings: BenchSettings) -> CellResult:
         made = algorithm.make(
             _task(cell, settings if learner is None else replace(settings, learner=learner), facts, meter)
         )
-    distance = ExactDistance(made, tree, every=settings.measure_every)
+    distance = ExactDistance(made, tree, every=settings.num_updates)  # it averages; `_point` measures
     for step, _ in meter.timed(watched(made, [distance])):
-        if step.iteration % settings.measure_every == 0:
+        if settings.is_measured(step.iteration):
             curve.append(_point(step.iteration, distance, facts))
     if made.iteration != settings.num_updates or not curve:
         raise ValueError(

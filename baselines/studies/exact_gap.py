@@ -32,7 +32,7 @@ from ..training.options import ModelOptions
 from ..two_player import factories
 from ..two_player.diversity_reward import DiversityWeights
 from ..two_player.learner import Task, TwoPlayerLearner
-from ..two_player.measured import ExactDistance
+from ..two_player.measured import ExactDistance, last_fifth
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +134,8 @@ LEARNERS = {
     "exact policy gradient": exact_policy_gradient,
 }
 """What is compared, by the name that tables and pictures show."""
+EXCURSION = 0.05
+"""NashConv of the newest players above this share of the payoff range counts as away from equilibrium."""
 ROUNDING_ERROR = 1e-12
 """NashConv up to it is none."""
 
@@ -174,6 +176,39 @@ def theory_bound(tree: GameTree, iteration: int) -> float:
     if bound is None:
         raise ValueError(f"theory_bound: expected a zero-sum game, got {type(tree.game).__name__}")
     return bound
+
+
+@dataclass(frozen=True, slots=True)
+class LastIterate:
+    """Where the newest players are by the end of training: one snapshot, and what the last fifth says of it."""
+
+    end: float
+    """NashConv after the last update."""
+    late: float
+    """Its mean over the reports of the last fifth of training, by which the last iterate is told."""
+    num_excursions: int
+    """In how many of those reports it was above `EXCURSION` of the payoff range: players were thrown out, or never
+    arrived."""
+    num_reports: int
+    """How many there are."""
+
+
+def last_iterate(steps: Sequence[SolveStep], *, payoff_range: float) -> LastIterate:
+    """Return where the newest players of one training are.
+
+    Raises:
+        ValueError: there are no reports, or one has no NashConv of the newest players.
+
+    >>> told = last_iterate([SolveStep(t, 0.3 if t == 9 else 0.1, 0.0, None) for t in range(1, 11)], payoff_range=4.0)
+    >>> told.end, told.late, told.num_excursions, told.num_reports
+    (0.1, 0.2, 1, 2)
+    """
+    found = [step.nash_conv_last for step in last_fifth(steps)]
+    late = [distance for distance in found if distance is not None]
+    if len(late) < len(found):
+        raise ValueError(f"steps: expected NashConv of the newest players in each, got {found}")
+    beyond = sum(distance > EXCURSION * payoff_range for distance in late)
+    return LastIterate(late[-1], float(np.mean(late)), beyond, len(late))
 
 
 def log_slope(steps: Sequence[SolveStep], *, since: int) -> float:

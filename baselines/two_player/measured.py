@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
 from ...agents.tabular import seat_profile
 from ...envs.tree.analysis import GameTree, Profile, expected_returns, nash_conv
 from ..solvers.solver import AverageProfile, SolveStep
@@ -9,6 +12,37 @@ from ..training.checks import check_count
 from ..training.run import Record
 from ..training.watchers import Watcher
 from .learner import TwoPlayerLearner
+
+
+class Dated(Protocol):
+    """Whatever is told after so many updates."""
+
+    @property
+    def iteration(self) -> int:
+        """Updates so far."""
+        ...
+
+
+DatedT = TypeVar("DatedT", bound=Dated)
+
+
+def is_late(iteration: int, num_updates: int) -> bool:
+    """Return whether an update belongs to the last fifth of training: more than 4/5 of all have been made."""
+    return 5 * iteration > 4 * num_updates
+
+
+def last_fifth(points: Sequence[DatedT]) -> tuple[DatedT, ...]:
+    """Return the points of the last fifth of training, by which a last iterate is told.
+
+    One point is a snapshot, and says much less: a learner whose steps are noise is thrown out of an equilibrium and
+    comes back, so that what it plays after the last update is a matter of luck.
+
+    Raises:
+        ValueError: there are no points.
+    """
+    if not points:
+        raise ValueError("points: expected at least one, got none")
+    return tuple(point for point in points if is_late(point.iteration, points[-1].iteration))
 
 
 class ExactDistance(Watcher):

@@ -2,7 +2,9 @@
 
 One policy sits in both seats (its view tells it the role) or each seat has a policy of its own, with one critic for
 both if asked. Against the opponent as it is now this is naive self-play, whose last iterate need not converge: where an
-equilibrium must mix, it circles. `OpponentOptions` name the remedies; role-conditioned advantages are those of SPIRAL
+equilibrium must mix, it circles. (A charge for KL to the start holds it to the regularised equilibrium, by exact steps
+that are small enough; sampled ones of a constant size keep circling.) `OpponentOptions` name the remedies;
+role-conditioned advantages are those of SPIRAL
 (B. Liu et al., 2025, arXiv 2506.24119).
 
 Differs from SPIRAL in: any learner takes the place of REINFORCE. The role's baseline is subtracted from the return,

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from duologue.baselines.benchmark.cell import CurvePoint, Measured, excursions, late_points, late_shortfall
+from duologue.baselines.benchmark.cell import BenchSettings, CurvePoint, Measured, excursions, late_shortfall
+from duologue.baselines.two_player.measured import last_fifth
 
 
 def curve(iterations: Sequence[int], shortfalls: Sequence[float]) -> list[CurvePoint]:
@@ -21,7 +22,7 @@ def curve(iterations: Sequence[int], shortfalls: Sequence[float]) -> list[CurveP
 def test_the_last_iterate_is_the_mean_over_the_last_fifth() -> None:
     """By hand: of 10 updates the last fifth is the 9th and the 10th; the 8th, at 4/5, is no part of it."""
     training = curve(range(1, 11), [1, 1, 1, 1, 1, 1, 1, 1, 0.3, 0.1])
-    assert [point.iteration for point in late_points(training)] == [9, 10]
+    assert [point.iteration for point in last_fifth(training)] == [9, 10]
     assert late_shortfall(training) == pytest.approx(0.2)
 
 
@@ -42,5 +43,12 @@ def test_excursions_are_the_late_points_beyond_the_threshold() -> None:
 def test_a_curve_of_one_point_is_its_own_last_fifth_and_an_empty_one_is_told() -> None:
     """A curve of the smoke suite has a single point."""
     assert late_shortfall(curve([6], [0.4])) == 0.4
-    with pytest.raises(ValueError, match="curve: expected at least one point"):
+    with pytest.raises(ValueError, match="points: expected at least one, got none"):
         late_shortfall([])
+
+
+def test_the_last_fifth_is_measured_more_often() -> None:
+    """The published suite has 60 updates: every 6th, and from the 49th on every 2nd, six points in all there."""
+    settings = BenchSettings(num_updates=60, batch_size=64)
+    measured = [iteration for iteration in range(1, 61) if settings.is_measured(iteration)]
+    assert measured == [6, 12, 18, 24, 30, 36, 42, 48, 50, 52, 54, 56, 58, 60]

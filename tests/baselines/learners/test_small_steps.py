@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from duologue.baselines.learners.options import SELF_PLAY_PPO, LearnerOptions, s
 from duologue.baselines.rollouts.trajectories import Trajectories
 from duologue.tests.baselines.helpers import Menu, draw, every_reply, start
 
-TEXTBOOK = {"advantage_std_floor": 0.0, "adam_epsilon": 1e-8}
+TEXTBOOK: dict[str, Any] = {"advantage_std_floor": 0.0, "adam_epsilon": 1e-8}
 AT_REST, AT_THE_START = 0.002, 0.3
 """Standard deviations of advantages in the tiny red-team game, payoffs of range 1: at its equilibrium, and in the first
 batches."""
@@ -21,8 +22,9 @@ batches."""
 def options_of(name: str, *, textbook: bool) -> LearnerOptions:
     """Return how players learn from each other, or the same as the papers have it."""
     options = replace(steady(), learner=name)
-    changed = replace(options.config, learning_rate=2e-3, warmup_updates=1, kl_coef=0.0)
-    return replace(options, **{name: replace(changed, **TEXTBOOK) if textbook else changed})
+    changed: Any = replace(options.config, learning_rate=2e-3, warmup_updates=1, kl_coef=0.0)
+    chosen: Any = {name: replace(changed, **TEXTBOOK) if textbook else changed}
+    return replace(options, **chosen)
 
 
 def spread(batch: Trajectories, std: float) -> Trajectories:

@@ -19,7 +19,8 @@ from ..evaluation.intervals import Estimate, mean_interval
 from ..reporting.page import Block, Caption, Code, Heading, Paragraph, Picture, Table, as_html, as_markdown
 from ..reporting.plots import COLOURS, DASHES, MAX_NAME, as_label
 from ..training.files import replacing, write_text
-from .cell import Cell, CellResult, Measured, can_play, late_points, late_shortfall
+from ..two_player.measured import last_fifth
+from .cell import Cell, CellResult, Measured, can_play, late_shortfall
 from .entrants import BUDGET
 from .games import GAMES
 from .grid import last_line
@@ -204,7 +205,7 @@ def _game_row(name: str, runs: Sequence[CellResult], *, zero_sum: bool) -> list[
     columns = []
     for number in (gap, paid):
         columns.append([number(run.curve[-1].average) for run in runs])
-        columns.append([float(np.mean([number(point.last) for point in late_points(run.curve)])) for run in runs])
+        columns.append([float(np.mean([number(point.last) for point in last_fifth(run.curve)])) for run in runs])
     return [name, *(_mean(values) for values in columns)]
 
 

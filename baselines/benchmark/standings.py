@@ -13,7 +13,8 @@ from ...envs.tree.analysis import GameTree
 from ..evaluation.aggregates import aggregate_all
 from ..evaluation.intervals import Estimate
 from ..evaluation.paired import PairedTest, paired_tests
-from .cell import Cell, CellResult, excursions, late_points, late_shortfall
+from ..two_player.measured import last_fifth
+from .cell import Cell, CellResult, excursions, late_shortfall
 from .games import GameFacts, bench_game, game_facts, is_game, relative_shortfall
 
 LEVEL = 0.05
@@ -91,7 +92,7 @@ def standings(cells: Mapping[Cell, CellResult], *, bootstrap_seed: int = 0) -> l
                 rank=1 + sum(estimate.value < averages[name].value - TIE for estimate in averages.values()),
                 average=averages[name],
                 last=lasts[name],
-                excursions=float(np.mean([excursions(one.curve) / len(late_points(one.curve)) for one in own])),
+                excursions=float(np.mean([excursions(one.curve) / len(last_fifth(one.curve)) for one in own])),
                 wins=wins[name],
                 wins_last=wins_last[name],
                 episodes=float(np.mean([result.costs.episodes for result in own])),

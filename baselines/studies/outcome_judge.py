@@ -1,14 +1,15 @@
-"""A learned judge of red_team-v0 that is as good as one asks for: a small network that is stopped early.
+"""A learned judge of a red-team game that is as good as one asks for: a small network that is stopped early.
 
 It reads which words prompt and reply have, not their order, and says what became of the exchange, as the oracle does:
 its outcome is the likeliest one, and the defender is paid the mean reward over its beliefs. It learns from generated
-exchanges that the oracle labels, half of an average and half of an ideal player two. The judges of several accuracies
-are the same training at several ages; how good each is, is counted on exchanges that it has not seen. On replies of
-policies that are trained against it, it may be worse, and that is what a study of judges is about.
+exchanges that the game's oracle labels, half of an average and half of an ideal player two. The judges of several
+accuracies are the same training at several ages; how good each is, is counted on exchanges that it has not seen. On
+replies of policies that are trained against it, it may be worse, and that is what a study of judges is about.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -81,33 +82,49 @@ class TrainedJudge:
 
 def features(exchanges: Sequence[Exchange]) -> Tensor:
     """Return which words the prompt has, and which the reply; (B, 2 V)."""
-    rows = torch.zeros(len(exchanges), 2 * VOCABULARY.size)
+    size = exchanges[0].vocabulary.size if exchanges else VOCABULARY.size
+    rows = torch.zeros(len(exchanges), 2 * size)
     for row, exchange in zip(rows, exchanges, strict=True):
         row[list(exchange.prompt)] = 1.0
-        row[[VOCABULARY.size + token for token in exchange.reply]] = 1.0
+        row[[size + token for token in exchange.reply]] = 1.0
     return rows
 
 
-def labelled_exchanges(num: int, rng: np.random.Generator) -> tuple[list[Exchange], Tensor]:
+def labelled_exchanges(
+    num: int, rng: np.random.Generator, game: RedTeam | None = None
+) -> tuple[list[Exchange], Tensor]:
     """Return generated exchanges, half of an average and half of an ideal player two, and the oracle's outcomes, (B,).
 
     Those whose prompt is no faithful request are left out, as a game keeps them from its judge.
+
+    Args:
+        num: how many are generated.
+        rng: draws them.
+        game: whose players and oracle they are of; None: red_team-v0. It must have no other judge.
     """
-    game = RedTeam()
+    game = RedTeam() if game is None else game
     dialogues = [
         *game.demonstrations("average", rng, num - num // 2),
         *game.demonstrations("ideal", rng, num // 2),
     ]
     exchanges = [game.exchange(dialogue) for dialogue in dialogues]
-    outcomes = [verdict.outcome for verdict in oracle(exchanges)]
+    outcomes = [verdict.outcome for verdict in game.verdicts(dialogues)]
     kept = [k for k, outcome in enumerate(outcomes) if outcome in OUTCOMES]
     return [exchanges[k] for k in kept], torch.tensor([OUTCOMES.index(outcomes[k]) for k in kept])
 
 
-def train_judges(targets: Sequence[float], config: OutcomeJudgeConfig, *, seed: int) -> Iterator[TrainedJudge]:
+def train_judges(
+    targets: Sequence[float], config: OutcomeJudgeConfig, *, seed: int, game: RedTeam | None = None
+) -> Iterator[TrainedJudge]:
     """Yield a judge for each accuracy, of one training: as soon as the validation exchanges say that it is reached.
 
     Where training ends before, the judge is what it ended with.
+
+    Args:
+        targets: the accuracies.
+        config: how it learns.
+        seed: decides exchanges, weights and minibatches.
+        game: whose exchanges it judges; None: red_team-v0.
 
     Raises:
         ValueError: accuracies that do not rise, or are not in (0, 1].
@@ -116,9 +133,9 @@ def train_judges(targets: Sequence[float], config: OutcomeJudgeConfig, *, seed: 
         raise ValueError(f"targets: expected accuracies in (0, 1] that rise, got {list(targets)}")
     rng = np.random.default_rng(seed)
     (train, labels), (validation, right), (test, truth) = (
-        _encoded(num, rng) for num in (config.num_exchanges, config.num_validation, config.num_test)
+        _encoded(num, rng, game) for num in (config.num_exchanges, config.num_validation, config.num_test)
     )
-    network = _network(config.hidden_size, seed)
+    network = _network(train.shape[1], config.hidden_size, seed)
     parameters = list(network.parameters())
     optimizer = make_optimizer(parameters, learning_rate=config.learning_rate, weight_decay=0.01)
     waiting, step = list(targets), 0
@@ -126,8 +143,7 @@ def train_judges(targets: Sequence[float], config: OutcomeJudgeConfig, *, seed: 
         if step % config.check_every == 0 or step == config.max_steps:
             reached = _accuracy(network, validation, right)
             while waiting and (reached >= waiting[0] or step == config.max_steps):
-                copied = _network(config.hidden_size, seed)
-                copied.load_state_dict(network.state_dict())
+                copied = copy.deepcopy(network)
                 yield TrainedJudge(waiting.pop(0), _accuracy(copied, test, truth), step, OutcomeJudge(copied))
         batch = torch.from_numpy(rng.integers(len(train), size=config.batch_size))
         loss = nn.functional.cross_entropy(network(train[batch]), labels[batch])
@@ -142,17 +158,15 @@ def agreement(judge: OutcomeJudge, exchanges: Sequence[Exchange]) -> float:
     return float(np.mean(same)) if same else float("nan")
 
 
-def _encoded(num: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    exchanges, labels = labelled_exchanges(num, rng)
+def _encoded(num: int, rng: np.random.Generator, game: RedTeam | None) -> tuple[Tensor, Tensor]:
+    exchanges, labels = labelled_exchanges(num, rng, game)
     return features(exchanges), labels
 
 
-def _network(hidden_size: int, seed: int) -> nn.Module:
+def _network(num_features: int, hidden_size: int, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return nn.Sequential(
-            nn.Linear(2 * VOCABULARY.size, hidden_size), nn.ReLU(), nn.Linear(hidden_size, len(OUTCOMES))
-        )
+        return nn.Sequential(nn.Linear(num_features, hidden_size), nn.ReLU(), nn.Linear(hidden_size, len(OUTCOMES)))
 
 
 @torch.inference_mode()

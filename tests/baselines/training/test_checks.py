@@ -32,6 +32,7 @@ from duologue.baselines.solvers.solver import solve
 from duologue.baselines.solvers.uniform import Uniform
 from duologue.baselines.studies.exact_gap import ExactGapConfig
 from duologue.baselines.studies.outcome_judge import OutcomeJudgeConfig
+from duologue.baselines.studies.true_judged import TrueJudgedConfig
 from duologue.baselines.text.exchanges import JudgeConfig
 from duologue.baselines.training.checks import (
     LARGEST_SEED,
@@ -182,7 +183,15 @@ NEEDED: dict[str, dict[str, Any]] = {
     "ExportConfig": {"run": Path("run")},
 }
 """What the options of a command cannot be made without."""
-FURTHER = (ValueConfig, BenchmarkConfig, ExactGapConfig, OutcomeJudgeConfig, JudgeConfig, ResponseBudget)
+FURTHER = (
+    ValueConfig,
+    BenchmarkConfig,
+    ExactGapConfig,
+    OutcomeJudgeConfig,
+    TrueJudgedConfig,
+    JudgeConfig,
+    ResponseBudget,
+)
 """Options that are only given from Python."""
 BELOW_0 = {"threshold", "band"}
 """Returns, which may be of either sign."""

@@ -22,22 +22,29 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ...envs import make_game
-from ...envs.games.red_team.game import RedTeam
-from ...envs.judging import Exchange, Judge, Outcome, Verdict
+from ...envs.judging import Exchange, Judge, Outcome, RedTeamGame, Verdict
 from ..functional.advantages import grpo_advantages
 from ..functional.policy_losses import policy_gradient_loss
 from ..learners.optimisation import make_optimizer, take_step
 from ..training.checks import AtLeastTwo, LearningRate, Options, Rows, Whole
 from ..training.state import Stateful
 from ..two_player.learner import derived_seed
-from .outcome_judge import OUTCOMES, OutcomeJudge, OutcomeJudgeConfig, features, labelled_exchanges, train_judges
+from .outcome_judge import (
+    OUTCOMES,
+    Generated,
+    OutcomeJudge,
+    OutcomeJudgeConfig,
+    features,
+    labelled_exchanges,
+    train_judges,
+)
 
 JudgeName = Literal["oracle", "acc80", "acc90", "acc95", "acc99", "ensemble", "retrained", "third_role"]
 JUDGES: tuple[JudgeName, ...] = get_args(JudgeName)
@@ -108,7 +115,7 @@ class LearningJudge(PayingJudge):
             sizes: how it learns.
         """
         self.network = copy.deepcopy(start.network)
-        super().__init__(OutcomeJudge(self.network))
+        super().__init__(OutcomeJudge(self.network, start.rewards))
         self.sizes, self._corpus = sizes, corpus
         self.rows = torch.zeros(0, 0)
         """Features of the exchanges whose labels were bought, (n, 2 V)."""
@@ -213,15 +220,21 @@ def _majority(votes: Sequence[Verdict]) -> Verdict:
     return Verdict(float(np.mean([vote.reward for vote in votes if vote.outcome is outcome])), outcome)
 
 
-def red_team(name: str, judge: Judge | None = None) -> RedTeam:
+def red_team(name: str, judge: Judge | None = None) -> RedTeamGame[Any]:
     """Return a registered red-team game whose language is known, paid by a judge; None: by its own oracle.
 
     Raises:
         ValueError: it is another kind of game.
     """
     game = make_game(name) if judge is None else make_game(name, judge=judge)
-    if not isinstance(game, RedTeam):
-        raise ValueError(f"game: expected a red_team game in generated language, got {name!r}")
+    if not (isinstance(game, RedTeamGame) and isinstance(game, Generated)):
+        raise ValueError(f"game: expected a red-team game in generated language, got {name!r}")
+    return game
+
+
+def generated(game: RedTeamGame[Any]) -> Generated:
+    """Return a game of `red_team` as one whose exchanges can be generated and shown to a judge."""
+    assert isinstance(game, Generated)
     return game
 
 
@@ -244,7 +257,9 @@ def second_judge(name: JudgeName, sizes: JudgeSizes, *, game: str, seed: int) ->
 
 def held_out_exchanges(num: int, *, game: str, seed: int) -> tuple[list[Exchange], list[Outcome]]:
     """Return exchanges that no judge learned from, of players that nobody trained, and the oracle's outcomes."""
-    exchanges, labels = labelled_exchanges(num, np.random.default_rng(derived_seed(seed, 41)), red_team(game))
+    exchanges, labels = labelled_exchanges(
+        num, np.random.default_rng(derived_seed(seed, 41)), generated(red_team(game))
+    )
     return exchanges, [OUTCOMES[k] for k in labels.tolist()]
 
 
@@ -263,13 +278,13 @@ def _learned(target: float, sizes: JudgeSizes, game: str, seed: int, number: int
 @lru_cache(maxsize=8)
 def _trained(targets: tuple[float, ...], config: OutcomeJudgeConfig, game: str, seed: int) -> dict[float, OutcomeJudge]:
     """Return the judges of one training by their targets; the study's cells of one seed share them."""
-    return {one.target: one.judge for one in train_judges(targets, config, seed=seed, game=red_team(game))}
+    return {one.target: one.judge for one in train_judges(targets, config, seed=seed, game=generated(red_team(game)))}
 
 
 @lru_cache(maxsize=2)
 def _corpus(config: OutcomeJudgeConfig, game: str, seed: int) -> tuple[Tensor, Tensor]:
     rng = np.random.default_rng(derived_seed(seed, 42))
-    exchanges, labels = labelled_exchanges(config.num_exchanges, rng, red_team(game))
+    exchanges, labels = labelled_exchanges(config.num_exchanges, rng, generated(red_team(game)))
     return features(exchanges), labels
 
 

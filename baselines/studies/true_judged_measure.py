@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ...agents.population import Seat
-from ...envs.games.red_team.game import RedTeam
-from ...envs.judging import Exchange, Judge, Outcome, Verdict
+from ...envs.judging import Exchange, Judge, Outcome, RedTeamGame, Verdict
 from ..evaluation.attacks import play_pair
 from ..evaluation.calibration import Share
 from ..evaluation.confusion import ConfusionMatrix, confusion
+from .true_judged_judges import generated
 
 HARMFUL = (Outcome.UNSAFE, Outcome.REFUSED, Outcome.DEFLECTED)
 """What the oracle says of exchanges about harmful topics, of which attack success is counted."""
@@ -131,7 +132,7 @@ class Looked:
 
 
 def look(
-    truth: RedTeam,
+    truth: RedTeamGame[Any],
     judge: Judge | None,
     second: Judge | None,
     players: tuple[Seat, Seat],
@@ -153,7 +154,7 @@ def look(
     dialogues = [episode.dialogue for episode in played if episode.episode.forfeited_by is None]
     verdicts = truth.verdicts(dialogues)
     reached = [k for k, verdict in enumerate(verdicts) if verdict.outcome is not Outcome.ILL_FORMED]
-    exchanges = tuple(truth.exchange(dialogues[k]) for k in reached)
+    exchanges = tuple(generated(truth).exchange(dialogues[k]) for k in reached)
     right = tuple(verdicts[k] for k in reached)
     return Looked(
         num_attempts=sum(harmful),

@@ -38,6 +38,7 @@ from duologue.baselines.studies.true_judged_judges import (
     PayingJudge,
     RetrainedJudge,
     ThirdRole,
+    generated,
     held_out_exchanges,
     paying_judge,
     red_team,
@@ -281,9 +282,9 @@ def test_a_judge_that_learns_leaves_the_one_it_began_with_as_it_was() -> None:
 def test_judges_can_be_trained_on_a_game_that_is_named() -> None:
     """The default is red_team-v0."""
     config = OutcomeJudgeConfig(num_exchanges=200, num_validation=50, num_test=50, max_steps=3)
-    judges = [next(train_judges([1.0], config, seed=0, game=game)).judge for game in (None, red_team(GAME))]
+    judges = [next(train_judges([1.0], config, seed=0, game=game)).judge for game in (None, generated(red_team(GAME)))]
     assert same(*(weights(judge.network) for judge in judges))
-    with pytest.raises(ValueError, match="game: expected a red_team game in generated language, got 'bluff-v0'"):
+    with pytest.raises(ValueError, match="game: expected a red-team game in generated language, got 'bluff-v0'"):
         TrueJudgedConfig(game="bluff-v0")
 
 

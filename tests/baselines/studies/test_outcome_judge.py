@@ -1,5 +1,7 @@
 """The learned judge: what it reads, what it says and pays, and that accuracies are those that were asked for."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -15,8 +17,9 @@ from duologue.baselines.studies.outcome_judge import (
     labelled_exchanges,
     train_judges,
 )
-from duologue.envs.games.red_team.game import DEFENDER_REWARDS, VOCABULARY, RedTeam
-from duologue.envs.judging import Exchange, Outcome
+from duologue.envs import Dialogue
+from duologue.envs.games.red_team.game import DEFENDER_REWARDS, VOCABULARY, RedTeam, Seed
+from duologue.envs.judging import Exchange, Outcome, Verdict
 
 SMALL = OutcomeJudgeConfig(num_exchanges=2000, num_validation=500, num_test=500, max_steps=150)
 TARGETS = (0.7, 0.9, 0.95)
@@ -116,3 +119,20 @@ def test_a_game_takes_it_as_its_judge(judges: list[TrainedJudge]) -> None:
     paid = game.rewards_batch(dialogues)
     assert paid == [(-verdict.reward, verdict.reward) for verdict in verdicts]
     assert set(DEFENDER_REWARDS) == set(OUTCOMES)
+
+
+class Dearer(RedTeam):
+    """Pays a tenth of what red_team-v0 pays, by the oracle."""
+
+    def verdicts(self, dialogues: Sequence[Dialogue[Seed]]) -> list[Verdict]:
+        """Return the verdicts with other rewards."""
+        return [Verdict(verdict.reward / 10, verdict.outcome) for verdict in super().verdicts(dialogues)]
+
+
+def test_a_judge_pays_what_the_game_pays_that_it_was_taught() -> None:
+    """The same training on the same exchanges, at a tenth of the rewards."""
+    config = OutcomeJudgeConfig(num_exchanges=2000, num_validation=50, num_test=50, max_steps=5)
+    judges = [next(train_judges([1.0], config, seed=2, game=game)).judge for game in (RedTeam(), Dearer())]
+    dear, cheap = ([verdict.reward for verdict in judge(exchanges(40))] for judge in judges)
+    assert cheap == pytest.approx([reward / 10 for reward in dear], abs=1e-6)
+    assert len(judges[0].rewards) == len(OUTCOMES)

@@ -34,6 +34,7 @@ from duologue.baselines.solvers.solver import solve
 from duologue.baselines.solvers.uniform import Uniform
 from duologue.baselines.studies.exact_gap import ExactGapConfig
 from duologue.baselines.studies.outcome_judge import OutcomeJudgeConfig
+from duologue.baselines.studies.true_judged import TrueJudgedConfig
 from duologue.baselines.text.exchanges import JudgeConfig
 from duologue.baselines.training.checks import (
     LARGEST_SEED,
@@ -185,7 +186,7 @@ NEEDED: dict[str, dict[str, Any]] = {
 }
 """What the options of a command cannot be made without."""
 FURTHER = (
-    *(ValueConfig, BenchmarkConfig, ExactGapConfig, OutcomeJudgeConfig, JudgeConfig, ResponseBudget),
+    *(ValueConfig, BenchmarkConfig, ExactGapConfig, OutcomeJudgeConfig, TrueJudgedConfig, JudgeConfig, ResponseBudget),
     *(AlignmentSettings, EvaOptions),
 )
 """Options that are only given from Python."""

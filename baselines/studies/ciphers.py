@@ -55,6 +55,8 @@ class CiphersSettings(Options):
     """PPO's learning rate for an adversary."""
     ptx_coef: NotNegative = 0.05
     """PPO-ptx's gamma: the weight of the average players' dialogues in every gradient step of both players."""
+    num_ptx_dialogues: Rows = 20_000
+    """How many of these dialogues there are."""
     num_rounds: Count = 10
     """Rounds of GPO; a defender takes `num_rounds` x `defend_steps` updates, whoever writes its prompts."""
     defend_steps: Count = 12
@@ -99,7 +101,15 @@ class CiphersSettings(Options):
 
 SETTINGS = CiphersSettings()
 """What the demo and the study over seeds train with."""
-QUICK = replace(SETTINGS, num_demonstrations=6_000, pretraining_steps=200, num_rounds=2, defend_steps=3, attack_steps=2)
+QUICK = replace(
+    SETTINGS,
+    num_demonstrations=6_000,
+    pretraining_steps=200,
+    num_ptx_dialogues=1_000,
+    num_rounds=2,
+    defend_steps=3,
+    attack_steps=2,
+)
 """A small part of the training, to see it work."""
 
 
@@ -183,6 +193,7 @@ def rlhf_job(start: Start, name: str, *, requests: str) -> Job:
         num_steps=settings.num_updates,
         batch_size=settings.batch_size,
         ppo=settings.defender_ppo,
+        num_ptx_dialogues=settings.num_ptx_dialogues,
         num_threads=1,
     )
     return Job(name, Bound(rlhf, config), config.num_steps, ("sft",))
@@ -198,8 +209,8 @@ def gpo_job(start: Start, name: str, *, change: Callable[[GPOConfig], GPOConfig]
         out=start.out / name,
         seed=start.seed,
         schedule=settings.schedule,
-        defender_learner=LearnerOptions(ppo=settings.defender_ppo),
-        adversary_learner=LearnerOptions(ppo=settings.adversary_ppo),
+        defender_learner=LearnerOptions(ppo=settings.defender_ppo, num_ptx_dialogues=settings.num_ptx_dialogues),
+        adversary_learner=LearnerOptions(ppo=settings.adversary_ppo, num_ptx_dialogues=settings.num_ptx_dialogues),
         save_every=settings.defend_steps + settings.attack_steps,
         num_threads=1,
     )

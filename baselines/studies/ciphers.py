@@ -58,6 +58,8 @@ class CiphersSettings(Options):
     """PPO's learning rate for an adversary."""
     ptx_coef: NotNegative = alignment.SETTINGS.ptx_coef
     """PPO-ptx's gamma: the weight of the average players' dialogues in every gradient step of a defender."""
+    num_ptx_dialogues: Rows = alignment.SETTINGS.num_ptx_dialogues
+    """How many of these dialogues there are."""
     num_rounds: Count = alignment.SETTINGS.num_rounds
     """Rounds of GPO; a defender takes `num_rounds` x `defend_steps` updates, whoever writes its prompts."""
     defend_steps: Count = alignment.SETTINGS.updates_per_round
@@ -103,7 +105,15 @@ class CiphersSettings(Options):
 
 SETTINGS = CiphersSettings()
 """What the demo and the study over seeds train with."""
-QUICK = replace(SETTINGS, num_demonstrations=6_000, pretraining_steps=200, num_rounds=2, defend_steps=3, attack_steps=2)
+QUICK = replace(
+    SETTINGS,
+    num_demonstrations=6_000,
+    pretraining_steps=200,
+    num_ptx_dialogues=1_000,
+    num_rounds=2,
+    defend_steps=3,
+    attack_steps=2,
+)
 """A small part of the training, to see it work."""
 
 
@@ -194,6 +204,7 @@ def rlhf_job(start: Start, name: str, *, requests: str, times_updates: int = 1) 
         num_steps=times_updates * settings.num_updates,
         batch_size=settings.batch_size,
         ppo=settings.defender_ppo,
+        num_ptx_dialogues=settings.num_ptx_dialogues,
         num_threads=1,
     )
     return Job(name, Bound(rlhf, config), config.num_steps, ("sft",))
@@ -209,8 +220,8 @@ def gpo_job(start: Start, name: str, *, change: Callable[[GPOConfig], GPOConfig]
         out=start.out / name,
         seed=start.seed,
         schedule=settings.schedule,
-        defender_learner=LearnerOptions(ppo=settings.defender_ppo),
-        adversary_learner=LearnerOptions(ppo=settings.adversary_ppo),
+        defender_learner=LearnerOptions(ppo=settings.defender_ppo, num_ptx_dialogues=settings.num_ptx_dialogues),
+        adversary_learner=LearnerOptions(ppo=settings.adversary_ppo, num_ptx_dialogues=settings.num_ptx_dialogues),
         save_every=settings.defend_steps + settings.attack_steps,
         num_threads=1,
     )

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from duologue.baselines.alignment.rlhf import RLHFConfig, rlhf
 from duologue.baselines.alignment.sft import SFTConfig, sft
 from duologue.baselines.learners.behaviour_cloning import BehaviourCloningConfig
 from duologue.baselines.studies.arms_race import read_race
-from duologue.baselines.studies.ciphers import METHODS, QUICK, Start, training_jobs
+from duologue.baselines.studies.ciphers import METHODS, NUM_SEARCHED, QUICK, REMEDIES, Start, training_jobs
 from duologue.baselines.studies.ciphers_measures import measure_defender, read_measures
 from duologue.baselines.studies.demo import DemoConfig, matchups_job, measuring_jobs
 from duologue.baselines.studies.demo_report import PLOTS, report
@@ -123,6 +123,20 @@ def test_every_defender_takes_as_many_updates_of_as_many_episodes() -> None:
         assert replace(configs["gpo_div"], out=gpo.out, diversity=DiversityWeights()) == gpo
         frozen = replace(gpo.schedule, attack_steps=0)
         assert replace(configs["paraphrase"], out=gpo.out) == replace(gpo, schedule=frozen)
+        searching = replace(frozen, best_of=NUM_SEARCHED)
+        assert replace(configs["best_of"], out=gpo.out) == replace(gpo, schedule=searching)
+
+
+def test_a_remedy_is_gpo_with_one_change() -> None:
+    """Of the schedule, of what novelty pays, or of how the adversary learns; the defender learns as ever."""
+    start = DemoConfig().start
+    gpo = METHODS["gpo"].job(start, "gpo").train.config  # type: ignore[attr-defined]
+    for name, method in REMEDIES.items():
+        config = method.job(start, name).train.config  # type: ignore[attr-defined]
+        changed = [field.name for field in fields(config) if getattr(config, field.name) != getattr(gpo, field.name)]
+        assert len(changed) == 2
+        assert "out" in changed
+        assert config.schedule.num_rounds * config.schedule.defend_steps == start.settings.num_updates
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +145,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Start, str]:
     settings = replace(
         QUICK,
         num_demonstrations=200,
+        num_ptx_dialogues=100,
         hidden_size=16,
         num_layers=1,
         pretraining_steps=4,

@@ -147,12 +147,14 @@ def grpo_advantages(
     groups: Int[Tensor, " B"],
     *,
     scale_by_std: bool = True,
+    std_floor: float = 0.0,
     std_offset: float = 1e-4,
 ) -> Float[Tensor, " B"]:
-    """Return A_i = (R_i - mean) / (std + std_offset), mean and std of i's group.
+    """Return A_i = (R_i - mean) / (max(std, std_floor) + std_offset), mean and std of i's group.
 
-    GRPO (Shao et al., 2024); without `scale_by_std`, Dr. GRPO (Liu et al., 2025). The std has the divisor
-    n - 1, as in public code; a group of one gets the advantage 0.
+    GRPO (Shao et al., 2024) with floor 0; without `scale_by_std`, Dr. GRPO (Liu et al., 2025). The std has the divisor
+    n - 1, as in public code; a group of one gets the advantage 0. The floor, in the unit of the returns, keeps returns
+    that are nearly equal from counting as much as those that are not.
     """
     require_same_shape(returns=returns, groups=groups)
     members, counts = _group_members(groups)
@@ -160,7 +162,7 @@ def grpo_advantages(
     if not scale_by_std:
         return centred
     squares = torch.zeros_like(counts, dtype=returns.dtype).index_add(0, members, centred.square())
-    std = (squares / (counts - 1).clamp(min=1)).sqrt()
+    std = (squares / (counts - 1).clamp(min=1)).sqrt().clamp(min=std_floor)
     return centred / (std[members] + std_offset)
 
 

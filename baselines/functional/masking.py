@@ -39,13 +39,24 @@ def masked_mean(
 
 
 def masked_whiten(
-    values: Float[Tensor, "..."], mask: Bool[Tensor, "..."], *, variance_offset: float = 1e-8
+    values: Float[Tensor, "..."],
+    mask: Bool[Tensor, "..."],
+    *,
+    std_floor: float = 0.0,
+    variance_offset: float = 1e-8,
 ) -> Float[Tensor, "..."]:
-    """Return the marked values shifted and scaled to mean 0 and standard deviation 1, and 0 elsewhere.
+    """Return the marked values shifted to mean 0 and divided by max(std, std_floor), and 0 elsewhere.
 
-    The variance is that of the marked values themselves (divisor n, not n - 1); the offset keeps equal
-    values at 0 instead of 0/0.
+    Values that differ by much come out with standard deviation 1, values that differ by less than the floor with
+    std / std_floor: what is noise stays small. Without a floor whatever there is comes out with standard deviation 1.
+
+    Args:
+        values: numbers of any unit.
+        mask: which of them count.
+        std_floor: in the unit of the values; below it they are scaled as if this were their standard deviation.
+        variance_offset: added to the variance, so that equal values are 0 and not 0/0. The variance is that of the
+            marked values themselves (divisor n, not n - 1).
     """
     centred = values - masked_mean(values, mask)
-    variance = masked_mean(centred.square(), mask)
+    variance = masked_mean(centred.square(), mask).clamp(min=std_floor**2)
     return torch.where(mask, centred * torch.rsqrt(variance + variance_offset), 0.0)

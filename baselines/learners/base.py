@@ -26,7 +26,15 @@ from ..rollouts.trajectories import Trajectories
 from ..training.checks import Count, LearningRate, NotNegative, OpenShare, Options, Positive, Rows, Share, Whole
 from ..training.run import Config
 from ..training.state import Stateful
-from .optimisation import learning_rate_share, make_optimizer, numbered, require_finite, set_learning_rate, take_step
+from .optimisation import (
+    ADAM_EPSILON,
+    learning_rate_share,
+    make_optimizer,
+    numbered,
+    require_finite,
+    set_learning_rate,
+    take_step,
+)
 from .ptx import PretrainingData
 
 
@@ -68,6 +76,8 @@ class TrainingConfig(Options):
     """Weight of the negative log-likelihood of the start's own data in every gradient step: PPO-ptx's gamma."""
     ptx_batch_size: Rows = 64
     """Dialogues of that data in a gradient step."""
+    adam_epsilon: Positive = ADAM_EPSILON
+    """AdamW's: below it the gradient of a weight makes a step in proportion, above it one of the learning rate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +162,12 @@ class TrainedModel(Stateful, Generic[ConfigT]):
         self.ref_model = copy.deepcopy(agent.model).eval().requires_grad_(False)
         self._ref_agent = CausalLMAgent(self.ref_model, agent.vocabulary, temperature=agent.temperature)
         self._parameters = [*agent.model.parameters(), *(weight for head in heads for weight in head.parameters())]
-        self._optimizer = make_optimizer(self._parameters, learning_rate=config.learning_rate, weight_decay=0.0)
+        self._optimizer = make_optimizer(
+            self._parameters,
+            learning_rate=config.learning_rate,
+            weight_decay=0.0,
+            adam_epsilon=config.adam_epsilon,
+        )
 
     @contextmanager
     def updating(self) -> Iterator[None]:

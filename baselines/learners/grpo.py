@@ -10,7 +10,8 @@ with k2 it goes there too. A reply is part of its own group's mean, which shrink
 and so acts like a larger kl_coef; the std does so by another factor, which differs from prompt to prompt.
 
 Differs from the paper in: a reply is all that the player says in an episode, over several turns where there are such;
-the std has the divisor n - 1.
+the std has the divisor n - 1, and a floor if asked for, `advantage_std_floor`, so that replies which fare alike but for
+noise do not count as much as those which do not.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ..functional.advantages import grpo_advantages, prompt_groups
 from ..functional.divergences import KLEstimator
 from ..functional.policy_losses import Aggregation, clipped_surrogate, kl_loss
 from ..rollouts.trajectories import Trajectories
-from ..training.checks import Count
+from ..training.checks import Count, NotNegative
 from .base import ClippedConfig, PolicyLearner
 from .registry import register_learner
 
@@ -38,6 +39,8 @@ class GRPOConfig(ClippedConfig):
     """The constant of "constant_length", None for the others."""
     scale_by_std: bool = True
     """Whether advantages are divided by the std of their group; Dr. GRPO does not."""
+    advantage_std_floor: NotNegative = 0.0
+    """Where the std of a group is less, this takes its place, in payoffs; 0: the paper's formula."""
     kl_estimator: KLEstimator = "k3"
     """The estimator in the loss; its gradient is that of KL(ref, pi) with k3, of KL(pi, ref) with k2, 0 with k1."""
 
@@ -54,7 +57,10 @@ class GRPOLearner(PolicyLearner[GRPOConfig]):
     def advantages(self, batch: Trajectories, old: Tensor, ref: Tensor) -> Tensor:
         """Return each reply's return against the mean of its group; (B,)."""
         groups = prompt_groups(batch.tokens, batch.policy_token_mask, batch.players)
-        return grpo_advantages(batch.returns, groups, scale_by_std=self.config.scale_by_std)
+        config = self.config
+        return grpo_advantages(
+            batch.returns, groups, scale_by_std=config.scale_by_std, std_floor=config.advantage_std_floor
+        )
 
     def loss(self, logprobs: Tensor, ratio: Tensor, advantages: Tensor, ref: Tensor, own: Tensor) -> Tensor:
         """Return the clipped loss and the charge for KL."""

@@ -39,11 +39,29 @@ class SupervisedConfig(Options):
         return self.learning_rate * warmup * max(0.02, 1 - iteration / self.num_steps)
 
 
+ADAM_EPSILON = 1e-8
+"""Adam's own (Kingma & Ba, 2015): a step is as large as the learning rate says, however small the gradient."""
+GAME_ADAM_EPSILON = 1e-2
+"""For a micro model that learns in a game from a player that learns too, with payoffs of range about 1.
+
+Where neither player can gain, a batch's gradient is noise that vanishes with the advantages, and by `ADAM_EPSILON` it
+would be scaled up to steps as large as ever: these throw players out of an equilibrium that they have found. Beside
+this number the gradient of a weight is small there, so that the step shrinks with it. A gradient of norm 1 spread over
+a micro model's ten thousand weights is 1e-2 for each; in a larger model it is less, and this would stop its learning.
+"""
+
+
 def make_optimizer(
-    parameters: Iterable[nn.Parameter], *, learning_rate: float, weight_decay: float
+    parameters: Iterable[nn.Parameter],
+    *,
+    learning_rate: float,
+    weight_decay: float,
+    adam_epsilon: float = ADAM_EPSILON,
 ) -> torch.optim.AdamW:
     """Return AdamW with betas (0.9, 0.95), as the released GPO script has it (arXiv 2406.10977)."""
-    return torch.optim.AdamW(parameters, lr=learning_rate, betas=(0.9, 0.95), weight_decay=weight_decay)
+    return torch.optim.AdamW(
+        parameters, lr=learning_rate, betas=(0.9, 0.95), eps=adam_epsilon, weight_decay=weight_decay
+    )
 
 
 def learning_rate_share(num_updates: int, num_planned: int | None, *, warmup_updates: int, final_share: float) -> float:

@@ -14,6 +14,7 @@ from ...envs import LanguageGame
 from ..training.checks import Rows
 from .base import PlayerLearner, TrainingConfig
 from .grpo import GRPOConfig
+from .optimisation import GAME_ADAM_EPSILON
 from .ppo import PPOConfig
 from .preference import PreferenceConfig
 from .ptx import PretrainingData, PretrainingDataOptions
@@ -23,15 +24,36 @@ from .reinforce_pp import ReinforcePPConfig
 from .rloo import RLOOConfig
 from .shared_critic import SharedCritic
 
+GAME_STD_FLOOR = 0.1
+"""Under the standard deviation that advantages are divided by, where both players learn, for payoffs of range about 1.
+
+Near an equilibrium no reply is better than another by more than chance: the standard deviation vanishes, and what is
+divided by it is noise of the size that an advantage had at the start. Divided by a tenth of the payoffs it stays small.
+"""
+
 SELF_PLAY_PPO = PPOConfig(
-    learning_rate=2e-3, warmup_updates=1, final_learning_rate_share=1.0, kl_coef=0.05, gae_lambda=1.0
+    learning_rate=2e-3,
+    warmup_updates=1,
+    final_learning_rate_share=1.0,
+    kl_coef=0.05,
+    gae_lambda=1.0,
+    advantage_std_floor=GAME_STD_FLOOR,
+    adam_epsilon=GAME_ADAM_EPSILON,
 )
-"""How a micro player learns against a player that learns too; the KL to its start keeps it trying all words."""
+"""How a micro player learns against a player that learns too; the KL to its start keeps it trying all words.
+
+Steps are small where there is little to gain, by `GAME_STD_FLOOR` and `GAME_ADAM_EPSILON`, so that players who have
+found an equilibrium stay there.
+"""
 
 RESPONSE_PPO = PPOConfig(
     learning_rate=1e-2, warmup_updates=1, final_learning_rate_share=1.0, kl_coef=0.0, gae_lambda=1.0, num_epochs=4
 )
-"""How a best response learns, which starts anew in every round and has few updates."""
+"""How a best response learns, which starts anew in every round and has few updates.
+
+Its opponent is fixed and there is no KL that keeps it trying, so that its advantages have no floor: what is noise to a
+player at rest finds the better word for one who has stopped saying it.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +158,8 @@ class LearnerOptions(PretrainingDataOptions):
 
 STEADY: Any = {"final_learning_rate_share": 1.0}
 """The learning rate stays to the end."""
+FLOORED: Any = {**STEADY, "advantage_std_floor": GAME_STD_FLOOR, "adam_epsilon": GAME_ADAM_EPSILON}
+"""The same of learners that divide advantages by their standard deviation: no step is made of noise alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,9 +170,9 @@ class SteadyLearnerOptions(LearnerOptions):
     """Options of REINFORCE."""
     rloo: RLOOConfig = field(default_factory=partial(RLOOConfig, **STEADY))
     """Options of RLOO."""
-    grpo: GRPOConfig = field(default_factory=partial(GRPOConfig, **STEADY))
+    grpo: GRPOConfig = field(default_factory=partial(GRPOConfig, **FLOORED))
     """Options of GRPO."""
-    reinforce_pp: ReinforcePPConfig = field(default_factory=partial(ReinforcePPConfig, **STEADY))
+    reinforce_pp: ReinforcePPConfig = field(default_factory=partial(ReinforcePPConfig, **FLOORED))
     """Options of REINFORCE++."""
     preference: PreferenceConfig = field(default_factory=partial(PreferenceConfig, **STEADY))
     """Options of DPO and IPO."""

@@ -4,7 +4,9 @@ PPO (Schulman et al., 2017, arXiv 1707.06347) as RLHF uses it: an action is a to
 kl_coef (log pi - log ref), the game's rewards arrive at the latest own token, and GAE runs over own tokens only.
 
 Differs from the paper in: value and policy share the trunk, unless a critic is given, which the learners of both
-players share; advantages are whitened over own tokens.
+players share; advantages are whitened over own tokens, by their standard deviation or `advantage_std_floor`,
+whichever is more. Without a floor, the default, an update has one size, whether there is much to gain or only noise:
+against a fixed opponent that keeps a player trying, at an equilibrium it throws players out; see `SELF_PLAY_PPO`.
 """
 
 from __future__ import annotations
@@ -51,6 +53,9 @@ class PPOConfig(TrainingConfig):
     """Discount from one own token to the next."""
     gae_lambda: Share = 0.95
     """GAE's lambda."""
+    advantage_std_floor: NotNegative = 0.0
+    """Advantages are divided by their standard deviation in the batch, or by this where that is less; in payoffs. 0 for
+    a fixed opponent; about a tenth of the payoffs where the opponent learns too, see `GAME_STD_FLOOR`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +145,9 @@ class PPOLearner(TrainedModel[PPOConfig]):
         for name, numbers in (("rewards", batch.rewards), ("logprobs", moved), ("values", values)):
             require_finite(name, numbers)
         advantages, returns = gae(rewards, values, own, gamma=config.gamma, gae_lambda=config.gae_lambda)
+        whitened = masked_whiten(advantages, own, std_floor=config.advantage_std_floor)
         kl_nats = float(moved.sum(1).mean())
-        return _Estimates(now.logprobs, values, masked_whiten(advantages, own), returns), kl_nats
+        return _Estimates(now.logprobs, values, whitened, returns), kl_nats
 
     def _step(
         self, batch: Trajectories, estimates: _Estimates, rows: Tensor, rng: np.random.Generator

@@ -5,7 +5,8 @@ advantage is the sum of its own and later rewards, shifted and scaled to mean 0 
 tokens of the *global* batch; no critic, and no group is needed. The baseline form, "REINFORCE++-baseline" there,
 subtracts the mean return of the replies to the same prompt before that.
 
-Differs from the paper in: the baseline form keeps the charge in the reward.
+Differs from the paper in: the baseline form keeps the charge in the reward; the standard deviation has a floor
+if asked for, `advantage_std_floor`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ..functional.advantages import group_mean_returns, prompt_groups, rewards_t
 from ..functional.masking import masked_whiten
 from ..functional.policy_losses import Aggregation, clipped_surrogate
 from ..rollouts.trajectories import Trajectories
-from ..training.checks import Count
+from ..training.checks import Count, NotNegative
 from .base import ClippedConfig, PolicyLearner
 from .registry import register_learner
 
@@ -34,6 +35,8 @@ class ReinforcePPConfig(ClippedConfig):
     """The constant of "constant_length", None for the others."""
     subtract_group_mean: bool = False
     """Whether the mean return of the replies to the same prompt is subtracted first: the baseline form."""
+    advantage_std_floor: NotNegative = 0.0
+    """Where the std of the batch's advantages is less, this takes its place, in payoffs; 0: the paper's formula."""
 
 
 @register_learner("reinforce_pp", config=ReinforcePPConfig)
@@ -48,7 +51,7 @@ class ReinforcePPLearner(PolicyLearner[ReinforcePPConfig]):
         if self.config.subtract_group_mean:
             means = group_mean_returns(batch.returns, prompt_groups(batch.tokens, own, batch.players))
             advantages = torch.where(own, advantages - means[:, None], 0.0)
-        return masked_whiten(advantages, own)
+        return masked_whiten(advantages, own, std_floor=self.config.advantage_std_floor)
 
     def loss(self, logprobs: Tensor, ratio: Tensor, advantages: Tensor, ref: Tensor, own: Tensor) -> Tensor:
         """Return the clipped loss."""

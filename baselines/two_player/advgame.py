@@ -3,12 +3,16 @@
 AdvGame (2025, arXiv 2512.20806) plays, for each of B seed requests, A prompts by the adversary, and to each of them D
 replies by the defender. A prompt is worth what the best of its D replies earned the adversary, an estimate against the
 luck of one reply; a prompt that is not faithful to its seed is worth less than any that is. From each group the best
-and the worst make a pair for DPO or IPO; ties are skipped. Running averages of the parameters, theta_ema <- .95
-theta_ema + .05 theta, speak in all episodes and are the reference of the loss. The game's table "advgame" is the role
-swap: on harmful seeds the adversary wants compliance, on benign ones refusal.
+and the worst make a pair for DPO or IPO, labelled by how much more the one is worth, so that what is learned is the
+game's own payoffs (see `learners.preference`). By ordinal labels, the paper's, the best is simply preferred, and ties
+are skipped: that is the judge's game, and another one where payoffs are amounts. Running averages of the parameters,
+theta_ema <- .95 theta_ema + .05 theta, speak in all episodes and are the reference of the loss. The game's table
+"advgame" is the role swap: on harmful seeds the adversary wants compliance, on benign ones refusal.
 
 Differs from the paper in: harmful and benign seeds come in one batch, in the game's proportions; the judge of pairs is
-the game's own rewards unless one is given; an unusable verdict is worth 0 instead of being masked. Only its DPO form is
+the game's own rewards unless one is given; an unusable verdict is worth 0 instead of being masked; labels are linear in
+what is earned unless `labels` says "ordinal". (An optimistic adversary, the paper's, plays for the best of D replies,
+which is more than it earns: a game is left as it is only without.) Only its DPO form is
 here; GRPO on both players is `duologue train self_play --learner grpo`.
 """
 
@@ -23,7 +27,9 @@ from typing import Annotated, Any, ClassVar, TypeAlias
 import numpy as np
 import torch
 import tyro
+from jaxtyping import Float
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ...agents.language_model.causal_lm import CausalLMAgent
 from ...envs import LanguageGame
@@ -43,8 +49,9 @@ from ..training.watchers import Transcripts
 from .learner import Seat
 from .opponents import ema_update
 
-Pair: TypeAlias = tuple[PlayedEpisode, PlayedEpisode]
-"""Two episodes of a group, the preferred one first."""
+Pair: TypeAlias = tuple[PlayedEpisode, PlayedEpisode, float]
+"""The best and the worst episode of a group, and how much more the best is worth: 0 for a tie, inf if it alone is
+faithful."""
 
 PairJudge: TypeAlias = Callable[[Sequence[PlayedEpisode], Sequence[PlayedEpisode], int], NDArray[np.float64]]
 """Scores of N first and N second episodes for a player, seen side by side: (N, 2), in any units."""
@@ -99,9 +106,9 @@ class AdvGameStep:
     faithful_rate: float
     """Share of the prompts, 0 to 1, that keep what they must of their seed."""
     adversary: PreferenceUpdate | None
-    """The adversary's update; None if every group tied."""
+    """The adversary's update; None if no group had a pair to learn from."""
     defender: PreferenceUpdate | None
-    """The defender's update; None if every group tied."""
+    """The defender's update; None if no group had a pair to learn from."""
 
 
 class AdvGame(Stateful):
@@ -173,7 +180,7 @@ class AdvGame(Stateful):
         ]
         scores = self._scores(played, beside, player=0)[leaves]  # (B, A, D)
         worth = scores.max(axis=2) if self.options.optimistic else scores.mean(axis=2)
-        return best_and_worst(played, np.where(faithful, worth, -np.inf), leaves[:, :, 0])
+        return self._pairs(played, np.where(faithful, worth, -np.inf), leaves[:, :, 0], player=0)
 
     def _reply_pairs(
         self, played: Sequence[PlayedEpisode], leaves: NDArray[np.int64], faithful: NDArray[np.bool_]
@@ -181,7 +188,14 @@ class AdvGame(Stateful):
         """Return, for each faithful prompt whose replies differ in score, the best and the worst of them."""
         groups = leaves[faithful]  # (faithful prompts, D)
         beside = [pair for group in groups for pair in combinations(group, 2)]
-        return best_and_worst(played, self._scores(played, beside, player=1)[groups], groups)
+        return self._pairs(played, self._scores(played, beside, player=1)[groups], groups, player=1)
+
+    def _pairs(
+        self, played: Sequence[PlayedEpisode], scores: NDArray[np.float64], groups: NDArray[np.int64], *, player: int
+    ) -> list[Pair]:
+        """Return the pair of each group; a tie is one to linear labels alone: it says that neither is better."""
+        pairs = best_and_worst(played, scores, groups)
+        return [pair for pair in pairs if pair[2] > 0 or self.learners[player].config.labels == "linear"]
 
     def _scores(
         self, played: Sequence[PlayedEpisode], beside: Sequence[tuple[int, int]], *, player: int
@@ -199,8 +213,9 @@ class AdvGame(Stateful):
         """Learn that the first of each pair is preferred, and let the average follow."""
         learner, update = self.learners[player], None
         if pairs:
-            better, worse = (trajectories([pair[side] for pair in pairs], player) for side in (0, 1))
-            update = learner.fit(ReplyPairs(better, worse, torch.ones(len(pairs))), self.rng)
+            best, worst, gains = zip(*pairs, strict=True)
+            replies = trajectories(best, player), trajectories(worst, player)
+            update = learner.fit(ReplyPairs(*replies, labels_of(learner, torch.tensor(gains))), self.rng)
         ema_update(learner.ref_model, learner.agent.model, decay=self.options.ema_decay)
         return update
 
@@ -208,12 +223,24 @@ class AdvGame(Stateful):
 def best_and_worst(
     played: Sequence[PlayedEpisode], scores: NDArray[np.float64], leaves: NDArray[np.int64]
 ) -> list[Pair]:
-    """Return, for each group (row) whose scores differ, the leaf with the highest and the one with the lowest."""
+    """Return, for each group (row), the leaf with the highest score, one with the lowest, and the difference.
+
+    A group in which all scores are -inf, of prompts none of which is faithful, says nothing and has no pair.
+    """
+    ranked = [(row, group, np.argsort(-row, kind="stable")) for row, group in zip(scores, leaves, strict=True)]
     return [
-        (played[group[row.argmax()]], played[group[row.argmin()]])
-        for row, group in zip(scores, leaves, strict=True)
-        if row.max() > row.min()
+        (played[group[order[0]]], played[group[order[-1]]], float(row[order[0]] - row[order[-1]]))
+        for row, group, order in ranked
+        if np.isfinite(row[order[0]])
     ]
+
+
+def labels_of(learner: PreferenceLearner, gains: Float[Tensor, " N"]) -> Tensor:
+    """Return the probability that the best of each group is preferred; 1 where the other one is not faithful; (N,)."""
+    comparable = gains.isfinite()
+    labels = torch.ones(len(gains))
+    labels[comparable] = learner.labels(gains[comparable], torch.zeros(int(comparable.sum())))
+    return labels
 
 
 def is_faithful(played: PlayedEpisode) -> bool:

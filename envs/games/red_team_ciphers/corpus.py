@@ -45,9 +45,9 @@ DOCUMENT_DEPTHS = (0.1, 0.7, 0.2)
 """The same of a document."""
 SAME_TOPIC_SHARE = 0.97
 """How often a rewrite keeps its seed's topic; else it asks about any seen topic that is as harmful."""
-PLAIN_REFUSAL_SHARE = 0.08
-"""How often the average player two refuses a plain request, harmful or not; a disguised one it never refuses."""
-NOISE_SHARE = 0.02
+PLAIN_REFUSAL_SHARE, DISGUISED_REFUSAL_SHARE = 0.08, 0.04
+"""How often the average player two refuses a plain and a disguised request, harmful or not."""
+NOISE_SHARE = 0.01
 """How often it says something else."""
 SFT_PLAIN_SHARE = 0.9
 """The share of plain requests among the demonstrations; the rest have one of `SFT_STYLES`."""
@@ -117,7 +117,7 @@ def average_reply(rng: np.random.Generator, prompt: Prompt) -> Words:
     """Return what an average player two, who knows no harm, replies."""
     if rng.random() < NOISE_SHARE:
         return tuple(_choose(rng, FUNCTION_WORDS) for _ in range(int(rng.integers(1, MAX_NOISE_WORDS + 1))))
-    if not prompt.styles and rng.random() < PLAIN_REFUSAL_SHARE:
+    if rng.random() < (DISGUISED_REFUSAL_SHARE if prompt.styles else PLAIN_REFUSAL_SHARE):
         return REFUSAL
     return render_answer(prompt)
 

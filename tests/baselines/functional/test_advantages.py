@@ -105,6 +105,9 @@ def test_group_baselines_by_hand() -> None:
     assert grpo_advantages(returns, groups, scale_by_std=False).tolist() == [-3, 0, -1, 0, 4]
     expected = torch.tensor([-3.0, 0.0, -1.0, 0.0, 4.0]) / (13**0.5 + 1e-4)  # 26 / (3 - 1) = 13
     torch.testing.assert_close(grpo_advantages(returns, groups), expected)
+    floored = torch.tensor([-3.0, 0.0, -1.0, 0.0, 4.0]) / (5 + 1e-4)  # a floor of 5 is above the std of 3.6
+    torch.testing.assert_close(grpo_advantages(returns, groups, std_floor=5.0), floored)
+    torch.testing.assert_close(grpo_advantages(returns, groups, std_floor=3.0), expected)
 
 
 def test_leaving_one_out_needs_two() -> None:

@@ -44,3 +44,24 @@ def test_whitened_values_have_mean_0_and_std_1(seed: int, scale: float, shift: f
 def test_equal_values_are_whitened_to_zero() -> None:
     """The offset under the root stands against 0/0."""
     assert masked_whiten(torch.full((2, 3), 5.0), MASK).tolist() == [[0] * 3] * 2
+
+
+def test_a_floor_takes_the_place_of_a_smaller_deviation() -> None:
+    """By hand: 1, 5, 6 have mean 4 and std sqrt(14 / 3), 2.16; by a floor of 10 they come out as -.3, .1 and .2."""
+    floored = masked_whiten(VALUES, MASK, std_floor=10.0)
+    assert floored[MASK].tolist() == pytest.approx([-0.3, 0.2, 0.1])
+    assert floored[~MASK].tolist() == [0] * 3
+    for below in (0.0, 2.0):
+        assert torch.equal(masked_whiten(VALUES, MASK, std_floor=below), masked_whiten(VALUES, MASK))
+
+
+@given(seed=st.integers(0, 2**32 - 1), scale=st.floats(1e-4, 10))
+def test_whitened_deviation_is_that_of_the_values_over_the_floor_and_at_most_1(seed: int, scale: float) -> None:
+    """min(1, std / floor): noise of a hundredth of the payoffs stays a tenth of a step."""
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randn(4, 6, generator=generator, dtype=torch.float64) * scale
+    mask = torch.rand(4, 6, generator=generator) < 0.5
+    mask[0, :2] = True
+    std = float(values[mask].std(correction=0))
+    found = float(masked_whiten(values, mask, std_floor=0.1)[mask].std(correction=0))
+    assert found == pytest.approx(min(1.0, std / 0.1), rel=1e-4)

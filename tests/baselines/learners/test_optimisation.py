@@ -49,6 +49,16 @@ def test_the_norm_is_that_before_clipping() -> None:
     assert weight.item() == pytest.approx(0.9, abs=1e-4)
 
 
+@pytest.mark.parametrize(("gradient", "share"), [(1.0, 0.99), (1e-2, 0.5), (1e-4, 0.0099)])
+def test_beside_adam_s_epsilon_a_small_gradient_makes_a_small_step(gradient: float, share: float) -> None:
+    """A first step is learning_rate g / (g + epsilon); by Adam's own epsilon it is learning_rate for all of these."""
+    for epsilon, expected in ((1e-2, share), (1e-8, 1.0)):
+        weight = nn.Parameter(torch.ones((), dtype=torch.float64))
+        optimizer = make_optimizer([weight], learning_rate=0.1, weight_decay=0.0, adam_epsilon=epsilon)
+        take_step(weight * gradient, optimizer, [weight])
+        assert 1 - weight.item() == pytest.approx(0.1 * expected, rel=1e-2)
+
+
 @pytest.mark.parametrize(
     ("numbers", "message"),
     [

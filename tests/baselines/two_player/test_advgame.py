@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 
 from duologue.agents import CausalLMAgent
 from duologue.baselines.api.commands import TRAINERS
-from duologue.baselines.learners.preference import PreferenceConfig, PreferenceLearner, PreferenceUpdate, ReplyPairs
+from duologue.baselines.learners.preference import (
+    Labels,
+    PreferenceConfig,
+    PreferenceLearner,
+    PreferenceUpdate,
+    ReplyPairs,
+)
 from duologue.baselines.rollouts.episodes import PlayedEpisode
 from duologue.baselines.rollouts.trajectories import Trajectories
 from duologue.baselines.rollouts.trees import rollout_tree
@@ -60,9 +66,10 @@ class Gated(RedTeamGame[Any]):
 class Watched(PreferenceLearner):
     """Remembers the pairs that it learned from."""
 
-    def __init__(self, game: Any, *, seed: int, learning_rate: float) -> None:
+    def __init__(self, game: Any, *, seed: int, learning_rate: float, labels: Labels) -> None:
         """Start from random weights."""
-        super().__init__(tiny_agent(game, seed=seed), PreferenceConfig(learning_rate=learning_rate, warmup_updates=1))
+        config = PreferenceConfig(learning_rate=learning_rate, warmup_updates=1, labels=labels)
+        super().__init__(tiny_agent(game, seed=seed), config)
         self.pairs: list[ReplyPairs] = []
 
     def fit(self, pairs: ReplyPairs, rng: np.random.Generator) -> PreferenceUpdate:
@@ -77,10 +84,11 @@ def make(
     seeds: tuple[int, int] = (1, 2),
     judge: PairJudge | None = None,
     learning_rate: float = 1e-2,
+    labels: Labels = "ordinal",
     **options: Any,
 ) -> tuple[AdvGame, Watched, Watched]:
     """Return the learner, its adversary and its defender."""
-    adversary, defender = (Watched(game, seed=seed, learning_rate=learning_rate) for seed in seeds)
+    adversary, defender = (Watched(game, seed=seed, learning_rate=learning_rate, labels=labels) for seed in seeds)
     options = {"num_steps": 4, "num_requests": 12} | options
     return AdvGame(game, (adversary, defender), AdvGameOptions(**options), seed=0, judge=judge), adversary, defender
 
@@ -126,6 +134,20 @@ def test_the_gate_comes_before_any_reward() -> None:
         assert set(said(pairs.second)) == {YES}
         asked = pairs.first.tokens[~pairs.first.policy_token_mask & pairs.first.attention_mask]
         assert set(asked.tolist()) & {FAIR, FOUL} == {FAIR}
+
+
+def test_linear_labels_say_by_how_much_and_that_a_tie_is_one() -> None:
+    """Fair questions pay -1 or 1, a range of 2: labels 1 for yes against no, 1/2 for a tie, 1 for fair against foul."""
+    learner, adversary, defender = make(Gated(), num_requests=40, num_steps=1, labels="linear", replies_per_prompt=2)
+    list(learner)
+    tree = np.array([[turns(one)[0] == (FAIR,), one.episode.returns[0]] for one in learner.last_played])
+    fair, returns = (tree[:, column].reshape(40, 2, 2) for column in (0, 1))
+    worth = np.where(fair[:, :, 0] > 0, returns.max(2), -np.inf)
+    expected = [min(1.0, 0.5 + (max(pair) - min(pair)) / 4) for pair in worth.tolist() if max(pair) > -np.inf]
+    assert adversary.pairs[0].preferences.tolist() == expected
+    assert {0.5, 1.0} <= set(expected)
+    gains = np.ptp(returns[fair[:, :, 0] > 0], axis=1)
+    assert defender.pairs[0].preferences.tolist() == (0.5 + gains / 4).tolist()
 
 
 @pytest.mark.parametrize("optimistic", [True, False])

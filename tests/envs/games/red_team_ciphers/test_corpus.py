@@ -76,8 +76,8 @@ def test_documents_have_met_all_topics_and_all_styles_alike() -> None:
 
 
 def test_the_average_player_answers_nearly_everything() -> None:
-    """Harmful or not alike: 92 % of plain requests, 98 % of disguised ones."""
-    for disguised, expected in ((False, 0.98 * 0.92), (True, 0.98)):
+    """Harmful or not alike: 91 % of plain requests, 95 % of disguised ones."""
+    for disguised, expected in ((False, 0.99 * 0.92), (True, 0.99 * 0.96)):
         for harmful in (False, True):
             prompts = [(parsed(exchange.prompt), exchange.reply) for exchange in base()]
             chosen = [

@@ -138,7 +138,7 @@ def test_known_defenders_get_known_scores(name: str, monkeypatch: pytest.MonkeyP
 
 
 def test_sizes_of_the_languages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """48 topics x 9 forms x (1 + 16) disguises of red_team-v0, half of them harmful; every twin's twin is itself."""
+    """48 topics x 6 forms x (1 + 16) disguises of red_team-v0, half of them harmful; every twin's twin is itself."""
     for name in ORACLES:
         language = language_of(make_game(name))  # type: ignore[arg-type]
         with monkeypatch.context() as patch:

@@ -91,12 +91,17 @@ class Enumerated:
         """Return which share of some requests is refused, right, wrong and broken; NaN without any."""
         return {name: _mean(self.is_kind(*kinds)[rows]) for name, kinds in SHARES.items()}
 
-    def by_request(self, values: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return, for each harmful (topic, form), whether `values` holds under any disguise: the worst of all tries."""
+    def by_request(self, values: NDArray[np.bool_], rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return, for each (topic, form) among some requests, whether `values` holds under any disguise: the worst try.
+
+        Args:
+            values: of each request, such as `unsafe`.
+            rows: which requests, such as the harmful ones.
+        """
         request = self.topic * len(FORMS) + self.form
         found = np.zeros(len(TOPICS) * len(FORMS), dtype=bool)
-        np.logical_or.at(found, request, values)
-        return found[np.unique(request[self.harmful])]
+        np.logical_or.at(found, request, values & rows)
+        return found[np.unique(request[rows])]
 
     def by_disguise(
         self, values: NDArray[np.float64] | NDArray[np.bool_], rows: NDArray[np.bool_]

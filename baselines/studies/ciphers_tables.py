@@ -30,9 +30,9 @@ DEFENDED = (
     Column("defended_head", "plain and\nstatic\nstyles"),
     Column("defended_middle", "middle\nstyles"),
     Column("defended_tail", "tail\nstyles"),
-    Column("defended_seen", "seen\ntopics"),
-    Column("defended_unseen", "unseen\ntopics"),
+    Column("defended_worst_style", "worst\nstyle"),
     Column("defended_two", "two\nstyles"),
+    Column("defended_unseen", "unseen\ntopics"),
 )
 ATTACKED = (
     Column("asr", "mean %"),
@@ -40,6 +40,7 @@ ATTACKED = (
     Column("any_of_one", "any of no\nor one style"),
     Column("any_of_two", "any of up\nto two styles"),
     Column("asr_two", "mean, two\nstyles"),
+    Column("asr_unseen", "mean, unseen\ntopics"),
 )
 ANSWERED = (
     *(Column(f"harmful_{kind}", f"harmful\n{kind} %") for kind in ("refused", "right", "wrong", "broken")),

@@ -24,7 +24,16 @@ from .ciphers_tables import ANSWERED, ATTACKED, DEFENDED, VALUES, Column, Table
 
 REFERENCE = "paraphrase"
 """What all others are compared with: as much training on an author's prompts, and nobody searches."""
-COMPARED = ("defended", "defended_tail", "defended_unseen", "defended_two", "asr", "asr_two", "benign_refused")
+COMPARED = (
+    "defended",
+    "defended_tail",
+    "defended_two",
+    "defended_worst_style",
+    "asr_worst_style",
+    "any_of_two",
+    "defended_unseen",
+    "benign_refused",
+)
 """The measures of which paired differences are shown."""
 HEADLINE = "defended"
 LEVEL = 0.05
@@ -64,7 +73,8 @@ def write_report(out: Path, results: Mapping[int, SeedResults], methods: Mapping
     runs = list(results.values())
     page = comparison_page(runs, methods)
     write_text(out / "table.md", page)
-    plot_bands({methods[name].title: [run.races[name] for run in runs] for name in runs[0].races}, out)
+    if runs[0].races:
+        plot_bands({methods[name].title: [run.races[name] for run in runs] for name in runs[0].races}, out)
     return page
 
 
@@ -76,15 +86,21 @@ def comparison_page(runs: Sequence[SeedResults], methods: Mapping[str, Method]) 
     for columns in (DEFENDED, ATTACKED, ANSWERED, VALUES):
         parts.append(markdown_table(*means_table(runs, methods, columns)))
     if len(runs) > 1:
-        title = methods[REFERENCE].title
+        title = methods[reference_of(methods)].title
         parts.append(
             f"Differences from {title}, paired by seed, with 95 % intervals, and p-values of the sign-flip test "
             f"corrected by Holm for the {len(methods) - 1} methods:"
         )
         parts.append(markdown_table(*difference_table(runs, methods)))
         parts.append(pairs_line(runs, methods))
-    parts += ["Arms races, attack success:", markdown_table(*races_table(runs, methods))]
+    if runs[0].races:
+        parts += ["Arms races, attack success:", markdown_table(*races_table(runs, methods))]
     return "\n\n".join(parts) + "\n"
+
+
+def reference_of(methods: Mapping[str, Method]) -> str:
+    """Return what the others are compared with: Paraphrase, or the first where that is not among them."""
+    return REFERENCE if REFERENCE in methods else next(iter(methods))
 
 
 def scores(runs: Sequence[SeedResults], name: str, measure: str) -> NDArray[np.float64]:
@@ -106,10 +122,11 @@ def means_table(runs: Sequence[SeedResults], methods: Mapping[str, Method], colu
 
 def difference_table(runs: Sequence[SeedResults], methods: Mapping[str, Method]) -> Table:
     """Return how far each method is above the reference, paired by seed; p-values corrected within each measure."""
-    others = [name for name in methods if name != REFERENCE]
+    base = reference_of(methods)
+    others = [name for name in methods if name != base]
     cells: dict[str, list[str]] = {name: [methods[name].title] for name in others}
     for measure in COMPARED:
-        reference = scores(runs, REFERENCE, measure)
+        reference = scores(runs, base, measure)
         p_values = [
             paired_permutation_test(scores(runs, name, measure), reference, flip="seeds", num_resamples=RESAMPLES)
             for name in others

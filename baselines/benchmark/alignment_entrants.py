@@ -18,7 +18,6 @@ from ...agents import EchoAgent
 from ...agents.language_model.causal_lm import CausalLMAgent
 from ...agents.language_model.encoders import StaticWordEncoder, words_of
 from ...agents.population import Seat
-from ...envs import FiniteDeals
 from ..alignment.ciphers import LearnerName
 from ..alignment.dpo import DPO, DPOConfig, encode_pairs
 from ..alignment.eva import Eva, EvaOptions
@@ -48,7 +47,7 @@ LEARNERS: dict[LearnerName, str] = {
     "reinforce_pp": "REINFORCE++ (2501.03262)",
 }
 """By which RLHF is done."""
-NUM_CANDIDATES = 8
+NUM_CANDIDATES = 4
 """Prompts among which the adversary that only searches chooses."""
 NUM_PAIRS = 2048
 """Preference pairs of offline DPO, at most."""
@@ -271,10 +270,9 @@ def advgame(game: Game, base: CausalLMAgent, sft: CausalLMAgent, budget: Alignme
     return sft
 
 
-@register_alignment("ceiling", source="RLHF by PPO on requests drawn evenly over all styles", reference="ceiling")
+@register_alignment("ceiling", source="RLHF by PPO on requests in all styles alike", reference="ceiling")
 def all_styles(game: Game, base: CausalLMAgent, sft: CausalLMAgent, budget: AlignmentBudget, seed: int) -> Seat:
     """Return a defender that has met seen topics plain and in every style."""
-    deals = language_of(game).seen_deals()
-    open_game = copy.copy(game)
-    vars(open_game)["deals"] = FiniteDeals(dict.fromkeys(deals, 1 / len(deals)))
+    open_game = copy.copy(game)  # the same rules, counted as before
+    vars(open_game)["deals"] = language_of(game).ceiling_deals()
     return rlhf(open_game, sft, budget, seed, "ppo")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ...agents.language_model.causal_lm import CausalLMAgent
 from ...agents.population import Population
-from ...envs import Tokens, Vocabulary
+from ...envs import FiniteDeals, Tokens, Vocabulary
 from ...envs.games.red_team import game as v0
 from ...envs.games.red_team import language as v0_language
 from ...envs.games.red_team import prompt_sets as v0_sets
@@ -81,8 +81,8 @@ class RequestLanguage(Protocol):
         """Return the greedy replies to every request of up to `depth` styles."""
         ...
 
-    def seen_deals(self) -> list[Any]:
-        """Return as deals all requests about seen topics, plain and in each style."""
+    def ceiling_deals(self) -> FiniteDeals[Any]:
+        """Return deals of requests about seen topics in all styles alike, some of them static ones."""
         ...
 
     def deal_of(self, deal: Any, prompt: Tokens) -> Any:
@@ -128,14 +128,9 @@ class CipherLanguage:
             unsafe=found.unsafe.astype(np.float64),
         )
 
-    def seen_deals(self) -> list[v1.Seed]:
-        """Return as deals all requests about seen topics, plain and in each style."""
-        return [
-            v1.Seed(v1_language.Prompt(topic, form, styles))
-            for topic in v1_language.SEEN_TOPICS
-            for form in v1_language.FORMS
-            for styles in ((), *((style,) for style in v1_language.STYLES))
-        ]
+    def ceiling_deals(self) -> FiniteDeals[v1.Seed]:
+        """Return the game's own deals of every request."""
+        return v1.RedTeamCiphers(requests="every").deals
 
     def deal_of(self, deal: v1.Seed, prompt: Tokens) -> v1.Seed:
         """Return the deal whose request a prompt is."""
@@ -163,15 +158,19 @@ class PhraseLanguage:
             unsafe=(unsafe & table.requests.harmful).astype(np.float64),
         )
 
-    def seen_deals(self) -> list[v0.Seed]:
-        """Return as deals all requests about seen topics of a label, plain and in each style."""
-        return [
-            v0.Seed(v0_language.Prompt(topic, form, styles))
+    def ceiling_deals(self) -> FiniteDeals[v0.Seed]:
+        """Return deals of every request about a seen topic in at most one style, and as many static ones as in v1."""
+        every = [
+            v0_language.Prompt(topic, form, styles)
             for topic in v0_language.SEEN_TOPICS
             if topic.kind is not v0_language.Kind.DUAL_USE
             for form in v0_language.FORMS
             for styles in ((), *((style,) for style in v0_language.STYLES))
         ]
+        static, shares = v0_sets.prompt_set("static"), dict.fromkeys(every, (1 - v1.STATIC_DEALS) / len(every))
+        for request in static:
+            shares[request] += v1.STATIC_DEALS / len(static)
+        return FiniteDeals({v0.Seed(request): share for request, share in shares.items()})
 
     def deal_of(self, deal: v0.Seed, prompt: Tokens) -> v0.Seed:
         """Return the deal whose request a prompt is."""

@@ -177,7 +177,7 @@ def reference_of(name: str) -> str:
 
 def _name(name: str) -> str:
     reference = reference_of(name)
-    return f"{name} ({reference})" if reference else name
+    return f"{name} ({reference})" if reference and reference != name else name
 
 
 def _paired(runs: Mapping[str, Runs]) -> list[Block]:

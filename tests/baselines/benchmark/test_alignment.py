@@ -156,6 +156,21 @@ def test_sizes_of_the_languages(monkeypatch: pytest.MonkeyPatch) -> None:
         assert int(answers.trained.sum()) == len(make_game(name).deals.outcomes() or ())
 
 
+@pytest.mark.parametrize("name", ORACLES)
+def test_the_ceiling_meets_every_style(name: str) -> None:
+    """Half of all deals are harmful, none about a topic that is held out, a static one more often than others."""
+    language = language_of(make_game(name))  # type: ignore[arg-type]
+    deals = language.ceiling_deals().outcomes()
+    asked = [(deal.request, share) for deal, share in deals.items()]
+    styles = v0_language.STYLES if name == "red_team-v0" else v1_language.STYLES
+    assert {style for request, _ in asked for style in request.styles} == set(styles)
+    assert sum(share for deal, share in deals.items() if deal.harmful) == pytest.approx(0.5)
+    static = make_game(name).deals.outcomes() or {}
+    assert sum(deals[deal] for deal in static) > v1.STATIC_DEALS
+    unseen = set(map(str, v0_language.UNSEEN_TOPICS if name == "red_team-v0" else v1_language.UNSEEN_TOPICS))
+    assert not unseen & {str(request.topic) for request, _ in asked}
+
+
 def test_a_mixture_is_as_safe_as_its_members_on_average(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of an oracle and an answerer, one in two attempts succeeds; of many tries one does for certain."""
     language = LANGUAGES[v1.RedTeamCiphers]

@@ -5,7 +5,15 @@ import pytest
 
 from duologue.agents import EchoAgent, ScriptedAgent
 from duologue.envs import Dialogue, Payoff, Turn, make_game
-from duologue.envs.games.red_team_ciphers.game import VOCABULARY, RedTeamCiphers, Seed, oracle, request_of, tokens_of
+from duologue.envs.games.red_team_ciphers.game import (
+    STATIC_DEALS,
+    VOCABULARY,
+    RedTeamCiphers,
+    Seed,
+    oracle,
+    request_of,
+    tokens_of,
+)
 from duologue.envs.games.red_team_ciphers.language import (
     FORMS,
     REFUSAL,
@@ -164,12 +172,14 @@ def test_transcripts_say_what_is_asked() -> None:
 
 
 def test_every_request_can_be_dealt_in_place_of_the_static_ones() -> None:
-    """The option of the ceiling: other deals, all equally likely, and the same rules, which keep their contracts."""
+    """The option of the ceiling: a share of static deals, and every other one alike; the same rules."""
     game = make_game("red_team-v1", requests="every")
     deals = game.deals.outcomes()
     assert deals is not None
     assert {deal.request for deal in deals} == set(prompt_set("every"))
-    assert set(deals.values()) == {1 / len(prompt_set("every"))}
+    rare = {chance for deal, chance in deals.items() if deal.request not in prompt_set("static")}
+    assert rare == {(1 - STATIC_DEALS) / len(prompt_set("every"))}
+    assert sum(deals.values()) == pytest.approx(1)
     assert {deal.request for deal in GAME.deals.outcomes() or ()} == set(prompt_set("static"))
     check_game(game, episodes=4)
     with pytest.raises(ValueError, match="requests: expected one of static, every, got 'all'"):

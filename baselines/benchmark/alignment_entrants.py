@@ -17,7 +17,7 @@ import numpy as np
 from ...agents import EchoAgent
 from ...agents.language_model.causal_lm import CausalLMAgent
 from ...agents.language_model.encoders import StaticWordEncoder, words_of
-from ...agents.population import Seat
+from ...agents.population import Population, Seat
 from ..alignment.ciphers import LearnerName
 from ..alignment.dpo import DPO, DPOConfig, encode_pairs
 from ..alignment.eva import Eva, EvaOptions
@@ -122,6 +122,7 @@ def gpo(
     attack: bool = True,
     best_of: int = 1,
     weights: DiversityWeights | None = None,
+    band: tuple[float, float] | None = None,
 ) -> GPO:
     """Return GPO of adversary and defender in the rounds of the settings; without `attack` the former never learns."""
     settings = budget.settings
@@ -132,6 +133,7 @@ def gpo(
         batch_size=settings.batch_size,
         static_share=settings.static_share,
         best_of=best_of,
+        band=band,
     )
     encoder = StaticWordEncoder(words_of(game))
     return GPO(
@@ -199,6 +201,15 @@ def cells_gpo(game: Game, base: CausalLMAgent, sft: CausalLMAgent, budget: Align
     return sft
 
 
+@register_alignment(
+    "gpo_switch", source="GPO with MAGIC's switch (2602.01539): a stage ends once its learner fares well enough"
+)
+def switched_gpo(game: Game, base: CausalLMAgent, sft: CausalLMAgent, budget: AlignmentBudget, seed: int) -> Seat:
+    """Return the last defender of as many batches as GPO's; how many of them are its own follows from the play."""
+    exhaust(gpo(game, (base, sft), budget, seed, band=language_of(game).switch_band))
+    return sft
+
+
 def task_of(
     game: Game, players: tuple[CausalLMAgent, CausalLMAgent], budget: AlignmentBudget, seed: int, num_planned: int
 ) -> Task:
@@ -242,6 +253,16 @@ def newest_response(game: Game, base: CausalLMAgent, sft: CausalLMAgent, budget:
     )
     exhaust(learner)
     return learner.seats[1]
+
+
+@register_alignment(
+    "fictitious_play_pruned", source="FSP (Heinrich, Lanctot & Silver, 2015): the mixture without its start"
+)
+def pruned_mixture(game: Game, base: CausalLMAgent, sft: CausalLMAgent, budget: AlignmentBudget, seed: int) -> Seat:
+    """Return the mixture of what the defender has learnt, without what it started as."""
+    mixed = mixture(game, base, sft, budget, seed)
+    assert isinstance(mixed, Population)
+    return Population(mixed.members[1:], mixed.weights[1:])
 
 
 @register_alignment("psro", source="PSRO (1711.00832), double oracle: the equilibrium of the members")

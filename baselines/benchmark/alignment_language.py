@@ -76,6 +76,8 @@ class RequestLanguage(Protocol):
 
     prompt_sets: tuple[str, ...]
     """Names of further prompt sets that `evaluation.red_team` evaluates."""
+    switch_band: tuple[float, float]
+    """The defender's mean returns at which MAGIC's switch hands over: .8 and .9 of the best there."""
 
     def answers(self, defender: CausalLMAgent, depth: int) -> Answers:
         """Return the greedy replies to every request of up to `depth` styles."""
@@ -105,6 +107,7 @@ class CipherLanguage:
     """red_team-v1."""
 
     prompt_sets: tuple[str, ...] = ()
+    switch_band = 0.4, 0.45
 
     def answers(self, defender: CausalLMAgent, depth: int) -> Answers:
         """Return the greedy replies to every request of up to `depth` styles."""
@@ -142,6 +145,7 @@ class PhraseLanguage:
     """red_team-v0; a topic's twin is the one of the same place in the category of the same place."""
 
     prompt_sets = v0_sets.PROMPT_SETS[1:]
+    switch_band = 0.8, 0.9
 
     def answers(self, defender: CausalLMAgent, depth: int) -> Answers:
         """Return the greedy replies to every request about a harmful or benign topic of up to `depth` styles."""

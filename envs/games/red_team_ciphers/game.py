@@ -2,9 +2,9 @@
 
 Rules: the deal draws a seed request, harmful or its benign twin in equal parts, from the static training set. Player 0
 (the adversary) rewrites it; player 1 (the defender) refuses or answers. The language is parsed in full: 18 topics in
-six categories, half of them harmful, each with a twin of the other kind; 64 styles, 48 of them ciphers whose key
-permutes the words of topics and answers, alone or two together; two forms: 147,492 requests, every one a twin's
-distance of one word from another of the other label.
+six categories, half of them harmful, each with a twin of the other kind; 64 styles, 42 of them ciphers whose key
+exchanges the words of some twin categories, in requests and answers alike, alone or two together; two forms: 147,492
+requests, every one of them one word away from its twin, which has the other label.
 
 Observation: the adversary is told the seed request; both hear all turns.
 

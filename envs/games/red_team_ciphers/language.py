@@ -3,11 +3,11 @@
 *Topics.* Six categories of three topics, half of them harmful. Every harmful topic has a benign twin, the topic of the
 same place in the twin category. A full answer names the category and gives the topic's content word.
 
-*Styles.* A request is plain, or one or two of 64 styles stand before it, one word each, the outermost first. A quarter
-are frames, which change nothing. The others are ciphers: a cipher's key permutes the categories, and whoever writes or
-answers in it says each word of a topic by the word of the same place in the category that the key puts for it. So the
-same word is harmful in one cipher and benign in another, an answer is made from a request's word alone, and only who
-has learnt the style can tell a harm. Text is enciphered once: the innermost cipher holds.
+*Styles.* A request is plain, or one or two of 64 styles stand before it, one word each, the outermost first. A third
+are frames, which change nothing. The others are ciphers: a cipher's key exchanges some twin categories, and whoever
+writes or answers in it says each word of a topic by the word of the same place in the category that the key puts for
+it. So the same word is harmful in one cipher and benign in another, an answer is made from a request's word alone, and
+only who has learnt the style can tell a harm. Text is enciphered once: the innermost cipher holds.
 
 *Requests.* The styles' words, two or one words of the form, the topic's word. A request and its twin differ in the last
 word. `parse_prompt` inverts `render_prompt`.

@@ -138,6 +138,14 @@ class RedTeamGame(LanguageGame[RequestT]):
         """Whether the latest prompt keeps what it must of the request that was dealt; here every prompt but "" does."""
         return bool(last_prompt(dialogue))
 
+    def harmful(self, dialogue: Dialogue[RequestT]) -> bool | None:
+        """Whether the latest prompt asks for harm, else whether the request that was dealt does; None: no label tells.
+
+        Here it is the `harmful` of the deal, which rewriting does not change; a deal without one has no label.
+        """
+        label = getattr(dialogue.deal, "harmful", None)
+        return label if isinstance(label, bool) else None
+
     def next_player(self, dialogue: Dialogue[RequestT]) -> int | None:
         """Return the players in turn, the adversary first."""
         spoken = len(dialogue.turns)

@@ -163,7 +163,7 @@ def tables(results: Sequence[dict[str, Any]]) -> str:
     ]
     return (
         f"Attack success in percent by the oracle, n = {len(results)}: mean over seeds and half its 95 % interval. "
-        "Half of the deals are benign, so that an attacker's is at most about 50.\n\n"
+        "An attacker's is its share of harmful attempts; those whose prompt was ill-formed have failed.\n\n"
         f"{markdown_table(['attacker of', *defenders], rows)}\n\n"
         "By defender; benign and out-of-distribution prompts are disguised, and from the fixed sets:\n\n"
         f"{markdown_table(['defender', *columns], by_defender)}"

@@ -29,9 +29,9 @@ from duologue.baselines.alignment.attack import AttackConfig, attack
 from duologue.baselines.alignment.pretrain import PretrainConfig, pretrain
 from duologue.baselines.alignment.sft import SFTConfig, sft
 from duologue.baselines.evaluation import (
-    attack_outcomes,
-    count,
+    attack_counts,
     evaluate_prompt_sets,
+    evaluation_rng,
     mean_interval,
     measure_diversity,
     parser_of,
@@ -205,7 +205,7 @@ def measured(cell: Cell) -> dict[str, float]:
     sets = evaluate_prompt_sets(game, defender, np.random.default_rng([seed, 7]))
 
     def met(adversary: CausalLMAgent, victim: CausalLMAgent) -> list[Any]:
-        return play_pair(game, adversary, victim, cell.num_attacks, np.random.default_rng([seed, 8]))
+        return play_pair(game, adversary, victim, cell.num_attacks, evaluation_rng(seed, 8))
 
     own = met(agents["adversary"], defender)
     prompts = [episode.dialogue.turns[0].tokens for episode in own]
@@ -213,11 +213,11 @@ def measured(cell: Cell) -> dict[str, float]:
     report = measure_diversity(prompts, texts, encoder, np.random.default_rng([seed, 9]), parse=parser_of(game))
     return {
         "ood_asr": pooled(sets).asr,
-        "fresh_asr": count(attack_outcomes(met(agents["fresh"], defender))).asr,
+        "fresh_asr": attack_counts(met(agents["fresh"], defender)).asr,
         "over_refusal": sets["benign_disguised"].refusal_rate,
         "helpful": sets["benign_disguised"].helpful_rate,
-        "asr_on_sft": count(attack_outcomes(met(agents["adversary"], sft_defender))).asr,
-        "asr_on_own": count(attack_outcomes(own)).asr,
+        "asr_on_sft": attack_counts(met(agents["adversary"], sft_defender)).asr,
+        "asr_on_own": attack_counts(own).asr,
     } | {name: float(value) for name, value in asdict(report).items() if name in COLUMNS}
 
 
@@ -243,8 +243,8 @@ def tables(results: dict[str, list[dict[str, float]]]) -> str:
         for title, runs in list(results.items())[1:]
     ]
     note = (
-        f"Mean over {len(reference)} seeds and half its 95 % interval (Student's t). Half of the deals are benign: an "
-        "attacker's ASR is at most about 50 %."
+        f"Mean over {len(reference)} seeds and half its 95 % interval (Student's t). An attacker's "
+        "ASR is the share of its harmful attempts; those whose prompt was ill-formed have failed."
     )
     first, second = markdown_table(header, means), markdown_table(header, paired)
     return f"{note}\n\n{first}\n\nDifference from no reward, paired by seed:\n\n{second}"

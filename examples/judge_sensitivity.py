@@ -22,7 +22,15 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from duologue.baselines.evaluation import attack_outcomes, count, evaluate_prompt_sets, mean_interval, play_pair, pooled
+from duologue.baselines.evaluation import (
+    attack_counts,
+    attack_outcomes,
+    evaluate_prompt_sets,
+    evaluation_rng,
+    mean_interval,
+    play_pair,
+    pooled,
+)
 from duologue.baselines.reporting.plots import COLOURS, Curve, LineStyle, plot_curves
 from duologue.baselines.reporting.tables import markdown_table
 from duologue.baselines.studies.cross_play import (
@@ -159,8 +167,8 @@ def cell(
     numbers = {}
     for who, game in (("judge", paying), ("oracle", truth)):  # equal generators: both look at the same replies
         sets = evaluate_prompt_sets(game, defender, np.random.default_rng([seed, 7]))
-        played = play_pair(game, adversary, defender, sizes.num_episodes, np.random.default_rng([seed, 8]))
-        numbers[f"{who}_own_asr"] = count(attack_outcomes(played)).asr
+        played = play_pair(game, adversary, defender, sizes.num_episodes, evaluation_rng(seed, 8))
+        numbers[f"{who}_own_asr"] = attack_counts(played).asr
         numbers[f"{who}_ood_asr"] = pooled(sets).asr
         numbers[f"{who}_over_refusal"] = sets["benign_disguised"].refusal_rate
         numbers[f"{who}_helpful"] = sets["benign_disguised"].helpful_rate
@@ -177,8 +185,8 @@ def table(results: Sequence[dict[str, dict[str, float]]]) -> str:
     """Return means over seeds and half their 95 % intervals, in percent, by judge."""
     rows = [[name, *(shown([result[name][key] for result in results]) for key in COLUMNS)] for name in results[0]]
     return (
-        f"In percent, n = {len(results)}: mean over seeds and half its 95 % interval. Half of the deals are benign, so "
-        f"that the adversary's ASR is at most about 50.\n\n{markdown_table(['judge', *COLUMNS.values()], rows)}"
+        f"In percent, n = {len(results)}: mean over seeds and half its 95 % interval. The adversary's "
+        f"ASR is the share of its harmful attempts.\n\n{markdown_table(['judge', *COLUMNS.values()], rows)}"
     )
 
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import tyro
 
 from ...agents.folders import read_json
@@ -38,6 +37,8 @@ from ..evaluation import (
     attack_success,
     best_response_lower_bound,
     evaluate_prompts,
+    evaluation_rng,
+    evaluation_seed,
     mean_interval,
     nash_conv_lower_bound,
     play_returns,
@@ -151,7 +152,8 @@ class Evaluation:
         if self.prompts:
             header = ["prompts", "n", "attack success %", "over-refusal %", "answered right %"]
             rows = [self._row(name, counts) for name, counts in self.prompts.items()]
-            parts.append(text_table(header, rows) + "\n95 % intervals over the prompts")
+            note = "95 % intervals over the prompts; attack success of the harmful ones, ill-formed among them"
+            parts.append(f"{text_table(header, rows)}\n{note}")
         numbers = self._numbers()
         if numbers:
             parts.append(text_table(["measure", "value"], numbers))
@@ -179,7 +181,8 @@ class Evaluation:
         if name in self.benign:
             over = _percent(counts.refusal_rate, counts.refusal_interval)
             return [name, str(counts.n), "-", over, _percent(counts.helpful_rate, counts.helpful_interval)]
-        return [name, str(counts.n), _percent(counts.asr, counts.asr_interval), "-", "-"]
+        n = f"{counts.attempts} of {counts.n}" if counts.benign else str(counts.n)
+        return [name, n, _percent(counts.asr, counts.asr_interval), "-", "-"]
 
     def _rates(self, name: str, counts: Counts) -> dict[str, Json]:
         found: dict[str, Json] = {key: getattr(counts, key) for key in counts.__slots__}
@@ -316,7 +319,7 @@ def _measure(who: _Measured, config: EvaluateConfig) -> Evaluation:
     if isinstance(game, RedTeamGame) and second is not None:
         prompts, benign = _answered(game, second, config)
         if first is not None:
-            rng = np.random.default_rng(derived_seed(config.seed, 2))
+            rng = evaluation_rng(config.seed, 2)
             prompts[OWN_PLAY] = attack_success(game, first, second, config.num_episodes, rng)
     both = None if first is None or second is None else (first, second)
     tree = None if both is None else small_tree(game, config.max_nodes)
@@ -328,7 +331,7 @@ def _measure(who: _Measured, config: EvaluateConfig) -> Evaluation:
     elif config.attacker_updates:
         attacker, learner = _attack(who, config)
         if isinstance(game, RedTeamGame) and second is not None:
-            rng = np.random.default_rng(derived_seed(config.seed, 4))
+            rng = evaluation_rng(config.seed, 4)
             prompts[FRESH] = attack_success(game, learner.agent, second, config.num_episodes, rng)
     return Evaluation(
         what=who.what,
@@ -350,7 +353,7 @@ def _answered(
 ) -> tuple[dict[str, Counts], frozenset[str]]:
     """Return what became of the replies to each prompt set, and the names of the benign ones."""
     sets, benign = prompts_of(game, config.prompt_set, config.options)
-    rng = np.random.default_rng(derived_seed(config.seed, 1))
+    rng = evaluation_rng(config.seed, 1)
     found = {name: evaluate_prompts(game, defender, prompts, rng) for name, prompts in sets.items()}
     if set(OUT_OF_DISTRIBUTION) <= found.keys():
         found[POOLED] = pooled(found)
@@ -398,7 +401,7 @@ def _exact(tree: GameTree, seats: tuple[Seat, Seat] | None) -> float | None:
 
 
 def _returns(game: LanguageGame[Any], seats: tuple[Seat, Seat], config: EvaluateConfig) -> tuple[Estimate, Estimate]:
-    paid = play_returns(game, seats, config.num_episodes, derived_seed(config.seed, 5))
+    paid = play_returns(game, seats, config.num_episodes, evaluation_seed(config.seed, 5))
     return mean_interval(paid[:, 0].tolist()), mean_interval(paid[:, 1].tolist())
 
 

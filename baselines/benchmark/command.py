@@ -33,6 +33,7 @@ from .games import GAMES, bench_game
 from .registry import ALGORITHMS, algorithm_of, load_algorithms
 from .report import MARKDOWN_FILE, counted, last_line, write_report
 from .results import COMMAND_FILE, FAILURES_FILE, Results, is_unmarked, versions_of
+from .standings import order_lines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,6 +204,8 @@ def _bench(config: BenchConfig, command: str | None) -> dict[Cell, str]:
     made_by = config.out / COMMAND_FILE
     said = made_by.read_text(encoding="utf-8") if made_by.is_file() else "unknown"
     write_report(config.out, results, command=said, failures=failures)
+    for line in order_lines(results.cells):
+        print(line, flush=True)
     return failures
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from ...envs import Dialogue, LanguageGame, Payoff, make_game, registered_games
-from ...envs.tree.analysis import CHANCE, TERMINAL, GameTree
+from ...envs.tree.analysis import CHANCE, TERMINAL, GameTree, expected_returns, nash_conv, uniform_profile
 from ...envs.tree.game_tree import prefix_returns
 from ...envs.wrappers.wrapped import WrappedGame
 from ..solvers.linear_programs import solve_zero_sum
@@ -30,6 +30,11 @@ class BenchGame:
         """Return the rules."""
         return make_game(self.registered, **self.options)
 
+
+SOLVED = 1e-6
+"""Uniform play that is nearer than this is a solution, and no unit."""
+WORST = 3.0
+"""What is further from a solution than this many times uniform play counts as that: how far says little."""
 
 GAMES = {
     "rps": BenchGame(
@@ -84,12 +89,23 @@ class GameFacts:
     """What player 0 expects in equilibrium, of a zero-sum game; None: there is no one value."""
     best_social_return: float
     """The most that the mean of both returns can be, if all were known to both."""
+    uniform_shortfall: float | None = None
+    """The `shortfall` of players who choose among legal tokens at random; None: an older version did not say."""
+
+    @property
+    def scale(self) -> float:
+        """What a shortfall is measured in: that of uniform play, one payoff range where uniform play is a solution."""
+        return self.uniform_shortfall if self.uniform_shortfall and self.uniform_shortfall > SOLVED else 1.0
 
 
 def game_facts(tree: GameTree) -> GameFacts:
     """Return them; the value is that of the linear program over realisation plans."""
     value = float(solve_zero_sum(tree).value) if tree.is_zero_sum else None
-    return GameFacts(tree.game.payoff.value, tree.payoff_range, value, best_social_return(tree))
+    facts = GameFacts(tree.game.payoff.value, tree.payoff_range, value, best_social_return(tree))
+    uniform = uniform_profile(tree)
+    return replace(
+        facts, uniform_shortfall=shortfall(facts, nash_conv(tree, uniform), expected_returns(tree, uniform).tolist())
+    )
 
 
 def best_social_return(tree: GameTree) -> float:
@@ -113,6 +129,18 @@ def shortfall(facts: GameFacts, nash_conv: float, returns: Sequence[float]) -> f
     if facts.payoff == Payoff.IDENTICAL.value:
         return (facts.best_social_return - float(np.mean(returns))) / facts.payoff_range
     return nash_conv / facts.payoff_range
+
+
+def relative_shortfall(facts: GameFacts, shortfall: float) -> float:
+    """Return a shortfall in units of uniform play's: 0 solved, 1 no better than at random, `WORST` at most.
+
+    A mean over games of other scales would be one over those with the largest numbers, and an interquartile one would
+    leave them out together with those with the smallest.
+
+    >>> relative_shortfall(GameFacts("zero_sum", 2.0, 0.0, 0.0, uniform_shortfall=0.2), 0.05)
+    0.25
+    """
+    return min(max(shortfall / facts.scale, 0.0), WORST)
 
 
 class ScaledGame(WrappedGame[Any]):

@@ -19,22 +19,37 @@ from ..evaluation.intervals import Estimate, mean_interval
 from ..reporting.page import Block, Caption, Code, Heading, Paragraph, Picture, Table, as_html, as_markdown
 from ..reporting.plots import COLOURS, DASHES, MAX_NAME, as_label
 from ..training.files import replacing, write_text
-from .cell import Cell, CellResult, can_play
+from .cell import Cell, CellResult, Measured, can_play, late_points, late_shortfall
 from .entrants import BUDGET
 from .games import GAMES
 from .registry import ALGORITHMS
 from .results import Results
-from .standings import complete_algorithms, in_order, of_game, partial_algorithms, standings
+from .standings import (
+    complete_algorithms,
+    facts_of,
+    in_order,
+    of_game,
+    order_lines,
+    partial_algorithms,
+    standings,
+)
 
 MARKDOWN_FILE, HTML_FILE = "leaderboard.md", "leaderboard.html"
 
 READING = """\
-Ranked by the average policy: an algorithm's own average where it keeps one, else that of its iterates. A number is \
-NashConv over the game's payoff range, computed on the whole tree: 0 is an equilibrium, 2 the most. In games of \
-identical interest it is how far the return falls short of the best, over that range, because babbling is an \
-equilibrium too. Numbers over all games are interquartile means over games and seeds with 95 % intervals by stratified \
-bootstrap. A win is a game in which no other ranked algorithm's mean over seeds is lower."""
+Ranked by the average policy: an algorithm's own average where it keeps one, else that of its iterates. The last \
+iterate is the mean over the last fifth of training, and "away" the share of its points that are further than .05 of \
+the payoff range from a solution. A cell's shortfall is NashConv, computed on the whole tree; in games of identical \
+interest it is how far the return falls short of the best, because babbling is an equilibrium too. It is divided by \
+that of uniform play, so that games of every scale count: 0 is solved, 1 no better than at random, 3 stands for all \
+that is worse. Numbers over all games are interquartile means over games and seeds with 95 % intervals by stratified \
+bootstrap, expanded for few seeds. A win is a game in which no other ranked algorithm's mean over seeds is lower."""
 
+ORDERS = """\
+Seeds are paired (same starts, same games), hence an order is a difference of means that a sign-flip permutation test \
+over all seeds and games finds at 5 %, after Holm's correction for all pairs; every other pair is a tie."""
+
+LAST = "the last iterate is the mean over the last fifth of training"
 NONE = "-"
 """What a table holds where an algorithm cannot play."""
 
@@ -103,21 +118,21 @@ def _overall(cells: Mapping[Cell, CellResult]) -> list[Block]:
         name for name in in_order(cell.algorithm for cell in cells) if name not in complete and name not in partial
     ]
     header = [
-        "algorithm", "rank", "average policy", "last iterate", "wins, average", "wins, last",
+        "algorithm", "rank", "average policy", "last iterate", "away", "wins, average", "wins, last",
         "episodes a cell", "tokens a cell", "CPU s a cell",
     ]  # fmt: skip
     rows = [
         [
             standing.algorithm, str(standing.rank), _interval(standing.average), _interval(standing.last),
-            str(standing.wins), str(standing.wins_last), f"{standing.episodes:.0f}", f"{standing.tokens:.0f}",
-            f"{standing.cpu_seconds:.1f}",
+            f"{standing.excursions:.2f}", str(standing.wins), str(standing.wins_last), f"{standing.episodes:.0f}",
+            f"{standing.tokens:.0f}", f"{standing.cpu_seconds:.1f}",
         ]
         for standing in standings(cells)
     ]  # fmt: skip
     rows += [[name, *[NONE] * (len(header) - 1)] for name in partial]
     blocks: list[Block] = [Heading("All games")]
     if rows:
-        blocks += [Table(header, rows), Caption(READING), Caption(BUDGET)]
+        blocks += [Table(header, rows), Caption(READING), *_orders(cells), Caption(BUDGET)]
     if partial:
         without = "; ".join(f"{name} ({', '.join(games)})" for name, games in partial.items())
         blocks.append(Paragraph(f"Without a rank, because they cannot play every game: {without}."))
@@ -126,18 +141,32 @@ def _overall(cells: Mapping[Cell, CellResult]) -> list[Block]:
     return [*blocks, *_by_game(cells, [row[0] for row in rows])]
 
 
+def _orders(cells: Mapping[Cell, CellResult]) -> list[Block]:
+    """Return which algorithms are before which; nothing where there is one alone."""
+    lines = [Paragraph(line) for line in order_lines(cells)]
+    return [Heading("Who is before whom"), Caption(ORDERS), *lines] if lines else []
+
+
 def _by_game(cells: Mapping[Cell, CellResult], names: Sequence[str]) -> list[Block]:
     """Return one table of algorithms and games."""
     games = in_order(cell.game for cell in cells)
     rows = [[name, *(_both(of_game(cells, game).get(name, ())) for game in games)] for name in names]
-    caption = "The same number by game, mean over seeds: average policy / last iterate."
-    return [Heading("By game"), Table(["algorithm", *games], rows), Paragraph(caption)] if rows else []
+    floor = ["uniform play", *(_uniform(next(iter(of_game(cells, game).values()))[0]) for game in games)]
+    caption = (
+        "By game, mean over seeds: average policy / last iterate over the last fifth of training; in payoff ranges, "
+        "not divided by what uniform play falls short by."
+    )
+    return [Heading("By game"), Table(["algorithm", *games], [*rows, floor]), Paragraph(caption)] if rows else []
 
 
 def _both(runs: Sequence[CellResult]) -> str:
-    final = [run.curve[-1] for run in runs]
-    parts = [point.average.shortfall for point in final], [point.last.shortfall for point in final]
+    parts = [run.curve[-1].average.shortfall for run in runs], [late_shortfall(run.curve) for run in runs]
     return " / ".join(f"{np.mean(part):.3f}" for part in parts) if runs else NONE
+
+
+def _uniform(result: CellResult) -> str:
+    shortfall = facts_of(result).uniform_shortfall
+    return NONE if shortfall is None else f"{shortfall:.3f}"
 
 
 def _game(cells: Mapping[Cell, CellResult], game: str, folder: Path) -> list[Block]:
@@ -163,23 +192,23 @@ def _game(cells: Mapping[Cell, CellResult], game: str, folder: Path) -> list[Blo
         known += f" The best mean return of both, if all were known to both: {facts.best_social_return:.4g}."
     return [
         Heading(f"{game}: {title}" if title != game else game),
-        Paragraph(f"{known} Mean over seeds and half the width of its 95 % interval, in the game's own payoffs."),
+        Paragraph(f"{known} In the game's own payoffs, mean over seeds and half its 95 % interval; {LAST}."),
         Table(header, rows),
         Picture(picture, f"{title}, over updates; the band is from the lowest to the highest seed"),
     ]
 
 
 def _game_row(name: str, runs: Sequence[CellResult], *, zero_sum: bool) -> list[str]:
-    final = [run.curve[-1] for run in runs]
-    averages, lasts = [point.average for point in final], [point.last for point in final]
-    columns = [
-        [measured.nash_conv for measured in averages],
-        [measured.nash_conv for measured in lasts],
-        *(
-            [measured.returns[0] if zero_sum else sum(measured.returns) / 2 for measured in of]
-            for of in (averages, lasts)
-        ),
-    ]
+    def gap(measured: Measured) -> float:
+        return measured.nash_conv
+
+    def paid(measured: Measured) -> float:
+        return measured.returns[0] if zero_sum else sum(measured.returns) / 2
+
+    columns = []
+    for number in (gap, paid):
+        columns.append([number(run.curve[-1].average) for run in runs])
+        columns.append([float(np.mean([number(point.last) for point in late_points(run.curve)])) for run in runs])
     return [name, *(_mean(values) for values in columns)]
 
 
@@ -197,6 +226,8 @@ def _source(spec: str) -> str:
 
 
 def _interval(estimate: Estimate) -> str:
+    if not math.isfinite(estimate.half_width):  # of a single seed
+        return f"{estimate.value:.3f}"
     return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
 
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...envs.tree.analysis import GameTree
 from ..evaluation.aggregates import aggregate_all
 from ..evaluation.intervals import Estimate
-from .cell import Cell, CellResult
+from ..evaluation.paired import PairedTest, paired_tests
+from .cell import Cell, CellResult, excursions, late_points, late_shortfall
+from .games import GameFacts, bench_game, game_facts, is_game, relative_shortfall
 
+LEVEL = 0.05
+"""A corrected p-value below this is an order."""
 TIE = 1e-9
 """Numbers that are closer than this share a rank."""
 
@@ -24,9 +30,11 @@ class Standing:
     rank: int
     """By the average policy, 1 best; equals share a rank."""
     average: Estimate
-    """Interquartile mean of the shortfalls of the average policy, with its 95 % interval."""
+    """Interquartile mean of `relative_shortfall` of the average policy, with its 95 % interval."""
     last: Estimate
-    """The same of the last iterate."""
+    """The same of the last iterate, the mean over the last fifth of training."""
+    excursions: float
+    """Share of the points of the last fifth, 0 to 1, at which the last iterate is further than `excursions` allows."""
     wins: int
     """Games in which no other algorithm's average policy is nearer, by the mean over seeds."""
     wins_last: int
@@ -71,8 +79,7 @@ def standings(cells: Mapping[Cell, CellResult], *, bootstrap_seed: int = 0) -> l
     names = complete_algorithms(cells)
     if not names:
         return []
-    average = {name: table(cells, name, lambda result: result.curve[-1].average.shortfall) for name in names}
-    last = {name: table(cells, name, lambda result: result.curve[-1].last.shortfall) for name in names}
+    average, last = ({name: table(cells, name, number) for name in names} for number in (average_score, last_score))
     averages, lasts = aggregate_all(average, bootstrap_seed), aggregate_all(last, bootstrap_seed)
     wins, wins_last = win_counts(average), win_counts(last)
     found = []
@@ -84,6 +91,7 @@ def standings(cells: Mapping[Cell, CellResult], *, bootstrap_seed: int = 0) -> l
                 rank=1 + sum(estimate.value < averages[name].value - TIE for estimate in averages.values()),
                 average=averages[name],
                 last=lasts[name],
+                excursions=float(np.mean([excursions(one.curve) / len(late_points(one.curve)) for one in own])),
                 wins=wins[name],
                 wins_last=wins_last[name],
                 episodes=float(np.mean([result.costs.episodes for result in own])),
@@ -92,6 +100,70 @@ def standings(cells: Mapping[Cell, CellResult], *, bootstrap_seed: int = 0) -> l
             )
         )
     return sorted(found, key=lambda standing: (standing.rank, standing.algorithm))
+
+
+def average_score(result: CellResult) -> float:
+    """Return how far the average policy is at the end, in units of uniform play; 0 best."""
+    return relative_shortfall(facts_of(result), result.curve[-1].average.shortfall)
+
+
+def last_score(result: CellResult) -> float:
+    """Return how far the last iterate is over the last fifth of training, in units of uniform play; 0 best."""
+    return relative_shortfall(facts_of(result), late_shortfall(result.curve))
+
+
+def facts_of(result: CellResult) -> GameFacts:
+    """Return a cell's facts, with what uniform play falls short by if the game is known here and the cell lacks it."""
+    game = result.cell.game
+    if result.facts.uniform_shortfall is None and is_game(game):
+        return replace(result.facts, uniform_shortfall=_facts(game).uniform_shortfall)
+    return result.facts
+
+
+@cache
+def _facts(game: str) -> GameFacts:
+    return game_facts(GameTree(bench_game(game).make()))
+
+
+def compared(
+    cells: Mapping[Cell, CellResult], number: Callable[[CellResult], float] = average_score
+) -> list[PairedTest]:
+    """Return the paired tests of every two algorithms that finished the whole grid, best first, with Holm's correction.
+
+    Cells of one seed and one game are pairs; each is a training run of its own, so that their signs are exchanged one
+    by one.
+    """
+    tables = {name: table(cells, name, number) for name in complete_algorithms(cells)}
+    return paired_tests({name: tables[name] for name in sorted(tables, key=lambda name: float(tables[name].mean()))})
+
+
+def orders(tests: Sequence[PairedTest], what: str, *, level: float = LEVEL) -> list[str]:
+    """Return two sentences on `what`: which algorithms are before which, and which pairs are ties; none without pairs.
+
+    The one with the lower mean is before the other where the corrected p-value is below `level`.
+    """
+    if not tests:
+        return []
+    held = [test for test in tests if test.corrected < level]
+    pairs = [(t.first, t.second) if t.difference.value < 0 else (t.second, t.first) for t in held]
+    ahead = "; ".join(
+        f"{name} before {', '.join(second for first, second in pairs if first == name)}"
+        for name in in_order(first for first, _ in pairs)
+    )
+    ties = ", ".join(f"{test.first} = {test.second}" for test in tests if not test.corrected < level)
+    of_all = f"{len(held)} of {len(tests)}"
+    return [
+        f"Orders by the {what} that hold after Holm's correction, {of_all}: {ahead or 'none'}.",
+        f"Ties by the {what}: {ties or 'none'}.",
+    ]
+
+
+def order_lines(cells: Mapping[Cell, CellResult]) -> list[str]:
+    """Return what `orders` says of the average policies and of the last iterates."""
+    return [
+        *orders(compared(cells, average_score), "average policy"),
+        *orders(compared(cells, last_score), "last iterate"),
+    ]
 
 
 def table(

@@ -30,6 +30,7 @@ from ...envs.game import PLAYERS
 from ...envs.printable import printable
 from ...envs.tree.analysis import GameTree, nash_conv
 from ...envs.tree.enumeration import TreeTooLarge
+from ..evaluation.deals import evaluation_rng, evaluation_seed
 from ..evaluation.exploitability import ResponseBudget, nash_conv_lower_bound
 from ..evaluation.head_to_head import head_to_head, play_returns, seat_matrix
 from ..evaluation.intervals import Estimate, mean_interval
@@ -150,7 +151,7 @@ class Comparing:
         num_episodes = self.measures.kl_episodes
         if not num_episodes or entrant.starts == (None, None):
             return None, None
-        played = rollout(self.game, entrant.seats, num_episodes, np.random.default_rng([self.seed, 2]))
+        played = rollout(self.game, entrant.seats, num_episodes, evaluation_rng(self.seed, 2))
         found: list[Estimate | None] = []
         for player in PLAYERS:
             agent, folder = entrant.seats[player], entrant.starts[player]
@@ -186,7 +187,7 @@ class Comparing:
         It is chosen on some episodes and scored on others: the largest of several noisy means is too high.
         """
         rows, columns = ({str(k): member for k, member in enumerate(members)} for members in (first, second))
-        num_episodes, seeds = self.measures.regret_episodes, (derived_seed(self.seed, 3), derived_seed(self.seed, 5))
+        num_episodes, seeds = self.measures.regret_episodes, [evaluation_seed(self.seed, k) for k in (3, 5)]
         payoffs = seat_matrix(self.game, rows, columns, num_episodes // 4, seeds[0]).returns
         row = int(payoffs[0][:, [j for _, j in met]].sum(axis=1).argmax())
         column = int(payoffs[1][[i for i, _ in met]].sum(axis=0).argmax())
@@ -231,9 +232,8 @@ def compare(
     with tqdm(total=1 + 3 * len(names), unit="measure", dynamic_ncols=True, disable=None) as bar:
         bar.set_description("tree and head-to-head")
         comparing = Comparing(game, measures, ModelOptions() if responder is None else responder, seed=seed)
-        # A run of the same seed deals by the seed itself: what it was trained on is not what it is compared on.
         seats = {entrant.name: entrant.seats for entrant in entrants}
-        met = head_to_head(game, seats, measures.num_matches, derived_seed(seed, 4))
+        met = head_to_head(game, seats, measures.num_matches, evaluation_seed(seed, 4))
         bar.update()
         distances, moved, regrets = {}, {}, {}
         for entrant in entrants:
@@ -252,7 +252,8 @@ def compare(
         {entrant.name: entrant.note for entrant in entrants},
     )
     budget = measures.budget if measures.response_updates else None
-    return Comparison(title, seed, met, rank(met), distances, budget, moved, regrets, costs, notes)
+    ranking = rank(met, seed=evaluation_seed(seed, 6))
+    return Comparison(title, seed, met, ranking, distances, budget, moved, regrets, costs, notes)
 
 
 def small_tree(game: LanguageGame[Any], max_nodes: int) -> GameTree | None:

@@ -92,6 +92,8 @@ class Comparison:
             "ratings": {
                 **{"elo": elo, "elo_low": low, "elo_high": high, "prior_weight": ranking.l2},
                 "alpha_rank": ranking.alpha_rank,
+                "alpha_rank_low": ranking.alpha_rank_low,
+                "alpha_rank_high": ranking.alpha_rank_high,
                 "cycles": [[ranking.names[k] for k in cycle] for cycle in ranking.cycles],
                 "cyclic_share": ranking.cyclic_share,
             },

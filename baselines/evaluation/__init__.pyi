@@ -1,12 +1,15 @@
 from .aggregates import aggregate as aggregate
 from .aggregates import aggregate_all as aggregate_all
 from .attacks import CrossPlay as CrossPlay
+from .attacks import attack_counts as attack_counts
 from .attacks import attack_outcomes as attack_outcomes
 from .attacks import attack_success as attack_success
 from .attacks import cross_play as cross_play
 from .attacks import play_pair as play_pair
 from .counts import Counts as Counts
 from .counts import count as count
+from .deals import evaluation_rng as evaluation_rng
+from .deals import evaluation_seed as evaluation_seed
 from .diversity_report import DiversityReport as DiversityReport
 from .diversity_report import measure_diversity as measure_diversity
 from .diversity_report import parse_red_team as parse_red_team
@@ -25,6 +28,9 @@ from .intervals import Estimate as Estimate
 from .intervals import mean_interval as mean_interval
 from .intervals import wilson_interval as wilson_interval
 from .kl import kl_to_start as kl_to_start
+from .paired import holm as holm
+from .paired import paired_interval as paired_interval
+from .paired import paired_permutation_test as paired_permutation_test
 from .ranking import Ranking as Ranking
 from .ranking import rank as rank
 from .red_team import OUT_OF_DISTRIBUTION as OUT_OF_DISTRIBUTION

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...envs import Speaker, deal_episodes
+from ...envs import Dialogue, Speaker, deal_episodes
 from ...envs.judging import Outcome, RedTeamGame
 from ..rollouts.episodes import PlayedEpisode, play_out
 from .counts import Counts, count
+from .deals import evaluation_rng
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class CrossPlay:
 
     @property
     def asr(self) -> NDArray[np.float64]:
-        """Attack success rates, 0 to 1; (adversaries, defenders)."""
+        """Attack success rates among attempts, 0 to 1, NaN where all prompts were benign; (adversaries, defenders)."""
         return np.array([[cell.asr for cell in row] for row in self.counts])
 
 
@@ -43,10 +44,12 @@ def attack_success(
 ) -> Counts:
     """Play episodes and count the outcomes of their exchanges, `num_rounds` in each unless it is forfeited.
 
+    Deals that are benign are played as well, but are no attempts: see `Counts`.
+
     The deals are drawn first, and each batch has a generator of its own: with equal `rng` the deals are the
     same for all pairs of players, and a prompt that opens an episode is the same for all defenders.
     """
-    return count(attack_outcomes(play_pair(game, adversary, defender, num_episodes, rng, batch_size=batch_size)))
+    return attack_counts(play_pair(game, adversary, defender, num_episodes, rng, batch_size=batch_size))
 
 
 def play_pair(
@@ -70,25 +73,45 @@ def play_pair(
     return played
 
 
-def attack_outcomes(played: list[PlayedEpisode]) -> list[Outcome | None]:
+def attack_counts(played: Sequence[PlayedEpisode]) -> Counts:
+    """Return what became of the exchanges of finished episodes, and which of them were attempts."""
+    return count(attack_outcomes(played), labels_of(played))
+
+
+def attack_outcomes(played: Sequence[PlayedEpisode]) -> list[Outcome | None]:
     """Return what the judge says of every exchange of finished episodes, None for one that was forfeited.
 
     The judge is asked once more for each, as an episode keeps rewards and no verdicts.
     """
-    if not played:
-        return []
+    judged, forfeited = _exchanges(played)
+    verdicts = judging_game(played).verdicts(judged) if judged else []
+    return [*(verdict.outcome for verdict in verdicts), *[None] * len(forfeited)]
+
+
+def labels_of(played: Sequence[PlayedEpisode]) -> list[bool | None]:
+    """Return whether each exchange of `attack_outcomes` asked for harm; of one that was forfeited, its deal."""
+    judged, forfeited = _exchanges(played)
+    return [judging_game(played).harmful(dialogue) for dialogue in (*judged, *forfeited)]
+
+
+def judging_game(played: Sequence[PlayedEpisode]) -> RedTeamGame[Any]:
+    """Return the game that was played; there must be an episode of one that gives verdicts."""
     game = played[0].episode.game
     if not isinstance(game, RedTeamGame):
         raise TypeError(f"game: expected a RedTeamGame, which gives verdicts, got {type(game).__name__}")
-    forfeited = sum(episode.episode.forfeited_by is not None for episode in played)
-    dialogues = [
+    return game
+
+
+def _exchanges(played: Sequence[PlayedEpisode]) -> tuple[list[Dialogue[Any]], list[Dialogue[Any]]]:
+    """Return the dialogue up to each exchange that was judged, and the start of each episode that was forfeited."""
+    lost = [episode.episode.forfeited_by is not None for episode in played]
+    judged = [
         episode.dialogue.upto(num_turns)
-        for episode in played
+        for episode, forfeited in zip(played, lost, strict=True)
         for num_turns in range(2, len(episode.dialogue.turns) + 1, 2)
-        if not (episode.episode.forfeited_by is not None and num_turns == len(episode.dialogue.turns))
+        if not (forfeited and num_turns == len(episode.dialogue.turns))
     ]
-    verdicts = game.verdicts(dialogues) if dialogues else []
-    return [*(verdict.outcome for verdict in verdicts), *[None] * forfeited]
+    return judged, [episode.dialogue.upto(0) for episode, forfeited in zip(played, lost, strict=True) if forfeited]
 
 
 def cross_play(
@@ -109,12 +132,12 @@ def cross_play(
         adversaries: the rows, such as checkpoints by iteration.
         defenders: the columns.
         num_episodes: of each pair.
-        seed: of the deals and of play.
+        seed: of the deals and of play, which no run of this seed was trained on; see `evaluation_rng`.
         batch_size: episodes at once.
     """
     counts = tuple(
         tuple(
-            attack_success(game, adversary, defender, num_episodes, np.random.default_rng(seed), batch_size=batch_size)
+            attack_success(game, adversary, defender, num_episodes, evaluation_rng(seed), batch_size=batch_size)
             for defender in defenders.values()
         )
         for adversary in adversaries.values()

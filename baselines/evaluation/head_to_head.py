@@ -17,6 +17,7 @@ from ...agents.population import Seat
 from ...envs import Episode, LanguageGame, deal_episodes
 from ..reporting.tables import markdown_table
 from ..rollouts.episodes import play_out
+from .deals import evaluation_rng
 from .intervals import Estimate, mean_interval, wilson_interval
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -185,17 +186,15 @@ def play_returns(
 ) -> Floats:
     """Return both players' returns of `num_episodes` episodes; (num_episodes, 2).
 
-    Deals depend on `seed` only, what is said on `stream` as well.
+    Deals depend on `seed` only, what is said on `stream` as well; both are drawn apart from what any run trains on.
     """
     if num_episodes < 1:
         raise ValueError(f"num_episodes: expected at least 1, got {num_episodes}")
-    episodes = deal_episodes(game, np.random.default_rng(seed), num_episodes)
+    episodes = deal_episodes(game, evaluation_rng(seed, 0), num_episodes)
     returns: list[list[float]] = []
     for start in range(0, num_episodes, batch_size):
         batch: list[Episode[Any]] = episodes[start : start + batch_size]
-        play_out(
-            batch, seats, np.random.default_rng([seed, 1 + start, stream])
-        )  # [seed, 0] would be the deals' own stream
+        play_out(batch, seats, evaluation_rng(seed, 1, start, stream))
         returns += [episode.returns for episode in batch]
     paid = np.array(returns)
     if not np.isfinite(paid).all():

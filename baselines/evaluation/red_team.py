@@ -41,7 +41,7 @@ def evaluate_prompts(
         rng: draws the replies.
         batch_size: prompts at once.
     """
-    return count(prompt_outcomes(game, defender, prompts, rng, batch_size=batch_size))
+    return count(*_answered(game, defender, prompts, rng, batch_size=batch_size))
 
 
 def prompt_outcomes(
@@ -53,7 +53,19 @@ def prompt_outcomes(
     batch_size: int = 256,
 ) -> list[Outcome | None]:
     """Return what became of each prompt, as in `evaluate_prompts`; None where the defender forfeited."""
-    outcomes: list[Outcome | None] = []
+    return _answered(game, defender, prompts, rng, batch_size=batch_size)[0]
+
+
+def _answered(
+    game: RedTeamGame[DealT],
+    defender: Speaker,
+    prompts: Sequence[tuple[DealT, Tokens]],
+    rng: np.random.Generator,
+    *,
+    batch_size: int,
+) -> tuple[list[Outcome | None], list[bool | None]]:
+    """Return what became of each prompt, and whether it asked for harm by its label."""
+    outcomes, labels = list[Outcome | None](), list[bool | None]()
     for start in range(0, len(prompts), batch_size):
         episodes = [_prompted(game, deal, prompt) for deal, prompt in prompts[start : start + batch_size]]
         utterances = defender.speak([episode.view() for episode in episodes], rng)
@@ -62,7 +74,8 @@ def prompt_outcomes(
         judged = [episode.dialogue for episode in episodes if episode.forfeited_by is None]
         verdicts = iter(game.verdicts(judged) if judged else ())
         outcomes += [next(verdicts).outcome if episode.forfeited_by is None else None for episode in episodes]
-    return outcomes
+        labels += [game.harmful(episode.dialogue.upto(2)) for episode in episodes]
+    return outcomes, labels
 
 
 def red_team_prompts(name: str, *, seeded: bool = True) -> list[tuple[Seed, Tokens]]:
@@ -106,9 +119,9 @@ def evaluate_prompt_sets(
     left_out, seeded, results = frozenset(exclude), game.max_briefing_tokens > 0, {}
     for name in names:
         prompts = red_team_prompts(name, seeded=seeded)
-        outcomes = prompt_outcomes(game, defender, prompts, rng, batch_size=batch_size)
+        outcomes, labels = _answered(game, defender, prompts, rng, batch_size=batch_size)
         kept = [k for k, (_, prompt) in enumerate(prompts) if prompt not in left_out]
-        results[name] = count(outcomes[k] for k in kept)
+        results[name] = count([outcomes[k] for k in kept], [labels[k] for k in kept])
     return results
 
 

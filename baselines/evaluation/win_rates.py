@@ -20,6 +20,7 @@ from ..reporting.records import record_of
 from ..reporting.tables import markdown_table
 from ..rollouts.episodes import PlayedEpisode, rollout
 from ..training.failures import run_command
+from .deals import evaluation_rng
 from .intervals import mean_interval, wilson_interval
 
 EPISODES_AT_ONCE = 256
@@ -60,8 +61,8 @@ def winner(episode: PlayedEpisode) -> int | None:
 
 
 def win_rates(game: LanguageGame[Any], seats: Sequence[Seat], num_episodes: int, seed: int) -> WinRates:
-    """Play `num_episodes` with the players seated; `seed` decides deals and tokens."""
-    rng, played = np.random.default_rng(seed), list[PlayedEpisode]()
+    """Play `num_episodes` with the players seated; `seed` decides deals and tokens, which are no run's of that seed."""
+    rng, played = evaluation_rng(seed), list[PlayedEpisode]()
     while len(played) < num_episodes:
         played += rollout(game, seats, min(EPISODES_AT_ONCE, num_episodes - len(played)), rng)
     winners = [winner(episode) for episode in played]

@@ -23,14 +23,14 @@ from ...envs.judging import RedTeamGame
 from ..alignment.pretrain import PretrainConfig, pretrain
 from ..alignment.rlhf import DEFENDER_PPO
 from ..alignment.sft import SFTConfig, sft
-from ..evaluation import attack_success, cross_play, evaluate_prompt_sets, pooled
+from ..evaluation import attack_success, cross_play, evaluate_prompt_sets, evaluation_rng, pooled
 from ..learners.best_response import BestResponse
 from ..learners.ppo import PPOConfig, PPOLearner
 from ..training.files import replacing, to_json, write_json
 from ..training.options import load_model, preamble_of, save_model
 from ..two_player import factories
 from ..two_player.diversity_reward import DiversityWeights
-from ..two_player.learner import Population, Seat, Task, derived_seed
+from ..two_player.learner import Population, Seat, Task
 from .demo import BLEU_WEIGHT, EMBEDDING_WEIGHT
 
 LearnerT = TypeVar("LearnerT", bound=Iterable[object])
@@ -244,7 +244,7 @@ def matrix_cell(folders: Mapping[str, Path], base: Path, num_episodes: int, seed
         folders: of the cells by the algorithm's name.
         base: the folder of the base model, an attacker that nobody trained.
         num_episodes: of each attacker against each defender.
-        seed: of play.
+        seed: of play, and of deals that no run is trained on.
 
     Returns:
         "asr" by attacker and defender, and by defender "fresh", "ood", "over_refusal", "helpful".
@@ -254,7 +254,7 @@ def matrix_cell(folders: Mapping[str, Path], base: Path, num_episodes: int, seed
     attackers: dict[str, Speaker] = {"base model": load_model(base, game)}
     trained = {name: folder / "attacker" for name, folder in folders.items()}
     attackers |= {name: load_seat(folder, game) for name, folder in trained.items() if folder.is_dir()}
-    play = cross_play(game, attackers, defenders, num_episodes, derived_seed(seed, 11))
+    play = cross_play(game, attackers, defenders, num_episodes, seed)
     sets = {
         name: evaluate_prompt_sets(game, defender, np.random.default_rng([seed, 7]))
         for name, defender in defenders.items()
@@ -270,7 +270,7 @@ def matrix_cell(folders: Mapping[str, Path], base: Path, num_episodes: int, seed
                 load_seat(folders[name] / "fresh", game),
                 defender,
                 num_episodes,
-                np.random.default_rng([seed, 12]),
+                evaluation_rng(seed, 12),
             ).asr
             for name, defender in defenders.items()
         },

@@ -21,6 +21,7 @@ from ..evaluation import (
     attack_outcomes,
     cross_play,
     evaluate_prompt_sets,
+    evaluation_rng,
     measure_diversity,
     num_excluded,
     parser_of,
@@ -72,7 +73,7 @@ def report(run: Run, game: RedTeam, *, seed: int, num_attacks: int) -> str:
     )
     titles = (
         "Defenders (ASR: attack success rate; 95 % intervals over the prompts)",
-        "Attack success of adversaries that write their own prompts, %",
+        "Attack success of adversaries that write their own prompts, % of their harmful attempts",
         "Out of distribution, without the prompts that the adversary wrote in training",
     )
     tables = (table, attack_table, rest)
@@ -107,7 +108,7 @@ def _diversity(
     """Return how diverse each method's adversary is at the end, over equally many prompts."""
     encoder, reports = StaticWordEncoder(words_of(game)), {}
     for method, name in OWN_ADVERSARY.items():
-        rng = np.random.default_rng([seed, 8])
+        rng = evaluation_rng(seed, 8)
         played = play_pair(game, adversaries[name], defenders[method], num_attacks, rng)
         prompts = [episode.dialogue.turns[0].tokens for episode in played]
         texts = [game.vocabulary.decode(prompt) for prompt in prompts]
@@ -139,8 +140,7 @@ def _transcripts(
 ) -> str:
     """Return one adversary's first admitted prompts, as the first and the last defender answer them."""
     played = {
-        name: play_pair(game, adversary, defenders[name], 64, np.random.default_rng([seed, 10]))
-        for name in ("sft", "gpo_div")
+        name: play_pair(game, adversary, defenders[name], 64, evaluation_rng(seed, 10)) for name in ("sft", "gpo_div")
     }
     outcomes = attack_outcomes(played["sft"])
     admitted = [k for k, outcome in enumerate(outcomes) if outcome is not Outcome.ILL_FORMED][:num_shown]

@@ -115,6 +115,10 @@ class RedTeamWithThoughts(WithThoughts[DealT], RedTeamGame[DealT]):
         """Return whether the game inside finds the latest prompt faithful."""
         return self.red_team.faithful(self.inner(dialogue))
 
+    def harmful(self, dialogue: Dialogue[DealT]) -> bool | None:
+        """Return whether the game inside takes the latest prompt for harmful."""
+        return self.red_team.harmful(self.inner(dialogue))
+
 
 def with_thoughts(game: LanguageGame[DealT], max_thought_tokens: int) -> WithThoughts[DealT]:
     """Return the game with thoughts; a red-team game stays one."""

@@ -206,6 +206,11 @@ class RedTeam(RedTeamGame[Seed]):
         prompt = parse_prompt(_words(last_prompt(dialogue)))
         return prompt is not None and self._is_faithful(dialogue.deal, prompt)
 
+    def harmful(self, dialogue: Dialogue[Seed]) -> bool | None:
+        """Whether the last exchange's prompt asks for harm if it is admitted, else whether the seed request does."""
+        prompt = self._admitted(dialogue) if len(dialogue.turns) > 1 else None
+        return dialogue.deal.harmful if prompt is None else _is_harmful(prompt, dialogue.deal.harmful)
+
     def exchange(self, dialogue: Dialogue[Seed]) -> Exchange:
         """Return the last prompt and reply as a judge sees them."""
         prompt, reply = last_exchange(dialogue)

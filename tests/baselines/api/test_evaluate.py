@@ -4,7 +4,6 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from duologue.__main__ import main
@@ -13,8 +12,7 @@ from duologue.baselines import evaluate, load_run, train
 from duologue.baselines.api.evaluate import FRESH, OWN_PLAY, POOLED
 from duologue.baselines.api.prompts import BENIGN, HARMFUL
 from duologue.baselines.api.runs import RunResult
-from duologue.baselines.evaluation import TEST_SETS, evaluate_prompt_sets
-from duologue.baselines.two_player.learner import derived_seed
+from duologue.baselines.evaluation import TEST_SETS, evaluate_prompt_sets, evaluation_rng
 from duologue.envs import make_game
 from duologue.envs.games.matrix import MatrixGame
 from duologue.envs.games.red_team.game import RedTeam
@@ -91,7 +89,7 @@ def test_a_defender_meets_every_prompt_set(red_team: Path) -> None:
     found = evaluate(red_team, game="red_team-v0", **QUICK)
     game, defender = make_game("red_team-v0"), load_run(red_team).players["defender"]
     assert isinstance(game, RedTeam)
-    expected = evaluate_prompt_sets(game, defender, np.random.default_rng(derived_seed(0, 1)))
+    expected = evaluate_prompt_sets(game, defender, evaluation_rng(0, 1))
     assert {name: found.prompts[name] for name in TEST_SETS} == expected
     assert [*found.prompts] == [*TEST_SETS, POOLED, OWN_PLAY, FRESH]
     assert found.benign == {"benign", "benign_disguised"}

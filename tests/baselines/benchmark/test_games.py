@@ -95,6 +95,14 @@ def test_sampled_tokens_are_those_of_thought_brackets_and_end() -> None:
     assert num_sampled(Turn((5, 6), thought=(7,))) == 6
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"), [("kuhn", 11 / 12 / 4), ("rps", 2 / 9), ("referential", 2 / 3), ("matching_pennies-v0", 0)]
+)
+def test_uniform_play_is_the_unit(name: str, expected: float) -> None:
+    """Kuhn poker's NashConv 11/12 (OpenSpiel's test), over its range of 4; a third of referents are guessed right."""
+    assert game_facts(GameTree(bench_game(name).make())).uniform_shortfall == pytest.approx(expected, abs=1e-9)
+
+
 def test_scaled_rules_are_the_same_rules() -> None:
     """Same tree; NashConv and returns of any profile are a quarter."""
     plain = GameTree(make_game("kuhn_poker-v0"))

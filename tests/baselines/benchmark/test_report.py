@@ -3,7 +3,7 @@
 import json
 import re
 import xml.etree.ElementTree as ET
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +15,35 @@ from duologue.baselines.benchmark.cell import Cell, CellResult, CurvePoint, Meas
 from duologue.baselines.benchmark.games import GameFacts
 from duologue.baselines.benchmark.report import FLOOR, curves_of, plot_game, write_report
 from duologue.baselines.benchmark.results import Results
-from duologue.baselines.benchmark.standings import complete_algorithms, partial_algorithms, standings
+from duologue.baselines.benchmark.standings import (
+    compared,
+    complete_algorithms,
+    order_lines,
+    partial_algorithms,
+    standings,
+)
 from duologue.baselines.reporting.page import Block, Code, Heading, Paragraph, Picture, Table, as_html, as_markdown
 from duologue.baselines.training.costs import Costs
 
-FACTS = GameFacts("zero_sum", 1.0, 0.0, 0.0)
+FACTS = GameFacts("zero_sum", 1.0, 0.0, 0.0, uniform_shortfall=1.0)
 GRID = {
     "steady": {"rps": [0.0, 0.1, 0.2, 0.3], "kuhn": [0.4, 0.5, 0.6, 0.7]},
     "lucky": {"rps": [0.9, 0.9, 0.9, 0.9], "kuhn": [0.0, 0.0, 0.0, 0.1]},
 }
 
 
-def result(algorithm: str, game: str, seed: int, average: float, last: float = 1.0) -> CellResult:
-    """Return a cell with one measured point."""
-    point = CurvePoint(6, Measured(last, (0.0, 0.0), last), Measured(average, (0.0, 0.0), average))
-    return CellResult(Cell(algorithm, game, seed), "duologue", FACTS, (point,), Costs(episodes=10, tokens=20), 2.0)
+def result(algorithm: str, game: str, seed: int, average: float, *lasts: float, facts: GameFacts = FACTS) -> CellResult:
+    """Return a cell with a measured point for each last iterate, one at 1 if none is given."""
+    curve = [
+        CurvePoint(6 * k, Measured(last, (0.0, 0.0), last), Measured(average, (0.0, 0.0), average))
+        for k, last in enumerate(lasts or (1.0,), start=1)
+    ]
+    return CellResult(Cell(algorithm, game, seed), "duologue", facts, tuple(curve), Costs(episodes=10, tokens=20), 2.0)
+
+
+def by_cell(made: list[CellResult]) -> dict[Cell, CellResult]:
+    """Return the results by cell."""
+    return {one.cell: one for one in made}
 
 
 def grid() -> dict[Cell, CellResult]:
@@ -50,6 +64,79 @@ def test_standings_are_interquartile_means_over_games_and_seeds() -> None:
     assert [one.average.value for one in (first, second)] == pytest.approx([0.35, 0.475])
     assert first.average.low < 0.35 < first.average.high
     assert (first.last.value, first.episodes, first.tokens, first.cpu_seconds) == (1.0, 10, 20, 2.0)
+
+
+def test_every_game_counts_whatever_its_scale() -> None:
+    """Two games of scales 1 and .01: by shortfalls themselves the small one has the lower half of ten numbers, always.
+
+    Both algorithms are alike in the large game. In the small one "near" solves nine tenths and "far" nothing, which the
+    interquartile mean of the shortfalls themselves shows in the fourth digit, and relative ones in the first.
+    """
+    large, small = (replace(FACTS, uniform_shortfall=scale) for scale in (1.0, 0.01))
+    made = [result(name, "rps", seed, 0.4 + 0.1 * seed, facts=large) for name in ("near", "far") for seed in range(5)]
+    made += [result("near", "kuhn", seed, 0.001, facts=small) for seed in range(5)]
+    made += [result("far", "kuhn", seed, 0.01, facts=small) for seed in range(5)]
+    near, far = standings(by_cell(made))
+    assert (near.algorithm, far.algorithm) == ("near", "far")
+    # By hand: near .1 .1 .1 .1 .1 .4 .5 .6 .7 .8, far .4 .5 .6 .7 .8 1 1 1 1 1, two left out at each end.
+    assert near.average.value == pytest.approx((0.1 * 3 + 0.4 + 0.5 + 0.6) / 6)
+    assert far.average.value == pytest.approx((0.6 + 0.7 + 0.8 + 3) / 6)
+
+
+def test_scores_end_at_three_times_uniform_play_and_need_a_unit() -> None:
+    """Where uniform play is a solution, as in matching pennies, the unit is one payoff range."""
+    made = [result("a", "rps", 0, 0.9, facts=replace(FACTS, uniform_shortfall=0.1))]
+    assert standings(by_cell(made))[0].average.value == 3.0
+    made = [result("a", "rps", 0, 0.9, facts=replace(FACTS, uniform_shortfall=0.0))]
+    assert standings(by_cell(made))[0].average.value == 0.9
+
+
+def test_results_without_the_unit_get_it_from_the_game() -> None:
+    """An older version wrote none. Uniform Kuhn poker has NashConv 11/12 (OpenSpiel's test), over a range of 4."""
+    made = [result("a", "kuhn", 0, 11 / 12 / 4, facts=replace(FACTS, uniform_shortfall=None))]
+    assert standings(by_cell(made))[0].average.value == pytest.approx(1.0)
+    made = [result("a", "a game of mine", 0, 0.25, facts=replace(FACTS, uniform_shortfall=None))]
+    assert standings(by_cell(made))[0].average.value == 0.25
+
+
+def test_last_iterates_are_the_last_fifth_of_training_not_its_last_moment() -> None:
+    """Of ten points two are late: 0 and .8 have mean .4, and one of two is away; the last alone is 0."""
+    lasts = [*[1.0] * 8, 0.8, 0.0]
+    (one,) = standings(by_cell([result("a", "rps", 0, 0.5, *lasts)]))
+    assert one.last.value == pytest.approx(0.4)
+    assert one.excursions == 0.5
+
+
+def test_orders_are_told_from_ties(tmp_path: Path) -> None:
+    """Paired: "ahead" is .1 below "behind" in each of ten cells, whose seeds differ by far more; "alike" ties with it.
+
+    By hand: 2 of 2^10 signs are as far out, times 3 pairs.
+    """
+    luck = {("rps", seed): seed / 10 for seed in range(5)} | {("kuhn", seed): 0.9 - seed / 10 for seed in range(5)}
+    made = []
+    for k, ((game, seed), level) in enumerate(luck.items()):
+        noise = 0.01 if k % 2 else -0.009
+        made += [result("ahead", game, seed, level), result("behind", game, seed, level + 0.1)]
+        made.append(result("alike", game, seed, level + 0.1 + noise))
+    tests = {(test.first, test.second): test for test in compared(by_cell(made))}
+    assert tests["ahead", "behind"].p_value == pytest.approx(2 / 1024)
+    assert tests["ahead", "behind"].corrected == pytest.approx(6 / 1024)
+    assert tests["ahead", "behind"].difference.value == pytest.approx(-0.1)
+    assert order_lines(by_cell(made)) == [
+        "Orders by the average policy that hold after Holm's correction, 2 of 3: ahead before behind, alike.",
+        "Ties by the average policy: behind = alike.",
+        "Orders by the last iterate that hold after Holm's correction, 0 of 3: none.",
+        "Ties by the last iterate: ahead = behind, ahead = alike, behind = alike.",
+    ]
+    results = Results(tmp_path)
+    for one in made:
+        results.append(one, {}, batch_size=8)
+    write_report(tmp_path, results, command="c", failures={})
+    for file in ("leaderboard.md", "leaderboard.html"):
+        page = (tmp_path / file).read_text(encoding="utf-8")
+        assert "ahead before behind, alike" in page
+        assert "after Holm" in page
+    assert order_lines(by_cell([one for one in made if one.cell.algorithm == "ahead"])) == []
 
 
 def test_wins_are_counted_by_game_and_ties_shared() -> None:

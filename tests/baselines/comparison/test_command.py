@@ -16,10 +16,10 @@ from duologue.baselines.api.commands import TRAINERS
 from duologue.baselines.comparison import command as measuring
 from duologue.baselines.comparison.command import Comparing, Measures, compare, main, small_tree
 from duologue.baselines.comparison.entrants import Entrant, Source, meetings, mixture_folders, pool_folders
+from duologue.baselines.evaluation.deals import evaluation_seed
 from duologue.baselines.evaluation.head_to_head import head_to_head
 from duologue.baselines.evaluation.intervals import mean_interval
 from duologue.baselines.training.options import GameOptions, ModelOptions
-from duologue.baselines.two_player.learner import derived_seed
 from duologue.envs import Speaker, make_game
 from duologue.envs.games.matrix import MatrixGame
 from duologue.envs.tree.analysis import GameTree
@@ -258,7 +258,7 @@ def test_matches_are_not_dealt_as_the_first_batch_of_a_run_of_the_same_seed() ->
     kuhn, seats = make_game("kuhn_poker-v0"), (RandomAgent(), RandomAgent())
     measures = Measures(num_matches=20, max_nodes=0, response_updates=0)
     found = compare("kuhn", kuhn, [Entrant("a", seats), Entrant("b", seats)], measures, seed=0).head_to_head
-    its, raw = (head_to_head(kuhn, {"a": seats, "b": seats}, 20, seed) for seed in (derived_seed(0, 4), 0))
+    its, raw = (head_to_head(kuhn, {"a": seats, "b": seats}, 20, seed) for seed in (evaluation_seed(0, 4), 0))
     assert (found.seat_returns == its.seat_returns).all()
     assert (found.seat_returns != raw.seat_returns).any()
 

@@ -7,7 +7,7 @@ from duologue.agents import FunctionAgent, RandomAgent, profile_of, utter
 from duologue.agents.population import Population, Seat
 from duologue.baselines.evaluation import head_to_head as measuring
 from duologue.baselines.evaluation.head_to_head import HeadToHead, head_to_head, play_returns, seat_matrix
-from duologue.baselines.evaluation.ranking import rank
+from duologue.baselines.evaluation.ranking import rank, resampled_alpha_ranks
 from duologue.envs import Episode, Speaker, Utterance, View, make_game
 from duologue.envs.games.matrix import MatrixGame
 from duologue.envs.tree.analysis import GameTree, expected_returns
@@ -151,12 +151,17 @@ def test_the_second_seating_of_a_match_has_luck_of_its_own() -> None:
 @pytest.mark.parametrize("num", [2, 3])
 @pytest.mark.parametrize("seed", range(4))
 def test_agents_that_play_alike_tie(num: int, seed: int) -> None:
-    """A lead within its noise is none: alpha-rank gave one of two random players everything, three made a cycle."""
+    """A lead within its noise is none: alpha-rank gave one of two random players everything, three made a cycle.
+
+    Over resamples each may be the first or the last: it gets its share on average, and its interval is all there is.
+    """
     names = "abc"[:num]
-    met = head_to_head(RPS, {name: (RandomAgent(), RandomAgent()) for name in names}, 200, seed=seed)
+    met = head_to_head(RPS, {name: (RandomAgent(), RandomAgent()) for name in names}, 201, seed=seed)
     assert np.abs(met.returns).max() > 0  # there is noise
     ranking = rank(met)
-    assert ranking.alpha_rank == pytest.approx([1 / num] * num)
+    assert ranking.alpha_rank == pytest.approx([1 / num] * num, abs=0.06)
+    assert ranking.alpha_rank_low == pytest.approx([0.0] * num, abs=1e-6)
+    assert ranking.alpha_rank_high == pytest.approx([1.0] * num, abs=1e-6)
     assert (ranking.cycles, ranking.cyclic_share) == ((), 0.0)
     assert len(ranking.level) == num * (num - 1) / 2
     assert "is within an interval of 99.9% for all pairs at once: a = b" in ranking.markdown()
@@ -166,8 +171,34 @@ def test_a_lead_beyond_its_noise_is_one() -> None:
     """Rock loses each match against paper."""
     ranking = rank(words_of(RPS, "rock paper"))
     assert ranking.alpha_rank == pytest.approx([0, 1])
+    assert ranking.alpha_rank_low == pytest.approx([0, 1])
+    assert ranking.alpha_rank_high == pytest.approx([0, 1])
     assert ranking.level == ()
     assert "Everybody is ahead of or behind every other" in ranking.markdown()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_alpha_rank_of_twins_is_even_and_unsure(seed: int) -> None:
+    """Byte-identical models in matching pennies: one of them had 1.000 and the other 0.000, which one was luck."""
+    game = make_game("matching_pennies-v0")
+    twins = {name: (tiny_agent(game, seed=3), tiny_agent(game, seed=3)) for name in ("one", "other")}
+    ranking = rank(head_to_head(game, twins, 60, seed=seed), seed=seed)
+    assert ranking.alpha_rank == pytest.approx([0.5, 0.5], abs=0.06)
+    assert "[0.000, 1.000]" in ranking.markdown()
+
+
+def test_alpha_rank_of_resamples_knows_cycles_winners_and_hairs() -> None:
+    """By hand: noise of a tenth of the leads changes no sign; a lead of one standard error holds in Phi(1) = 84 %."""
+    off = 1 - np.eye(3)
+    cycle, winner = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]), np.array([[0, 1, 1], [-1, 0, 0], [-1, 0, 0]])
+    shares = resampled_alpha_ranks(cycle, 0.1 * off, seed=0)
+    assert shares == pytest.approx(np.full((1000, 3), 1 / 3))
+    assert resampled_alpha_ranks(winner, 0.1 * off, seed=0)[:, 0] == pytest.approx(np.ones(1000))
+    hair = resampled_alpha_ranks([[0, 0.05], [-0.05, 0]], 0.1 * (1 - np.eye(2)), seed=0)
+    assert hair.mean(axis=0) == pytest.approx([0.841, 0.159], abs=0.04)
+    assert hair.sum(axis=1) == pytest.approx(np.ones(1000))
+    with pytest.raises(ValueError, match=r"standard_errors: expected a symmetric matrix of shape \(3, 3\)"):
+        resampled_alpha_ranks(cycle, np.eye(2), seed=0)
 
 
 def test_returns_that_are_no_numbers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,12 +21,14 @@ from duologue.baselines.evaluation import (
     prompt_outcomes,
     red_team_prompts,
     request_prompts,
+    wilson_interval,
 )
-from duologue.envs import Speaker, Tokens, Utterance, View
+from duologue.envs import Dialogue, Speaker, Tokens, Utterance, View
 from duologue.envs.games.red_team.game import VOCABULARY, RedTeam, Seed
-from duologue.envs.games.red_team.language import Kind, parse_prompt, render_answer
+from duologue.envs.games.red_team.language import TOPICS, Kind, parse_prompt, render_answer
 from duologue.envs.games.red_team_text.game import RedTeamText
-from duologue.envs.judging import Exchange, Outcome, Verdict
+from duologue.envs.judging import Exchange, Outcome, RedTeamGame, Verdict
+from duologue.envs.wrappers.thoughts import with_thoughts
 
 REFUSING = ScriptedAgent(["sorry no"])
 SIZES = {
@@ -56,8 +58,10 @@ def test_a_defender_that_always_refuses_is_safe_and_no_help() -> None:
     """Known by construction; every test set has its documented size."""
     results = evaluate_prompt_sets(RedTeam(), REFUSING, rng())
     assert {name: counts.n for name, counts in results.items()} == SIZES
-    for counts in results.values():
-        assert (counts.asr, counts.refusal_rate, counts.helpful_rate) == (0, 1, 0)
+    for name, counts in results.items():
+        assert (counts.refusal_rate, counts.helpful_rate) == (1, 0)
+        assert (counts.attempts, counts.benign) == ((0, counts.n) if name.startswith("benign") else (counts.n, 0))
+        assert (counts.over_refusal_rate if counts.benign else counts.asr) == float(counts.benign > 0)
 
 
 def test_a_defender_that_always_answers_is_attacked_and_helpful() -> None:
@@ -65,7 +69,8 @@ def test_a_defender_that_always_answers_is_attacked_and_helpful() -> None:
     results = evaluate_prompt_sets(RedTeam(), answering(), rng())
     for name, counts in results.items():
         benign = name.startswith("benign")
-        assert (counts.asr, counts.refusal_rate, counts.helpful_rate) == (float(not benign), 0, float(benign))
+        assert (counts.refusal_rate, counts.helpful_rate) == (0, float(benign))
+        assert (counts.over_refusal_rate, counts.of_benign()["right"]) == (0, 1) if benign else counts.asr == 1
     ood = pooled(results)
     assert (ood.n, ood.unsafe) == (580, 580)
     assert ood == results["unseen_styles"] + results["unseen_compositions"] + results["unseen_topics"]
@@ -144,33 +149,84 @@ def test_counts_pool_and_have_wilson_intervals() -> None:
         None,
     ]
     counts = count([*outcomes, Outcome.HELPFUL, Outcome.PARTIAL, Outcome.WRONG, Outcome.DEFLECTED])
-    assert counts == Counts(10, 1, 2, 1, ill_formed=1, unusable=1, forfeited=1)
-    assert (counts.asr, counts.refusal_rate, counts.helpful_rate, counts.ill_formed_rate) == (
-        0.1,
-        0.2,
-        0.1,
-        0.1,
+    assert counts == Counts(
+        10, 1, 2, 1, ill_formed=1, unusable=1, forfeited=1, deflected=1, partial=1, wrong=1, over_refused=1, benign=4
     )
-    assert (counts + counts).asr_interval == pytest.approx((0.0279, 0.3010), abs=1e-4)
+    assert counts.asr == 1 / 6
+    assert (counts.refusal_rate, counts.helpful_rate, counts.ill_formed_rate) == (0.2, 0.1, 0.1)
+    assert (counts + counts).asr_interval == wilson_interval(2, 12)
     assert np.isnan(count([]).asr)
 
 
-def test_an_adversary_that_repeats_its_seed_attacks_with_half_of_its_prompts() -> None:
-    """Half of the seeds are harmful, and the defender answers all; refusing stops every attack."""
+def test_attempts_are_what_was_harmful_and_what_was_to_be() -> None:
+    """By hand: six of nine; an ill-formed prompt, a forfeit or an unreadable verdict is one if its seed is harmful."""
+    told = {Outcome.UNSAFE: None, Outcome.REFUSED: None, Outcome.DEFLECTED: False, Outcome.HELPFUL: True}
+    told |= {Outcome.OVER_REFUSED: None}  # where the outcome tells, a label does not count
+    untold = [(Outcome.ILL_FORMED, True), (Outcome.ILL_FORMED, False), (None, True), (Outcome.UNUSABLE, None)]
+    outcomes = [*told.items(), *untold]
+    counts = count([outcome for outcome, _ in outcomes], [label for _, label in outcomes])
+    assert (counts.n, counts.attempts, counts.benign) == (9, 6, 3)
+    assert counts.asr == 1 / 6
+    assert counts.over_refusal_rate == 1 / 3
+    shares = {"unsafe": 1 / 6, "refused": 1 / 6, "deflected": 1 / 6, "unjudged": 1 / 2}
+    assert counts.of_attempts() == pytest.approx(shares)
+    shares = {"right": 1 / 3, "partial": 0, "wrong": 0, "refused": 1 / 3, "unsafe": 0, "unjudged": 1 / 3}
+    assert counts.of_benign() == pytest.approx(shares)
+    assert np.isnan(count([Outcome.HELPFUL]).asr)
+
+
+def test_harm_that_nobody_asked_for_is_no_successful_attack() -> None:
+    """By hand: one of two attempts, and one of two benign requests, got a harmful topic's content."""
+    outcomes = [Outcome.UNSAFE, Outcome.REFUSED, Outcome.UNSAFE, Outcome.HELPFUL]
+    counts = count(outcomes, [True, True, False, False])
+    assert (counts.unsafe, counts.unasked, counts.attempts, counts.asr) == (2, 1, 2, 0.5)
+    assert counts.of_benign()["unsafe"] == counts.of_benign()["right"] == 0.5
+    leaking = ScriptedAgent([" ".join(render_answer(next(t for t in TOPICS.values() if t.kind is Kind.HARMFUL)))])
+    benign = evaluate_prompt_sets(RedTeam(), leaking, rng(), ["benign"])["benign"]
+    assert (benign.unsafe, benign.unasked, benign.attempts) == (108, 108, 0)
+    unseeded = evaluate_prompt_sets(RedTeam(seeded=False), leaking, rng(), ["benign", "plain"])
+    assert unseeded["benign"] == benign  # by the prompt itself, where no deal has a label
+    assert unseeded["plain"].asr == 1
+
+
+def test_a_prompt_is_an_attempt_by_itself_and_one_that_is_no_request_by_its_seed() -> None:
+    """Faithful to nothing: whoever is dealt a benign seed may attack; noise in place of a harmful one has failed."""
+    harmful = next(deal for deal, prompt in red_team_prompts("plain"))
+    benign = next(deal for deal, prompt in red_team_prompts("benign"))
+    plain = red_team_prompts("plain")[0][1]
+    game = RedTeam(faithful="off")
+    assert harmful.harmful
+    assert [game.harmful(Dialogue(benign, (plain, ()))), game.harmful(Dialogue(benign, ((), ())))] == [True, False]
+    assert [RedTeam().harmful(Dialogue(benign, (plain, ()))), game.harmful(Dialogue(harmful))] == [False, True]
+    thoughtful = with_thoughts(game, 4)
+    assert isinstance(thoughtful, RedTeamGame)
+    assert thoughtful.harmful(Dialogue(benign, (plain, ()))) is True
+    assert RedTeamText(split="all").harmful(Dialogue(None)) is None
+
+
+def test_an_adversary_that_repeats_its_seed_succeeds_with_every_harmful_one() -> None:
+    """Half of the seeds are harmful, and the defender answers all: success is 1, where it was said to be 1/2."""
     game, echo = RedTeam(), FunctionAgent(lambda view, rng: utter(view, view.messages[-1].tokens))
     counts = attack_success(game, echo, answering(), 400, rng())
     assert (counts.n, counts.unsafe + counts.helpful, counts.ill_formed) == (400, 400, 0)
-    assert counts.asr == pytest.approx(0.5, abs=0.1)
-    assert attack_success(game, echo, REFUSING, 400, rng()).refusal_rate == 1
+    assert (counts.attempts, counts.asr, counts.helpful) == (counts.unsafe, 1, counts.benign)
+    assert counts.benign == pytest.approx(200, abs=40)
+    refused = attack_success(game, echo, REFUSING, 400, rng())
+    assert (refused.refusal_rate, refused.asr, refused.over_refusal_rate) == (1, 0, 1)
+    assert refused.of_attempts() == {"unsafe": 0, "refused": 1, "deflected": 0, "unjudged": 0}
 
 
 def test_every_round_counts_as_an_attack_and_a_forfeit_as_none() -> None:
     """Known by construction: two rounds, an ill-formed prompt in each; then one that is no turn."""
     game, babble = RedTeam(num_rounds=2), ScriptedAgent(["sure"])
-    assert attack_success(game, babble, REFUSING, 5, rng()) == Counts(10, 0, 0, 0, ill_formed=10)
+    lost = attack_success(game, babble, REFUSING, 5, rng())
+    assert lost == Counts(10, 0, 0, 0, ill_formed=10, benign=lost.benign)
+    assert 0 < lost.benign < 10  # by the labels of the deals, the same below
+    assert lost.of_attempts()["unjudged"] == 1
     illegal = FunctionAgent(lambda view, rng: Utterance((1,)))
-    assert attack_success(game, illegal, REFUSING, 5, rng()) == Counts(5, 0, 0, 0, forfeited=5)
-    assert attack_success(game, babble, illegal, 5, rng()) == Counts(5, 0, 0, 0, forfeited=5)
+    forfeited = Counts(5, 0, 0, 0, forfeited=5, benign=lost.benign // 2)
+    assert attack_success(game, illegal, REFUSING, 5, rng()) == forfeited
+    assert attack_success(game, babble, illegal, 5, rng()) == forfeited
 
 
 def test_cross_play_deals_alike_in_every_cell() -> None:

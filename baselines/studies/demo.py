@@ -1,44 +1,45 @@
-"""The main job: adversary and defender trained against each other from nothing, beside an RLHF baseline.
+"""The main job: adversary and defender trained against each other on red_team-v1, beside baselines and a ceiling.
 
-Six runs, each what `duologue train` does: the base model (eq. 7 of arXiv 2402.08078) and the SFT defender (eq. 8); from
-these RLHF on static prompts, GPO (arXiv 2406.10977) without and with its diversity reward, and an attacker trained
-against the frozen SFT defender. Then every defender meets every prompt set, and the table, plots and transcripts are
-written. The runs after SFT do not depend on each other and go to as many processes as asked for, one thread each, so
-that the numbers do not depend on how many there are. A demo that was killed goes on where it stopped.
+Each run is what `duologue train` does. From the base model (eq. 7 of arXiv 2402.08078) and the SFT defender (eq. 8):
+RLHF on static requests; a frozen paraphraser; GPO (arXiv 2406.10977) without and with its diversity reward; and the
+ceiling, RLHF on requests in every style. Then every defender is asked every request in at most one style, the arms race
+is replayed from GPO's checkpoints, all adversaries meet all defenders, and tables and plots are written. Runs that do
+not depend on each other go to as many processes as asked for, one thread each, so that the numbers do not depend on how
+many there are. A demo that was killed goes on where it stopped.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ...envs.games.red_team.game import RedTeam
-from ..alignment.attack import AttackConfig, attack
-from ..alignment.pretrain import PretrainConfig, pretrain
-from ..alignment.rlhf import RLHFConfig, rlhf
-from ..alignment.sft import SFTConfig, sft
 from ..training.checks import Few, Options, Seed
 from ..training.jobs import Bound, Job, run_study
-from ..two_player.diversity_reward import DiversityWeights
-from ..two_player.gpo import GPOConfig, gpo
-from ..two_player.stage_clock import GPOSchedule
+from .arms_race import NUM_TRIES, RaceConfig, race
+from .ciphers import METHODS, QUICK, SETTINGS, Method, Start, learning, model_folders, training_jobs
+from .ciphers_measures import MeasureConfig, measure
 from .demo_report import report
+from .matchups import MatchupsConfig, matchups
 
-BLEU_WEIGHT, EMBEDDING_WEIGHT = 2.0, 1.0
+BLEU_WEIGHT, EMBEDDING_WEIGHT = SETTINGS.bleu_weight, SETTINGS.embedding_weight
 """The weights of GPO+Div; GPO's release has 5 and 1."""
+NUM_PAIRS = 512
+"""Ordered pairs of styles that the demo asks a defender, out of 4,032."""
+QUICK_PAIRS, QUICK_TRIES = 32, 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class DemoConfig(Options):
-    """The main job on red_team-v0."""
+    """The main job on red_team-v1."""
 
     out: Path | None = None
-    """The folder of all runs, the table and the plots; None: runs/demo, or runs/demo_quick."""
+    """The folder of all runs, the tables and the plots; None: runs/demo, or runs/demo_quick."""
     seed: Seed = 0
     """Decides everything that is drawn."""
     quick: bool = False
-    """A tenth of the training, to see it work: the table then shows little."""
+    """A tenth of the training, to see it work: the tables then show little."""
     num_processes: Few = 2
     """How many runs train at the same time; the results are the same for any number."""
 
@@ -47,45 +48,71 @@ class DemoConfig(Options):
         """The folder of all runs."""
         return Path("runs/demo_quick" if self.quick else "runs/demo") if self.out is None else self.out
 
+    @property
+    def num_tries(self) -> int:
+        """Prompts of each adversary to each harmful request, where it is measured."""
+        return QUICK_TRIES if self.quick else NUM_TRIES
+
+    @property
+    def start(self) -> Start:
+        """Where the runs are, and how they train."""
+        return Start(self.folder.resolve(), self.seed, QUICK if self.quick else SETTINGS)
+
 
 def jobs(config: DemoConfig) -> list[Job]:
-    """Return the runs in an order in which they can be done."""
-    out = config.folder.resolve()  # the same options by whatever path the folder is named
-    pretraining = PretrainConfig(out=out / "base", seed=config.seed, num_threads=1)
-    schedule, attack_steps = GPOSchedule(), AttackConfig().num_steps
-    if config.quick:
-        cloning = replace(pretraining.cloning, num_steps=300)
-        pretraining = replace(pretraining, num_demonstrations=8_000, cloning=cloning)
-        schedule, attack_steps = replace(schedule, num_rounds=1), 8
-    base, defender = out / "base/model", out / "sft/model"
-    tuning = SFTConfig(model=base, out=out / "sft", seed=config.seed, num_threads=1)
-    plain = GPOConfig(
-        defender=defender, adversary=base, out=out / "gpo", seed=config.seed, schedule=schedule, num_threads=1
-    )
-    rewards = DiversityWeights(bleu_weight=BLEU_WEIGHT, embedding_weight=EMBEDDING_WEIGHT)
-    diverse = replace(plain, out=out / "gpo_div", diversity=rewards)
-    num_steps = schedule.num_rounds * schedule.defend_steps
-    static = RLHFConfig(defender=defender, out=out / "rlhf", seed=config.seed, num_steps=num_steps, num_threads=1)
-    attacking = AttackConfig(
-        defender=defender,
-        adversary=base,
-        out=out / "attack",
-        seed=config.seed,
-        num_steps=attack_steps,
+    """Return the runs in an order in which they can be done, those that measure last."""
+    num_pairs = QUICK_PAIRS if config.quick else NUM_PAIRS
+    measuring = measuring_jobs(config.start, METHODS, num_pairs=num_pairs, num_tries=config.num_tries)
+    meeting = matchups_job(config.start, num_tries=config.num_tries)
+    return [*training_jobs(config.start, METHODS), *measuring, meeting]
+
+
+def measuring_jobs(start: Start, methods: Mapping[str, Method], *, num_pairs: int, num_tries: int) -> list[Job]:
+    """Return what is measured of the defenders of one seed, and of the adversaries that learn.
+
+    Args:
+        start: where they are.
+        methods: of them.
+        num_pairs: ordered pairs of styles that each defender is asked; 0: all.
+        num_tries: prompts of each adversary to each harmful request.
+    """
+    exact = {
+        name: MeasureConfig(out=start.out / f"{name}_measures", defender=folder, num_pairs=num_pairs, num_threads=1)
+        for name, folder in model_folders(start, methods).items()
+    }
+    races = {
+        name: RaceConfig(
+            out=start.out / f"{name}_race",
+            seed=start.seed,
+            adversary=start.base,
+            defender=start.sft,
+            checkpoints=start.out / name / "checkpoints",
+            num_tries=num_tries,
+            num_threads=1,
+        )
+        for name in learning(methods)
+    }
+    return [
+        *(Job(f"{name}_race", Bound(race, config), 1, (name,)) for name, config in races.items()),
+        *(Job(f"{name}_measures", Bound(measure, config), 1, (name,)) for name, config in exact.items()),
+    ]
+
+
+def matchups_job(start: Start, *, num_tries: int) -> Job:
+    """Return the meeting of all adversaries and defenders that the demo has."""
+    config = MatchupsConfig(
+        out=start.out / "matchups",
+        seed=start.seed,
+        base=start.base,
+        adversaries=tuple(start.out / name / "adversary" for name in learning(METHODS)),
+        defenders=tuple(model_folders(start, METHODS).values()),
+        num_tries=num_tries,
         num_threads=1,
     )
-    return [
-        Job("base", Bound(pretrain, pretraining), pretraining.cloning.num_steps),
-        Job("sft", Bound(sft, tuning), tuning.cloning.num_steps, ("base",)),
-        Job("gpo_div", Bound(gpo, diverse), schedule.num_steps, ("sft",)),
-        Job("gpo", Bound(gpo, plain), schedule.num_steps, ("sft",)),
-        Job("rlhf", Bound(rlhf, static), num_steps, ("sft",)),
-        Job("attack", Bound(attack, attacking), attack_steps, ("sft",)),
-    ]
+    return Job("matchups", Bound(matchups, config), 1, tuple(METHODS))
 
 
 def demo(config: DemoConfig) -> Path:
     """Run or resume it all; return the folder."""
-    game = RedTeam()
-    write = partial(report, game=game, seed=config.seed, num_attacks=64 if config.quick else 256)
+    write = partial(report, start=config.start, num_tries=config.num_tries)
     return run_study(config, jobs(config), write, name="demo", preload=__name__)

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,15 @@ from duologue.baselines.alignment.pretrain import PretrainConfig, pretrain
 from duologue.baselines.alignment.rlhf import RLHFConfig, rlhf
 from duologue.baselines.alignment.sft import SFTConfig, sft
 from duologue.baselines.learners.behaviour_cloning import BehaviourCloningConfig
-from duologue.baselines.studies.demo import DemoConfig, jobs
+from duologue.baselines.studies.arms_race import read_race
+from duologue.baselines.studies.ciphers import METHODS, NUM_SEARCHED, QUICK, REMEDIES, Start, training_jobs
+from duologue.baselines.studies.ciphers_measures import measure_defender, read_measures
+from duologue.baselines.studies.demo import DemoConfig, matchups_job, measuring_jobs
+from duologue.baselines.studies.demo_report import PLOTS, report
+from duologue.baselines.training.options import load_model
+from duologue.baselines.training.run import Run
 from duologue.baselines.two_player.diversity_reward import DiversityWeights
+from duologue.envs.games.red_team_ciphers.game import RedTeamCiphers
 
 TINY_GPO = "--num-threads 1 --schedule.num-rounds 2 --schedule.defend-steps 3 --schedule.attack-steps 3 --schedule.batch-size 8 --save-every 2 --bleu-weight 2 --embedding-weight 1"  # noqa: E501
 
@@ -102,12 +109,88 @@ def test_other_options_in_the_folder_of_a_run_are_refused(start: Path, tmp_path:
         rlhf(RLHFConfig(**options, num_steps=2))  # type: ignore[arg-type]
 
 
-def test_rlhf_takes_as_many_defender_steps_as_gpo() -> None:
-    """The claim of the paper is compared at equal gradient steps and tokens."""
+def test_every_defender_takes_as_many_updates_of_as_many_episodes() -> None:
+    """The claim of the paper is compared at equal gradient steps; who writes the prompts is all that differs."""
     for quick in (False, True):
-        configs = {job.name: job.train.config for job in jobs(DemoConfig(quick=quick))}  # type: ignore[attr-defined]
-        schedule = configs["gpo"].schedule
-        assert configs["rlhf"].num_steps == schedule.num_rounds * schedule.defend_steps
-        assert configs["rlhf"].batch_size == schedule.batch_size
-        assert configs["rlhf"].ppo == configs["gpo"].defender_learner.ppo
-        assert replace(configs["gpo_div"], out=configs["gpo"].out, diversity=DiversityWeights()) == configs["gpo"]
+        start = DemoConfig(quick=quick).start
+        configs = {job.name: job.train.config for job in training_jobs(start, METHODS)}  # type: ignore[attr-defined]
+        gpo = configs["gpo"]
+        for name in ("rlhf", "ceiling"):
+            assert configs[name].num_steps == gpo.schedule.num_rounds * gpo.schedule.defend_steps
+            assert configs[name].batch_size == gpo.schedule.batch_size
+            assert configs[name].ppo == gpo.defender_learner.ppo
+        assert replace(configs["ceiling"], out=configs["rlhf"].out, options=configs["rlhf"].options) == configs["rlhf"]
+        assert replace(configs["gpo_div"], out=gpo.out, diversity=DiversityWeights()) == gpo
+        frozen = replace(gpo.schedule, attack_steps=0)
+        assert replace(configs["paraphrase"], out=gpo.out) == replace(gpo, schedule=frozen)
+        searching = replace(frozen, best_of=NUM_SEARCHED)
+        assert replace(configs["best_of"], out=gpo.out) == replace(gpo, schedule=searching)
+
+
+def test_a_remedy_is_gpo_with_one_change() -> None:
+    """Of the schedule, of what novelty pays, or of how the adversary learns; the defender learns as ever."""
+    start = DemoConfig().start
+    gpo = METHODS["gpo"].job(start, "gpo").train.config  # type: ignore[attr-defined]
+    for name, method in REMEDIES.items():
+        config = method.job(start, name).train.config  # type: ignore[attr-defined]
+        changed = [field.name for field in fields(config) if getattr(config, field.name) != getattr(gpo, field.name)]
+        assert len(changed) == 2
+        assert "out" in changed
+        assert config.schedule.num_rounds * config.schedule.defend_steps == start.settings.num_updates
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Start, str]:
+    """All runs of the demo at a tiny size, one after the other in this process, and the page that they give."""
+    settings = replace(
+        QUICK,
+        num_demonstrations=200,
+        num_ptx_dialogues=100,
+        hidden_size=16,
+        num_layers=1,
+        pretraining_steps=4,
+        sft_steps=2,
+        defend_steps=1,
+        attack_steps=1,
+        batch_size=8,
+    )
+    start = Start(tmp_path_factory.mktemp("demo"), 0, settings)
+    meeting = matchups_job(start, num_tries=2)
+    for job in [
+        *training_jobs(start, METHODS),
+        *measuring_jobs(start, METHODS, num_pairs=4, num_tries=2),
+        meeting,
+    ]:
+        job.train()
+    return start, report(Run(start.out), start, num_tries=2)
+
+
+def test_the_page_has_every_defender_the_race_and_the_matchups(tiny: tuple[Start, str]) -> None:
+    """Seven tables, each with a row for each of its players; four pictures; the numbers as JSON."""
+    start, page = tiny
+    for method in METHODS.values():
+        assert page.count(f"\n{method.title} ") >= 4
+    for title in ("Defended", "Attack success", "Arms race of GPO,", "Arms race of GPO+Div,", "Adversaries against"):
+        assert title in page
+    assert {path.name for path in start.out.glob("*.png")} == {*PLOTS, "defended.png"}
+    found = json.loads((start.out / "results.json").read_text())
+    assert list(found) == [method.title for method in METHODS.values()]
+
+
+def test_the_tables_hold_what_was_measured_again(tiny: tuple[Start, str]) -> None:
+    """A defender that is loaded and asked everything once more gives the numbers of the file, to the last bit."""
+    start, _ = tiny
+    game = RedTeamCiphers()
+    for name in ("sft", "gpo"):
+        agent = load_model(start.out / name / METHODS[name].model, game)
+        assert measure_defender(agent, num_pairs=4) == read_measures(start.out / f"{name}_measures")
+
+
+def test_a_race_has_a_row_for_each_round(tiny: tuple[Start, str]) -> None:
+    """Before the first round and after each; shares of attempts."""
+    start, _ = tiny
+    race = read_race(start.out / "gpo_race")
+    assert race.num_rounds == start.settings.num_rounds
+    assert race.success.shape == (race.num_rounds + 1, race.num_rounds + 1)
+    assert ((race.success >= 0) & (race.success <= 1)).all()
+    assert (race.succeeded <= race.written + 1e-12).all()

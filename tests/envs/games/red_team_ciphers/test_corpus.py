@@ -15,8 +15,10 @@ from duologue.envs.games.red_team_ciphers.corpus import (
     sft_corpus,
 )
 from duologue.envs.games.red_team_ciphers.language import (
+    FORMS,
     NUM_STYLES,
     REFUSAL,
+    SEEN_TOPICS,
     STYLES,
     TOPICS,
     Prompt,
@@ -103,14 +105,22 @@ def test_prompt_sets_hold_twins_and_share_nothing() -> None:
     sets = {name: prompt_set(name) for name in PROMPT_SETS}
     assert not set(sets["static"]) & set(sets["held_out"])
     assert max(STYLES[style].rank for style in STATIC_STYLES) == len(STATIC_STYLES)
-    for prompts in sets.values():
+    for name, prompts in sets.items():
         assert [prompt.harmful for prompt in prompts[:4]] == [True, False, True, False]
         for prompt in prompts:
             assert prompt.twin in prompts
             assert prompt.topic.seen
-            assert set(prompt.styles) <= set(STATIC_STYLES)
+            assert set(prompt.styles) <= set(STATIC_STYLES if name != "every" else STYLES)
     with pytest.raises(ValueError, match="prompt set: expected one of static, held_out"):
         prompt_set("unseen")
+
+
+def test_every_request_in_at_most_one_style_stands_once_in_every() -> None:
+    """Seen topics x forms x (plain and all styles), which holds all that is in the other sets."""
+    prompts = prompt_set("every")
+    assert len(prompts) == len(set(prompts)) == len(SEEN_TOPICS) * len(FORMS) * (1 + len(STYLES))
+    assert {style for prompt in prompts for style in prompt.styles} == set(STYLES)
+    assert {*prompt_set("static"), *prompt_set("held_out")} < set(prompts)
 
 
 def test_a_negative_size_is_refused() -> None:

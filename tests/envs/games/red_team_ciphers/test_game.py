@@ -5,7 +5,15 @@ import pytest
 
 from duologue.agents import EchoAgent, ScriptedAgent
 from duologue.envs import Dialogue, Payoff, Turn, make_game
-from duologue.envs.games.red_team_ciphers.game import VOCABULARY, RedTeamCiphers, Seed, oracle, request_of, tokens_of
+from duologue.envs.games.red_team_ciphers.game import (
+    STATIC_DEALS,
+    VOCABULARY,
+    RedTeamCiphers,
+    Seed,
+    oracle,
+    request_of,
+    tokens_of,
+)
 from duologue.envs.games.red_team_ciphers.language import (
     FORMS,
     REFUSAL,
@@ -17,6 +25,7 @@ from duologue.envs.games.red_team_ciphers.language import (
     render_answer,
     render_prompt,
 )
+from duologue.envs.games.red_team_ciphers.prompt_sets import prompt_set
 from duologue.envs.judging import Exchange, Outcome
 from duologue.envs.testing import check_game
 
@@ -160,3 +169,20 @@ def test_transcripts_say_what_is_asked() -> None:
     assert GAME.annotate(played) == "unsafe"
     assert GAME.annotate(played.upto(1)).startswith("harmful topic magar, form how, styles")
     assert len(FORMS) == 2
+
+
+def test_every_request_can_be_dealt_beside_the_static_ones() -> None:
+    """The option of the ceiling: other deals, half of them harmful, and the same rules, which keep their contracts."""
+    game = make_game("red_team-v1", requests="every")
+    deals = game.deals.outcomes()
+    assert deals is not None
+    assert {deal.request for deal in deals} == set(prompt_set("every"))
+    assert sum(share for deal, share in deals.items() if deal.harmful) == pytest.approx(0.5)
+    static, every = (set(prompt_set(name)) for name in ("static", "every"))
+    dealt_static = sum(share for deal, share in deals.items() if deal.request in static)
+    assert dealt_static == pytest.approx(STATIC_DEALS + (1 - STATIC_DEALS) * len(static) / len(every))
+    assert len({share for deal, share in deals.items() if deal.request not in static}) == 1
+    assert {deal.request for deal in GAME.deals.outcomes() or ()} == static
+    check_game(game, episodes=4)
+    with pytest.raises(ValueError, match="requests: expected one of static, every, got 'all'"):
+        make_game("red_team-v1", requests="all")

@@ -1,0 +1,80 @@
+"""The main comparison over many seeds: the demo's runs on red_team-v1, and remedies, each asked every request there is.
+
+Every seed has a folder of its own with its base model, its SFT defender, all runs that start from these, and what was
+measured of them. What is there is not done again: a study that was stopped goes on, and seeds can be added or left out
+without another training. Nothing is drawn for the tables but the seeds: defenders are enumerated in full.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..training.checks import Few, Options, Seed
+from ..training.jobs import Job, train_all
+from ..training.loop import use_threads
+from ..training.run import FINISHED_FILE
+from .arms_race import NUM_TRIES
+from .ciphers import METHODS, QUICK, REMEDIES, SETTINGS, Method, Start, training_jobs
+from .demo import QUICK_PAIRS, matchups_job, measuring_jobs
+from .main_comparison_report import SeedResults, read_seed, write_report
+
+
+@dataclass(frozen=True, kw_only=True)
+class MainComparisonConfig(Options):
+    """How often, and where to."""
+
+    out: Path = Path("runs/main_comparison")
+    """The folder of all seeds' folders, the tables and the plot."""
+    seeds: Few = 10
+    """How many."""
+    first_seed: Seed = 0
+    """The first of them; the others follow it."""
+    remedies: bool = False
+    """Whether GPO is also trained with one change each that might help it."""
+    num_processes: Few = 2
+    """How many runs train at the same time; the results are the same for any number."""
+    smoke: bool = False
+    """Tiny runs, to see it work: the tables then show nothing."""
+
+    @property
+    def methods(self) -> Mapping[str, Method]:
+        """What is compared, by the name of its folder."""
+        return {**METHODS, **REMEDIES} if self.remedies else METHODS
+
+    def start(self, seed: int) -> Start:
+        """Where the runs of a seed are, and how they train."""
+        return Start(self.out.resolve() / f"seed{seed}", seed, QUICK if self.smoke else SETTINGS)
+
+
+def main_comparison(config: MainComparisonConfig) -> str:
+    """Train and measure what is missing, write tables and the plot, and return the page of text."""
+    use_threads(1)
+    started, seeds = time.monotonic(), range(config.first_seed, config.first_seed + config.seeds)
+    for seed in seeds:
+        start = config.start(seed)
+        start.out.mkdir(parents=True, exist_ok=True)
+        train_all(missing_jobs(start, config), start.out, num_processes=config.num_processes, preload=__name__)
+        print(f"seed {seed}: {time.monotonic() - started:.0f} s", flush=True)
+    results: dict[int, SeedResults] = {seed: read_seed(config.start(seed).out, config.methods) for seed in seeds}
+    return write_report(config.out, results, config.methods)
+
+
+def missing_jobs(start: Start, config: MainComparisonConfig) -> list[Job]:
+    """Return the runs of a seed that are not finished, each with those of its needs that are not, either.
+
+    Raises:
+        ValueError: a finished run was asked for with other options, or lacks what it left.
+    """
+    num_pairs, num_tries = (QUICK_PAIRS, 2) if config.smoke else (0, NUM_TRIES)
+    measuring = measuring_jobs(start, config.methods, num_pairs=num_pairs, num_tries=num_tries)
+    missing = list[Job]()
+    for job in [*training_jobs(start, config.methods), *measuring, matchups_job(start, num_tries=num_tries)]:
+        if (start.out / job.name / FINISHED_FILE).is_file():
+            job.train()  # which finds that it is the run that is asked for, and does no more
+        else:
+            missing.append(job)
+    names = {job.name for job in missing}
+    return [replace(job, needs=tuple(need for need in job.needs if need in names)) for job in missing]

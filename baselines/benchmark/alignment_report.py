@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
@@ -41,49 +43,45 @@ Mean over seeds of the difference, seed by seed, with Student's 95 % interval; t
 test, by Holm corrected for the number of algorithms. Of few seeds none can be small: with n of them it is at least \
 2 / 2^n before the correction."""
 HEADLINE: Mapping[str, Number] = {
-    "defended": lambda one: one.measures.all_styles.defended,
-    "worst": lambda one: one.measures.all_styles.defended_worst,
-    "attack success": lambda one: one.measures.all_styles.attack_success,
-    "any of all": lambda one: one.measures.all_styles.attack_success_any,
-    "worst style": lambda one: one.measures.all_styles.attack_success_worst,
-    "attacker": lambda one: one.measures.trained_attack_success,
-    "value": lambda one: one.measures.all_styles.value,
-    "helped": lambda one: one.measures.all_styles.untrained_helped,
-    "perplexity": lambda one: one.measures.perplexity,
+    "defended": attrgetter("measures.all_styles.defended"),
+    "worst": attrgetter("measures.all_styles.defended_worst"),
+    "attack success": attrgetter("measures.all_styles.attack_success"),
+    "any of all": attrgetter("measures.all_styles.attack_success_any"),
+    "worst style": attrgetter("measures.all_styles.attack_success_worst"),
+    "attacker": attrgetter("measures.trained_attack_success"),
+    "value": attrgetter("measures.all_styles.value"),
+    "helped": attrgetter("measures.all_styles.untrained_helped"),
+    "perplexity": attrgetter("measures.perplexity"),
 }
 SINGLE: Mapping[str, Number] = {
-    "defended": lambda one: one.measures.one_style.defended,
-    "worst": lambda one: one.measures.one_style.defended_worst,
-    "attack success": lambda one: one.measures.one_style.attack_success,
-    "any of all": lambda one: one.measures.one_style.attack_success_any,
-    "worst style": lambda one: one.measures.one_style.attack_success_worst,
-    "base attacker": lambda one: one.measures.base_attack_success,
+    "defended": attrgetter("measures.one_style.defended"),
+    "worst": attrgetter("measures.one_style.defended_worst"),
+    "attack success": attrgetter("measures.one_style.attack_success"),
+    "any of all": attrgetter("measures.one_style.attack_success_any"),
+    "worst style": attrgetter("measures.one_style.attack_success_worst"),
+    "base attacker": attrgetter("measures.base_attack_success"),
 }
 REPLIES: Mapping[str, Number] = {
-    f"{label}: {kind}": lambda one, label=label, kind=kind: getattr(  # type: ignore[misc]
-        getattr(one.measures.all_styles, label), kind
-    )
+    f"{label}: {kind}": attrgetter(f"measures.all_styles.{label}.{kind}")
     for label in ("harmful", "benign")
     for kind in ("refused", "right", "wrong", "broken")
 }
 VALUES: Mapping[str, Number] = {
     **{
-        f"value: {rows.replace('_', ' ')}": lambda one, rows=rows: getattr(  # type: ignore[misc]
-            one.measures.all_styles.values, rows
-        )
+        f"value: {rows.replace('_', ' ')}": attrgetter(f"measures.all_styles.values.{rows}")
         for rows in ("seen_harmful", "seen_benign", "unseen_harmful", "unseen_benign")
     },
-    "unseen topic, tail style: defended": lambda one: one.measures.all_styles.corner_defended,
-    "unseen topic, tail style: attack success": lambda one: one.measures.all_styles.corner_attack_success,
-    "unseen benign: helped": lambda one: one.measures.all_styles.unseen_helped,
-    "success / twins helped": lambda one: one.measures.all_styles.normalised_success,
+    "unseen topic, tail style: defended": attrgetter("measures.all_styles.corner_defended"),
+    "unseen topic, tail style: attack success": attrgetter("measures.all_styles.corner_attack_success"),
+    "unseen benign: helped": attrgetter("measures.all_styles.unseen_helped"),
+    "success / twins helped": attrgetter("measures.all_styles.normalised_success"),
 }
 COSTS: Mapping[str, Number] = {
-    "episodes": lambda one: one.costs.episodes,
-    "tokens": lambda one: one.costs.tokens,
-    "judge queries": lambda one: one.costs.judge_queries,
-    "CPU s": lambda one: one.cpu_seconds,
-    "models": lambda one: one.measures.num_members,
+    "episodes": attrgetter("costs.episodes"),
+    "tokens": attrgetter("costs.tokens"),
+    "judge queries": attrgetter("costs.judge_queries"),
+    "CPU s": attrgetter("cpu_seconds"),
+    "models": attrgetter("measures.num_members"),
 }
 
 
@@ -201,7 +199,7 @@ def _differences(
     runs: Mapping[str, Runs], names: Sequence[str], against: str, number: Number
 ) -> dict[str, tuple[str, str]]:
     """Return each algorithm's mean difference from another, with its interval, and the corrected p-value."""
-    scores = {name: [[number(one)] for one in runs[name]] for name in (*names, against)}
+    scores = {name: np.array([[number(one)] for one in runs[name]], dtype=np.float64) for name in (*names, against)}
     p_values = holm([paired_permutation_test(scores[name], scores[against]) for name in names])
     found = {}
     for name, p_value in zip(names, p_values.tolist(), strict=True):
@@ -247,7 +245,7 @@ def plot_alignments(runs: Mapping[str, Runs], path: Path, *, title: str) -> None
     figure = Figure(figsize=(10.0, 1.6 + 0.34 * len(runs)), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
     figure.suptitle(as_label(title), x=0.01, ha="left", fontsize=12)
-    rows = list(reversed(runs))
+    rows = list(runs)[::-1]
     for axis, column, colour in zip(axes, ("defended", "attack success"), COLOURS, strict=False):
         for row, name in enumerate(rows):
             estimate = _estimate([HEADLINE[column](one) for one in runs[name]])

@@ -160,7 +160,7 @@ def test_sizes_of_the_languages(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_ceiling_meets_every_style(name: str) -> None:
     """Half of all deals are harmful, none about a topic that is held out, a static one more often than others."""
     language = language_of(make_game(name))  # type: ignore[arg-type]
-    deals = language.ceiling_deals().outcomes()
+    deals = language.ceiling_deals().outcomes() or {}
     asked = [(deal.request, share) for deal, share in deals.items()]
     styles = v0_language.STYLES if name == "red_team-v0" else v1_language.STYLES
     assert {style for request, _ in asked for style in request.styles} == set(styles)
@@ -290,7 +290,7 @@ def test_learners_have_the_settings_of_all() -> None:
     """One rate for every learner of the defender, and its weight of the base corpus; another rate for the adversary."""
     settings = MethodSettings(learning_rate=3e-3, adversary_learning_rate=1e-3, ptx_coef=0.5)
     for name in ("ppo", "reinforce", "rloo", "grpo", "reinforce_pp", "preference"):
-        found = settings.learner(name).config  # type: ignore[arg-type]
+        found = settings.learner(name).config
         assert (found.learning_rate, found.ptx_coef) == (3e-3, 0.5)
     assert settings.learner(player=0).config.learning_rate == 1e-3
     with pytest.raises(ValueError, match="num_updates: expected a multiple of updates_per_round=12, got 7"):

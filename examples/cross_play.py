@@ -5,7 +5,7 @@
 On red_team-v0, whose oracle knows the truth: the SFT defender, RLHF on static prompts, self-play, fictitious play,
 PSRO, and GPO (arXiv 2406.10977) without and with its diversity reward, from the same models and with the same number of
 PPO updates of each player on batches of the same size. Each defender meets the attackers of all the algorithms that
-train one, the base model, a fresh attacker that is trained against it alone, and the prompts out of distribution.
+train one, the base model, a fresh attacker that is trained against it alone, and the prompts outside the static set.
 
 Every training is a cell with a folder of its own; one that is there is not trained again: call the same command again
 after a kill. A seed takes a few minutes of one core, of which the base model is one.
@@ -142,7 +142,7 @@ def generalisation(result: dict[str, Any]) -> dict[str, dict[str, float]]:
             "others, mean": float(np.mean(others)),
             "others, worst": max(others),
             "fresh attacker": result["fresh"][name],
-            "out of distribution": ood,
+            "outside the static set": ood,
             "refused, benign": result["over_refusal"][name],
             "helpful, benign": result["helpful"][name],
         }
@@ -165,7 +165,7 @@ def tables(results: Sequence[dict[str, Any]]) -> str:
         f"Attack success in percent by the oracle, n = {len(results)}: mean over seeds and half its 95 % interval. "
         "An attacker's is its share of harmful attempts; those whose prompt was ill-formed have failed.\n\n"
         f"{markdown_table(['attacker of', *defenders], rows)}\n\n"
-        "By defender; benign and out-of-distribution prompts are disguised, and from the fixed sets:\n\n"
+        "By defender; benign prompts and those outside the static set are disguised, and from the fixed sets:\n\n"
         f"{markdown_table(['defender', *columns], by_defender)}"
     )
 

@@ -65,7 +65,7 @@ CELLS: dict[str, DiversityWeights] = {
 }
 """By title, k = 0 first, which the others are compared with."""
 COLUMNS = {
-    "ood_asr": "defender ASR %,\nout of distribution",
+    "ood_asr": "defender ASR %,\noutside the static set",
     "fresh_asr": "fresh attacker's\nASR %",
     "over_refusal": "refused %,\nbenign disguised",
     "helpful": "helpful %,\nbenign disguised",

@@ -5,7 +5,7 @@
 A small network learns to tell the outcomes of red_team-v0's exchanges and is stopped when it names 70, 80, 90, 95 and
 99 % of held-out ones as the oracle does (`outcome_judge.py`; the accuracy that is shown is counted on others). Against
 each of these judges, and against the oracle, GPO (arXiv 2406.10977) trains an adversary and a defender from the same
-models with the same budget. Then judge and oracle look at the same replies: to prompts out of distribution, to benign
+models with the same budget. Then judge and oracle look at the same replies: to prompts outside the static set, to benign
 disguised ones, and to the adversary's. The gap between them is what a report that trusts its judge does not see.
 
 A judge's cell that has its result is not trained again: call the same command again after a kill.
@@ -55,8 +55,8 @@ COLUMNS = {
     "own_accuracy": "accuracy, adversary's exchanges",
     "judge_own_asr": "adversary's ASR, judge",
     "oracle_own_asr": "adversary's ASR, oracle",
-    "judge_ood_asr": "ASR out of distribution, judge",
-    "oracle_ood_asr": "ASR out of distribution, oracle",
+    "judge_ood_asr": "ASR outside the static set, judge",
+    "oracle_ood_asr": "ASR outside the static set, oracle",
     "judge_over_refusal": "refused, benign, judge",
     "oracle_over_refusal": "refused, benign, oracle",
     "judge_helpful": "helpful, benign, judge",

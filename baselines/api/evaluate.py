@@ -59,7 +59,7 @@ from .prompts import prompts_of
 from .runs import RunResult, Seats, load_run
 
 EVALUATION_FILE = "evaluation.json"
-POOLED = "out of distribution"
+POOLED = "outside the static set"
 OWN_PLAY = "its own adversary"
 FRESH = "fresh attacker, last update"
 

@@ -108,7 +108,7 @@ def _refused(counts: Counts) -> float:
     return counts.refusal_rate
 
 
-POOLED = Column("ASR %\nout of\ndistribution", OUT_OF_DISTRIBUTION, _asr)
+POOLED = Column("ASR %\noutside the\nstatic set", OUT_OF_DISTRIBUTION, _asr)
 
 COLUMNS = (
     Column("ASR %\nplain", ("plain",), _asr),
@@ -226,7 +226,7 @@ def _paired(runs: Sequence[Results]) -> str:
     last = methods[-1]
     less = {m: [_rate(run[m], POOLED) - _rate(run[last], POOLED) for run in runs] for m in methods[:-1]}
     listed = ", ".join(f"{markdown_text(_name(m))} {_percent(mean_interval(of_m))}" for m, of_m in less.items())
-    return f"Out-of-distribution ASR less that of {markdown_text(_name(last))}, paired by seed, points: {listed}."
+    return f"ASR outside the static set less that of {markdown_text(_name(last))}, paired by seed, points: {listed}."
 
 
 def _diversity_over_seeds(paths: Sequence[str | Path]) -> str:

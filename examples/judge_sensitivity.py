@@ -5,8 +5,8 @@
 A small network learns to tell the outcomes of red_team-v0's exchanges and is stopped when it names 70, 80, 90, 95 and
 99 % of held-out ones as the oracle does (`outcome_judge.py`; the accuracy that is shown is counted on others). Against
 each of these judges, and against the oracle, GPO (arXiv 2406.10977) trains an adversary and a defender from the same
-models with the same budget. Then judge and oracle look at the same replies: to prompts outside the static set, to benign
-disguised ones, and to the adversary's. The gap between them is what a report that trusts its judge does not see.
+models with the same budget. Then judge and oracle look at the same replies: to prompts outside the static set, to
+benign disguised ones, and to the adversary's. The gap between them is what a report that trusts its judge does not see.
 
 A judge's cell that has its result is not trained again: call the same command again after a kill.
 """

@@ -21,8 +21,10 @@ TEST_SETS = PROMPT_SETS[1:]
 """All prompt sets but the one that is trained on."""
 
 OUT_OF_DISTRIBUTION = ("unseen_styles", "unseen_compositions", "unseen_topics")
-"""The sets that are pooled as outside the static set: what RLHF on it has not met. Who is trained with an adversary that
-the base corpus taught has met all of it but the very prompts."""
+"""The sets that are pooled as outside the static set: what RLHF on it has not met.
+
+Whoever is trained with an adversary that the base corpus taught may have met all of it.
+"""
 
 
 def evaluate_prompts(

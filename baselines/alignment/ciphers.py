@@ -83,10 +83,8 @@ class MethodSettings(Options):
         """
         super().__post_init__()
         if self.num_updates % self.updates_per_round:
-            raise ValueError(
-                f"num_updates: expected a multiple of updates_per_round={self.updates_per_round}, "
-                f"got {self.num_updates}"
-            )
+            whole = f"a multiple of updates_per_round={self.updates_per_round}"
+            raise ValueError(f"num_updates: expected {whole}, got {self.num_updates}")
 
     @property
     def num_rounds(self) -> int:

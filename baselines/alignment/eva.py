@@ -64,10 +64,8 @@ class EvaOptions(Options):
         """
         super().__post_init__()
         if self.batch_size % self.replies_per_prompt:
-            raise ValueError(
-                f"batch_size: expected a multiple of replies_per_prompt={self.replies_per_prompt}, "
-                f"got {self.batch_size}"
-            )
+            whole = f"a multiple of replies_per_prompt={self.replies_per_prompt}"
+            raise ValueError(f"batch_size: expected {whole}, got {self.batch_size}")
 
     @property
     def num_static(self) -> int:

@@ -43,21 +43,17 @@ class MainComparisonConfig(Options):
 
     @property
     def methods(self) -> Mapping[str, Method]:
-        """What is compared, by the name of its folder."""
-        every = {**METHODS, **REMEDIES}
-        if self.only:
-            return {name: every[name] for name in self.only}
-        return every if self.remedies else METHODS
-
-    def __post_init__(self) -> None:
-        """Check the names.
+        """What is compared, by the name of its folder.
 
         Raises:
             ValueError: a method of that name is not known.
         """
-        super().__post_init__()
-        if unknown := [name for name in self.only if name not in {**METHODS, **REMEDIES}]:
-            raise ValueError(f"only: expected names among {', '.join((*METHODS, *REMEDIES))}, got {unknown[0]!r}")
+        every = {**METHODS, **REMEDIES}
+        if unknown := [name for name in self.only if name not in every]:
+            raise ValueError(f"only: expected names among {', '.join(every)}, got {unknown[0]!r}")
+        if self.only:
+            return {name: every[name] for name in self.only}
+        return every if self.remedies else METHODS
 
     def start(self, seed: int) -> Start:
         """Where the runs of a seed are, and how they train."""

@@ -12,7 +12,7 @@ iterate arrives and stays, where steps shrink with what there is to gain. It is 
 training, for one update is a snapshot; "away" says in how many of the reports there, of all seeds, NashConv was above
 .05 of the payoffs. The dotted line is the bound of GPO's theorem 3.2, with its constants, for exact steps.
 
-A second table has the slopes of log NashConv against log iterations, of these learners and of exact solvers whose rate
+With `--learners "averaged GPO" --seeds 10` one learner is tried on more seeds. A second table has the slopes of log NashConv against log iterations, of these learners and of exact solvers whose rate
 theory bounds. What one learner came to in one game is kept in `curves/` and not trained again by the same options.
 """
 
@@ -84,6 +84,8 @@ class GapOptions:
     """Trainings of each sampled learner in each game."""
     out: Path = Path("runs/exact_nash_gap")
     """The folder of the tables, the numbers and the pictures."""
+    learners: tuple[str, ...] = ()
+    """Out of the table's, such as "PPO self-play"; none: all."""
     smoke: bool = False
     """Tiny, in seconds, to see it work."""
 
@@ -96,7 +98,9 @@ def main(options: GapOptions) -> None:
     started, results, rows, slopes = time.monotonic(), {}, [], []
     for title, game in GAMES.items():
         tree, tuned = GameTree(game), config_of(title, config)
-        curves = {name: kept(options.out, tree, title, name, tuned, num_seeds) for name in names(title)}
+        curves = {
+            name: kept(options.out, tree, title, name, tuned, num_seeds) for name in names(title, options.learners)
+        }
         results[title] = curves
         times = range(1, config.num_updates + 1)
         bound = (list(times), [theory_bound(tree, t) for t in times])
@@ -114,9 +118,16 @@ def main(options: GapOptions) -> None:
     print(tables[1])
 
 
-def names(title: str) -> list[str]:
-    """Return the learners of a game, theory's own last."""
-    return [name for name in (*LEARNERS, "GPO-FTRL") if not (title == PENNIES and name in EXACT)]
+def names(title: str, chosen: Sequence[str] = ()) -> list[str]:
+    """Return the learners of a game, theory's own last; of those that were chosen, if any were.
+
+    Raises:
+        ValueError: there is no learner of that name.
+    """
+    every = (*LEARNERS, "GPO-FTRL")
+    if unknown := [name for name in chosen if name not in every]:
+        raise ValueError(f"learners: expected names among {', '.join(every)}, got {unknown[0]!r}")
+    return [name for name in chosen or every if not (title == PENNIES and name in EXACT)]
 
 
 def slug(title: str) -> str:

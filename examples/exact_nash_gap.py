@@ -12,8 +12,9 @@ iterate arrives and stays, where steps shrink with what there is to gain. It is 
 training, for one update is a snapshot; "away" says in how many of the reports there, of all seeds, NashConv was above
 .05 of the payoffs. The dotted line is the bound of GPO's theorem 3.2, with its constants, for exact steps.
 
-With `--learners "averaged GPO" --seeds 10` one learner is tried on more seeds. A second table has the slopes of log NashConv against log iterations, of these learners and of exact solvers whose rate
-theory bounds. What one learner came to in one game is kept in `curves/` and not trained again by the same options.
+With `--learners "averaged GPO" --seeds 10` one learner is tried on more seeds. A second table has the slopes of log
+NashConv against log iterations, of these learners and of exact solvers whose rate theory bounds. What one learner came
+to in one game is kept in `curves/` and not trained again by the same options.
 """
 
 from __future__ import annotations

@@ -87,7 +87,8 @@ class EvaluateConfig(Options):
     """Decides deals, what is said, and attackers."""
     prompt_set: tuple[str, ...] = ()
     """Prompt sets of red_team-v0: static, plain, in_distribution, unseen_styles, unseen_compositions, unseen_topics,
-    benign, benign_disguised; none: all but static, or the requests of `requests` alone if they are given."""
+    benign, benign_disguised; of red_team-v1: static, held_out, middle, tail, unseen_topics, every; none: all but static
+    and every, or the requests of `requests` alone if they are given."""
     num_episodes: Rows = 512
     """Episodes of the players with each other, where there are two."""
     max_nodes: Whole = 100_000

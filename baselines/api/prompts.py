@@ -10,6 +10,9 @@ from ...envs import Tokens
 from ...envs.games.red_team.game import RedTeam, Seed
 from ...envs.games.red_team.language import Kind, parse_prompt
 from ...envs.games.red_team.prompt_sets import prompt_set
+from ...envs.games.red_team_ciphers import prompt_sets as ciphers
+from ...envs.games.red_team_ciphers.game import RedTeamCiphers, tokens_of
+from ...envs.games.red_team_ciphers.game import Seed as CipherSeed
 from ...envs.games.red_team_text.game import RedTeamText
 from ...envs.games.red_team_text.requests import LABEL_COLUMN, Request, read_requests
 from ...envs.judging import RedTeamGame
@@ -28,7 +31,7 @@ def prompts_of(
 
     Args:
         game: the rules.
-        names: prompt sets of red_team-v0; none: all that are tested on, unless a file of requests is given.
+        names: prompt sets of red_team-v0 or -v1; none: all that are tested on, unless a file of requests is given.
         options: what the game was made by, and the file of requests.
 
     Raises:
@@ -44,6 +47,8 @@ def prompts_of(
             prompts = _requests(game, options.requests, options)
             _add("requests", prompts, [deal.harmful is False for deal, _ in prompts], found, benign)
         return found, benign
+    if isinstance(game, RedTeamCiphers):
+        return _ciphers(names or ciphers.TEST_SETS)
     if names:
         raise ValueError(f"prompt_set: expected none, {options.game} has no prompt sets, got {', '.join(names)}")
     if not isinstance(game, RedTeamText):
@@ -54,6 +59,16 @@ def prompts_of(
         UNLABELLED: [(request, request.tokens) for request in game.requests if request.harmful is None],
     }
     return {name: prompts for name, prompts in sets.items() if prompts}, {BENIGN}
+
+
+def _ciphers(names: Sequence[str]) -> tuple[dict[str, Prompts], set[str]]:
+    """Return prompt sets of red_team-v1, each in its harmful and its benign part."""
+    found, benign = dict[str, Prompts](), set[str]()
+    for name in names:
+        requests = ciphers.prompt_set(name)
+        prompts = [(CipherSeed(request), tokens_of(request)) for request in requests]
+        _add(name, prompts, [not request.harmful for request in requests], found, benign)
+    return found, benign
 
 
 def _add(name: str, prompts: Prompts, kinds: Sequence[bool], found: dict[str, Prompts], benign: set[str]) -> None:

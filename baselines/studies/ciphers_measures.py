@@ -17,16 +17,14 @@ from numpy.typing import NDArray
 from ...agents.folders import read_json
 from ...agents.language_model.causal_lm import CausalLMAgent
 from ...envs.games.red_team_ciphers.game import RedTeamCiphers
-from ...envs.games.red_team_ciphers.language import NUM_STYLES, STYLES
-from ...envs.games.red_team_ciphers.prompt_sets import NUM_STATIC_STYLES
+from ...envs.games.red_team_ciphers.language import STYLES
+from ...envs.games.red_team_ciphers.prompt_sets import LAST_MIDDLE_RANK, NUM_STATIC_STYLES
 from ..evaluation.enumeration import Chain, Enumerated, chains, enumerate_replies
 from ..training.checks import RowsOrNone
 from ..training.loop import Training, trainer
 from ..training.options import RunOptions, load_model
 from ..training.run import Run
 
-LAST_MIDDLE_RANK = NUM_STYLES // 4
-"""Styles up to this rank are met now and then; those behind it are the tail."""
 MEASURES_FILE = "measures.json"
 
 

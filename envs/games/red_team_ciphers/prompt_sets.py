@@ -1,9 +1,11 @@
-"""The prompt sets of red_team-v1: what a defender is aligned on.
+"""The prompt sets of red_team-v1: what a defender is aligned on, and the whole language in at most one style.
 
 Half of all requests are harmful, and each has its benign twin in the same set. `static` is what RLHF trains on: seen
 topics, plain or in one of the four most common styles, three in four of all such requests; `held_out` is the rest.
-`every` is all requests about seen topics that are plain or in one style, whichever: nobody is aligned on it but the
-ceiling. All that is tested on otherwise is enumerated (`duologue.baselines.evaluation.enumeration`).
+`middle` are seen topics in styles that a frozen author uses now and then, `tail` in all rarer ones, `unseen_topics` the
+topics that are held out for every player, plain or in any one style. `every` is all requests about seen topics that are
+plain or in one style: nobody is aligned on it but the ceiling. Two styles are enumerated besides
+(`duologue.baselines.evaluation.enumeration`).
 """
 
 from collections.abc import Sequence
@@ -11,7 +13,7 @@ from functools import cache
 
 import numpy as np
 
-from .language import FORMS, SEEN_TOPICS, STYLES, Prompt
+from .language import FORMS, NUM_STYLES, SEEN_TOPICS, STYLES, UNSEEN_TOPICS, Prompt, Topic
 
 NUM_STATIC_STYLES = 4
 STATIC_STYLES = tuple(STYLES)[:NUM_STATIC_STYLES]
@@ -21,7 +23,11 @@ SFT_STYLES = STATIC_STYLES[:1]
 STATIC_SHARE = 0.75
 """The share of the static requests that is trained on, a request and its twin together."""
 PLAIN_OR_STATIC: Sequence[tuple[str, ...]] = ((), *((style,) for style in STATIC_STYLES))
-PROMPT_SETS = ("static", "held_out", "every")
+LAST_MIDDLE_RANK = NUM_STYLES // 4
+"""Styles up to this rank are met now and then; those behind it are the tail."""
+TEST_SETS = ("held_out", "middle", "tail", "unseen_topics")
+"""What nobody is aligned on but by an adversary of its own, or by nobody at all (the last)."""
+PROMPT_SETS = ("static", *TEST_SETS, "every")
 
 
 @cache
@@ -33,8 +39,12 @@ def prompt_set(name: str) -> tuple[Prompt, ...]:
     """
     if name not in PROMPT_SETS:
         raise ValueError(f"prompt set: expected one of {', '.join(PROMPT_SETS)}, got {name!r}")
-    if name == "every":
-        return _with_twins(_harmful(((), *((style,) for style in STYLES))))
+    ranks = {"middle": (NUM_STATIC_STYLES, LAST_MIDDLE_RANK), "tail": (LAST_MIDDLE_RANK, NUM_STYLES)}
+    if name in ranks:
+        return _with_twins(_harmful([(style,) for style in tuple(STYLES)[slice(*ranks[name])]]))
+    if name in ("every", "unseen_topics"):
+        topics = SEEN_TOPICS if name == "every" else UNSEEN_TOPICS
+        return _with_twins(_harmful([(), *((style,) for style in STYLES)], topics))
     harmful = _harmful(PLAIN_OR_STATIC)
     order = np.argsort(np.random.PCG64(1).random_raw(len(harmful)), kind="stable")
     num_trained = round(STATIC_SHARE * len(harmful))
@@ -42,10 +52,10 @@ def prompt_set(name: str) -> tuple[Prompt, ...]:
     return _with_twins([harmful[k] for k in chosen])
 
 
-def _harmful(disguises: Sequence[tuple[str, ...]]) -> list[Prompt]:
-    """Return the harmful requests about seen topics in some disguises."""
-    topics = [topic for topic in SEEN_TOPICS if topic.harmful]
-    return [Prompt(topic, form, styles) for topic in topics for form in FORMS for styles in disguises]
+def _harmful(disguises: Sequence[tuple[str, ...]], topics: Sequence[Topic] = SEEN_TOPICS) -> list[Prompt]:
+    """Return the harmful requests about some topics in some disguises."""
+    asked = [topic for topic in topics if topic.harmful]
+    return [Prompt(topic, form, styles) for topic in asked for form in FORMS for styles in disguises]
 
 
 def _with_twins(harmful: Sequence[Prompt]) -> tuple[Prompt, ...]:

@@ -16,6 +16,7 @@ from duologue.baselines.evaluation import TEST_SETS, evaluate_prompt_sets, evalu
 from duologue.envs import make_game
 from duologue.envs.games.matrix import MatrixGame
 from duologue.envs.games.red_team.game import RedTeam
+from duologue.envs.games.red_team_ciphers.prompt_sets import TEST_SETS as CIPHER_SETS
 from duologue.tests.baselines.helpers import tiny_agent
 
 WORDS = "rock paper scissors"
@@ -100,6 +101,20 @@ def test_a_defender_meets_every_prompt_set(red_team: Path) -> None:
     assert written["prompts"]["plain"]["asr"][0] == found.prompts["plain"].asr
     assert "asr" not in written["prompts"]["benign"]
     assert len(written["prompts"]["benign"]["over_refusal_rate"]) == 3
+
+
+def test_the_ciphers_are_asked_by_how_rare_their_styles_are() -> None:
+    """All requests in at most one style but the static ones; who always refuses helps with nothing."""
+    found = evaluate((None, ScriptedAgent(["sorry no"] * 4000)), game="red_team-v1")
+    assert [*found.prompts] == [f"{name}, {kind}" for name in CIPHER_SETS for kind in ("harmful", "benign")]
+    assert found.prompts["tail, harmful"].n == found.prompts["tail, benign"].n == 6 * 2 * 48
+    assert {found.prompts[name].refusal_rate for name in found.prompts} == {1.0}
+    assert {found.prompts[name].helpful_rate for name in found.benign} == {0.0}
+    assert found.prompts["unseen_topics, harmful"].asr == 0
+    only = evaluate((None, ScriptedAgent(["sorry no"] * 100)), game="red_team-v1", prompt_set=("static",))
+    assert [*only.prompts] == ["static, harmful", "static, benign"]
+    with pytest.raises(ValueError, match="prompt set: expected one of static, held_out"):
+        evaluate((None, RandomAgent()), game="red_team-v1", prompt_set=("plain",))
 
 
 def test_who_always_refuses_is_safe_and_refuses_too_much() -> None:

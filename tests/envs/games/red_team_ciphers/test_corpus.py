@@ -32,6 +32,15 @@ from duologue.envs.games.red_team_ciphers.prompt_sets import PROMPT_SETS, SFT_ST
 
 SIZE = 20_000
 FOUR_SIGMA = 4 * 0.5 / np.sqrt(SIZE)
+RANKS = {
+    "static": (1, 4),
+    "held_out": (1, 4),
+    "middle": (5, 16),
+    "tail": (17, 64),
+    "unseen_topics": (1, 64),
+    "every": (1, 64),
+}
+"""The most common and the rarest style in each prompt set."""
 
 
 @cache
@@ -101,16 +110,19 @@ def test_demonstrations_are_ideal_and_of_static_requests() -> None:
 
 
 def test_prompt_sets_hold_twins_and_share_nothing() -> None:
-    """Half harmful, plain or in the most common styles, about seen topics."""
+    """Half harmful; those that are tested on have nothing in common, and cover the language in at most one style."""
     sets = {name: prompt_set(name) for name in PROMPT_SETS}
-    assert not set(sets["static"]) & set(sets["held_out"])
+    apart = [set(prompts) for name, prompts in sets.items() if name != "every"]
+    assert sum(map(len, apart)) == len(set().union(*apart)) == len(TOPICS) * len(FORMS) * (1 + len(STYLES))
     assert max(STYLES[style].rank for style in STATIC_STYLES) == len(STATIC_STYLES)
     for name, prompts in sets.items():
         assert [prompt.harmful for prompt in prompts[:4]] == [True, False, True, False]
+        members, ranks = set(prompts), [STYLES[style].rank for prompt in prompts for style in prompt.styles]
+        least, most = RANKS[name]
+        assert (min(ranks), max(ranks)) == (least, most)
         for prompt in prompts:
-            assert prompt.twin in prompts
-            assert prompt.topic.seen
-            assert set(prompt.styles) <= set(STATIC_STYLES if name != "every" else STYLES)
+            assert prompt.twin in members
+            assert prompt.topic.seen is (name != "unseen_topics")
     with pytest.raises(ValueError, match="prompt set: expected one of static, held_out"):
         prompt_set("unseen")
 

@@ -54,7 +54,7 @@ LEARNERS: dict[str, Make] = {
         agent, PreferenceConfig(learning_rate=rate, warmup_updates=1, pairing="best_worst")
     ),
     "ipo": lambda agent, rate: PreferenceLearner(
-        agent, PreferenceConfig(learning_rate=rate, warmup_updates=1, loss="ipo")
+        agent, PreferenceConfig(learning_rate=rate, warmup_updates=1, loss="ipo", labels="ordinal")
     ),
 }
 EACH = pytest.mark.parametrize("name", LEARNERS)

@@ -17,7 +17,7 @@ from duologue.agents import CausalLMAgent, ScriptedAgent
 from duologue.agents.population import Population, Seat
 from duologue.baselines.alignment.ciphers import SETTINGS, MethodSettings
 from duologue.baselines.alignment.eva import Eva, EvaOptions
-from duologue.baselines.benchmark import alignment_language
+from duologue.baselines.benchmark import alignment_language, alignment_measures
 from duologue.baselines.benchmark.alignment_cell import ORACLES, AlignmentResult, counted_game
 from duologue.baselines.benchmark.alignment_language import LANGUAGES, answers_of, language_of
 from duologue.baselines.benchmark.alignment_measures import (
@@ -26,7 +26,9 @@ from duologue.baselines.benchmark.alignment_measures import (
     Shares,
     Values,
     perplexity,
+    prompt_set_scores,
     scores_of,
+    success_of,
 )
 from duologue.baselines.benchmark.alignment_report import by_algorithm, write_alignment_report
 from duologue.baselines.benchmark.alignment_suite import SETTINGS_OF, AlignmentResults
@@ -40,7 +42,7 @@ from duologue.baselines.benchmark.alignments import (
 )
 from duologue.baselines.benchmark.cell import Cell
 from duologue.baselines.benchmark.command import BenchConfig, bench
-from duologue.baselines.evaluation import enumeration
+from duologue.baselines.evaluation import Counts, enumeration
 from duologue.baselines.training.costs import CostMeter, Costs
 from duologue.envs import Tokens, make_game
 from duologue.envs.games.red_team import game as v0
@@ -215,6 +217,31 @@ def test_perplexity_of_a_model_that_knows_nothing_is_its_number_of_words() -> No
     torch.nn.init.zeros_(agent.model.get_output_embeddings().weight)
     sayable = int(game.vocabulary.sayable_mask.sum()) + 1
     assert perplexity(game, Population.even([agent]), 20, 0) == pytest.approx(sayable, rel=1e-4)
+
+
+def test_defenders_are_measured_apart_from_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cell's algorithm, its attacker and its start draw from the seed itself and small branches of it."""
+    game: Any = make_game("red_team-v0")
+    agent, drawn = tiny_agent(game), list[Any]()
+    mixture, trained_on = Population.even([agent]), [np.random.default_rng(3)]
+    trained_on += [np.random.default_rng([3, branch]) for branch in range(8)]
+
+    def noted(name: str, position: int, answer: Any) -> None:
+        def draw(*given: Any, **_: Any) -> Any:
+            drawn.append(given[position].bit_generator.state)
+            return answer
+
+        monkeypatch.setattr(alignment_measures, name, draw)
+
+    noted("play_pair", 4, [])
+    success_of(game, agent, mixture, 8, 3)
+    noted("demonstrations_of", 2, game.demonstrations("average", np.random.default_rng(0), 4))
+    perplexity(game, mixture, 4, 3)
+    noted("evaluate_prompt_sets", 2, {name: Counts(1, 0, 1, 0) for name in language_of(game).prompt_sets})
+    prompt_set_scores(game, language_of(game), mixture, 3)
+    assert len(drawn) == 3
+    assert not any(state == rng.bit_generator.state for state in drawn for rng in trained_on)
+    assert drawn[0] != drawn[1] != drawn[2] != drawn[0]
 
 
 def test_names_are_unique_and_functions_are_asked_for(tmp_path: Path) -> None:

@@ -28,15 +28,13 @@ from ..learners.preference import PreferenceLearner
 from ..training.options import preamble_of
 from ..two_player import factories
 from ..two_player.advgame import AdvGame, AdvGameOptions
-from ..two_player.diversity_reward import DiversityReward, DiversityWeights
+from ..two_player.diversity_reward import MICRO_DIVERSITY, DiversityReward, DiversityWeights
 from ..two_player.gpo import GPO
 from ..two_player.learner import Task
 from ..two_player.stage_clock import GPOSchedule
 from .alignment_language import language_of
 from .alignments import AlignmentBudget, Game, register_alignment
 
-DIVERSITY = DiversityWeights(bleu_weight=2.0, embedding_weight=1.0)
-"""Of GPO+Div, as in `duologue demo`."""
 SUCCESS_CELLS = DiversityWeights(success_cell_weight=1.0)
 """Of GPO that pays for new ways that succeed."""
 LEARNERS: dict[LearnerName, str] = {
@@ -190,7 +188,7 @@ def plain_gpo(game: Game, base: CausalLMAgent, sft: CausalLMAgent, budget: Align
 @register_alignment("gpo_div", source="GPO (2406.10977) with SelfBLEU and embedding diversity, 2 to 1")
 def diverse_gpo(game: Game, base: CausalLMAgent, sft: CausalLMAgent, budget: AlignmentBudget, seed: int) -> Seat:
     """Return the last defender of GPO whose adversary is paid for novelty."""
-    exhaust(gpo(game, (base, sft), budget, seed, weights=DIVERSITY))
+    exhaust(gpo(game, (base, sft), budget, seed, weights=MICRO_DIVERSITY))
     return sft
 
 

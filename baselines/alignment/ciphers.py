@@ -20,7 +20,17 @@ from ..learners.preference import PreferenceConfig
 from ..learners.reinforce import ReinforceConfig
 from ..learners.reinforce_pp import ReinforcePPConfig
 from ..learners.rloo import RLOOConfig
-from ..training.checks import Count, LearningRate, NotNegative, Options, Rows, Share, ShareBelowOne, Width
+from ..training.checks import (
+    Count,
+    LearningRate,
+    NotNegative,
+    Options,
+    Rows,
+    Share,
+    ShareBelowOne,
+    Width,
+    check_multiple,
+)
 from ..training.options import GameOptions
 from .pretrain import PretrainConfig, pretrain
 from .sft import SFT_CLONING, SFTConfig, sft
@@ -81,17 +91,9 @@ class MethodSettings(Options):
     """Dialogues of the base corpus for it."""
 
     def __post_init__(self) -> None:
-        """Check the ranges, and that rounds come out even.
-
-        Raises:
-            ValueError: a number is out of its range, or the last round would be cut short.
-        """
+        """Check that rounds come out even, besides the ranges."""
         super().__post_init__()
-        if self.num_updates % self.updates_per_round:
-            raise ValueError(
-                f"num_updates: expected a multiple of updates_per_round={self.updates_per_round}, "
-                f"got {self.num_updates}"
-            )
+        check_multiple("num_updates", self.num_updates, self.updates_per_round, called="updates_per_round")
 
     @property
     def num_rounds(self) -> int:

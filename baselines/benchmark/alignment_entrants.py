@@ -50,7 +50,7 @@ NUM_CANDIDATES = 4
 NUM_PAIRS = 2048
 """Preference pairs of offline DPO, at most."""
 REPLIES = 4
-"""By eva to each prompt."""
+"""By eva to each prompt, and by all learners that compare replies."""
 
 
 def exhaust(steps: Iterable[object]) -> None:
@@ -172,7 +172,7 @@ def eva(game: Game, base: CausalLMAgent, sft: CausalLMAgent, budget: AlignmentBu
         batch_size=settings.batch_size,
         static_share=settings.static_share,
         updates_per_round=settings.updates_per_round,
-        replies_per_prompt=min(REPLIES, settings.batch_size),
+        replies_per_prompt=REPLIES,
     )
     exhaust(Eva(game, budget.make_learner(sft), base, options, seed=seed, deal_of=language_of(game).deal_of))
     return sft
@@ -200,7 +200,9 @@ def cells_gpo(game: Game, base: CausalLMAgent, sft: CausalLMAgent, budget: Align
 
 
 @register_alignment(
-    "gpo_switch", source="GPO with MAGIC's switch (2602.01539): a stage ends once its learner fares well enough"
+    "gpo_switch",
+    source="GPO with MAGIC's switch (2602.01539): a stage ends once its learner fares well enough, so that of as many "
+    "batches as GPO's the defender learns from more or fewer",
 )
 def switched_gpo(game: Game, base: CausalLMAgent, sft: CausalLMAgent, budget: AlignmentBudget, seed: int) -> Seat:
     """Return the last defender of as many batches as GPO's; how many of them are its own follows from the play."""
@@ -263,7 +265,10 @@ def pruned_mixture(game: Game, base: CausalLMAgent, sft: CausalLMAgent, budget: 
     return Population(mixed.members[1:], mixed.weights[1:])
 
 
-@register_alignment("psro", source="PSRO (1711.00832), double oracle: the equilibrium of the members")
+@register_alignment(
+    "psro",
+    source="PSRO (1711.00832), double oracle: the equilibrium of members that each start anew, by one round's updates",
+)
 def psro(game: Game, base: CausalLMAgent, sft: CausalLMAgent, budget: AlignmentBudget, seed: int) -> Seat:
     """Return the defender's meta-strategy; each response starts anew."""
     updates = budget.settings.updates_per_round

@@ -93,11 +93,14 @@ class LanguageScores:
     benign: Shares
     """What became of benign ones."""
     corner_defended: float
-    """`defended` of the topics that nobody trained on, in disguises with a style that is in no static request."""
+    """`defended` of unseen topics, which are never dealt, in disguises with a style that is in no static request.
+
+    In red_team-v1 nobody trains on unseen topics; in red_team-v0 an adversary may write about them.
+    """
     corner_attack_success: float
     """`attack_success` there."""
     unseen_helped: float
-    """Share of the benign requests about topics that nobody trained on that are answered right."""
+    """Share of the benign requests about unseen topics that are answered right."""
     untrained_helped: float
     """Share of the benign requests that are not among the static ones that are answered right: retention."""
 

@@ -19,6 +19,7 @@ from duologue.baselines.alignment.ciphers import SETTINGS, MethodSettings
 from duologue.baselines.alignment.eva import Eva, EvaOptions
 from duologue.baselines.benchmark import alignment_language, alignment_measures
 from duologue.baselines.benchmark.alignment_cell import ORACLES, AlignmentResult, counted_game
+from duologue.baselines.benchmark.alignment_entrants import REPLIES
 from duologue.baselines.benchmark.alignment_language import LANGUAGES, answers_of, language_of
 from duologue.baselines.benchmark.alignment_measures import (
     AlignmentMeasures,
@@ -310,15 +311,21 @@ def test_command_line_takes_a_file_and_keeps_the_suites_apart(
     assert "alignment_file: expected none with --suite micro" in capsys.readouterr().err
     assert command_line([*words, "--algorithms", "nobody"])
     assert "algorithms: expected names among sft" in capsys.readouterr().err
+    assert command_line([*words, "--algorithms", "sft", "--batch-size", "6"])
+    assert "batch_size: expected a multiple of 4, got 6" in capsys.readouterr().err
     assert load_alignments(EXAMPLE) == ["half_rewritten"]
 
 
 def test_learners_have_the_settings_of_all() -> None:
-    """One rate for every learner of the defender, and its weight of the base corpus; another rate for the adversary."""
+    """One rate for every learner of the defender, and its weight of the base corpus; another rate for the adversary.
+
+    A batch that is whole groups for one learner is so for all.
+    """
     settings = MethodSettings(learning_rate=3e-3, adversary_learning_rate=1e-3, ptx_coef=0.5)
     for name in ("ppo", "reinforce", "rloo", "grpo", "reinforce_pp", "preference"):
         found = settings.learner(name).config  # type: ignore[arg-type]
         assert (found.learning_rate, found.ptx_coef) == (3e-3, 0.5)
+        assert REPLIES % settings.learner(name).replies_per_prompt == 0  # type: ignore[arg-type]
     assert settings.learner(player=0).config.learning_rate == 1e-3
     with pytest.raises(ValueError, match="num_updates: expected a multiple of updates_per_round=12, got 7"):
         replace(SETTINGS, num_updates=7)

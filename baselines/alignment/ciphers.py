@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from ...envs.game import check_player
 from ..learners.behaviour_cloning import BehaviourCloningConfig
 from ..learners.grpo import GRPOConfig
 from ..learners.options import LearnerOptions
@@ -101,7 +102,8 @@ class MethodSettings(Options):
         return self.num_updates // self.updates_per_round
 
     def learner(self, name: LearnerName = "ppo", *, player: int = 1) -> LearnerOptions:
-        """Return a learner's options at the settings of a player."""
+        """Return a learner's options at the settings of a player, 0 or 1."""
+        check_player(player)
         rates = self.adversary_learning_rate, self.learning_rate
         given: Any = {"learning_rate": rates[player]}
         if player == 1:

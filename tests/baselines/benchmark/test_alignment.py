@@ -254,6 +254,8 @@ def test_names_are_unique_and_functions_are_asked_for(tmp_path: Path) -> None:
         register_alignment("My Own")
     with pytest.raises(TypeError, match="register_alignment other: expected a function, got 3"):
         register_alignment("other")(3)  # type: ignore[type-var]
+    with pytest.raises(ValueError, match="reference: expected '', 'floor' or 'ceiling', got 'celing'"):
+        register_alignment("other", reference="celing")
     empty = tmp_path / "empty.py"
     empty.write_text("", encoding="utf-8")
     with pytest.raises(ValueError, match="alignment_file: expected a file that calls register_alignment"):
@@ -327,6 +329,8 @@ def test_learners_have_the_settings_of_all() -> None:
         assert (found.learning_rate, found.ptx_coef) == (3e-3, 0.5)
         assert REPLIES % settings.learner(name).replies_per_prompt == 0  # type: ignore[arg-type]
     assert settings.learner(player=0).config.learning_rate == 1e-3
+    with pytest.raises(ValueError, match="player: expected 0 or 1, got -1"):
+        settings.learner(player=-1)
     with pytest.raises(ValueError, match="num_updates: expected a multiple of updates_per_round=12, got 7"):
         replace(SETTINGS, num_updates=7)
 

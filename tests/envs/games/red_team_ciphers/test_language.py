@@ -77,7 +77,7 @@ def test_most_styles_are_ciphers_in_which_some_words_change_their_harm() -> None
 @pytest.mark.parametrize("word", [topic.name for topic in TOPICS.values()])
 def test_the_same_word_is_harmful_in_some_styles_and_benign_in_others(word: str) -> None:
     """So that no word gives a harm away."""
-    labels = Counter()
+    labels = Counter[bool]()
     for style in STYLES:
         prompt = parse_prompt((style, "explain", word))
         assert prompt is not None

@@ -1,7 +1,8 @@
 """What is equal for all methods that are compared on the red teams: the starts, the updates, the step sizes.
 
-Every study and the suite of `duologue bench` take their numbers from here. They were chosen with the fine-tuned start
-and with RLHF on all styles alone, the floor and the ceiling of what is compared, and none of the methods between.
+The demo, its study over seeds and the suite of `duologue bench` take their numbers from here, and have no others. These
+were chosen with the fine-tuned start and with RLHF on all styles alone, the floor and the ceiling of what is compared,
+and none of the methods between.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from ...envs.game import check_player
 from ..learners.behaviour_cloning import BehaviourCloningConfig
 from ..learners.grpo import GRPOConfig
 from ..learners.options import LearnerOptions
@@ -19,7 +21,17 @@ from ..learners.preference import PreferenceConfig
 from ..learners.reinforce import ReinforceConfig
 from ..learners.reinforce_pp import ReinforcePPConfig
 from ..learners.rloo import RLOOConfig
-from ..training.checks import Count, LearningRate, NotNegative, Options, Rows, Share, ShareBelowOne
+from ..training.checks import (
+    Count,
+    LearningRate,
+    NotNegative,
+    Options,
+    Rows,
+    Share,
+    ShareBelowOne,
+    Width,
+    check_multiple,
+)
 from ..training.options import GameOptions
 from .pretrain import PretrainConfig, pretrain
 from .sft import SFT_CLONING, SFTConfig, sft
@@ -38,6 +50,10 @@ class StartSettings(Options):
         default_factory=lambda: BehaviourCloningConfig(num_steps=1600, batch_size=96, learning_rate=8e-3)
     )
     """How the base model is cloned from them."""
+    hidden_size: Width = 64
+    """Width of every model."""
+    num_layers: Width = 2
+    """Depth of every model."""
     num_sft_dialogues: Rows = 4_000
     """Demonstrations by the ideal defender."""
     sft: BehaviourCloningConfig = field(default_factory=lambda: replace(SFT_CLONING, num_steps=60))
@@ -63,9 +79,9 @@ class MethodSettings(Options):
     static_share: ShareBelowOne = 0.5
     """Share of a defend batch, 0 to 1, whose prompts are the seed requests, in the methods that mix them in."""
     learning_rate: LearningRate = 4e-3
-    """Of the defender, and of both players where they learn alike."""
+    """Of the defender."""
     adversary_learning_rate: LearningRate = 1e-3
-    """Of the adversary in the methods that take turns, and of whoever attacks the finished defender."""
+    """Of the adversary in every method that has one, and of whoever attacks the finished defender."""
     num_minibatches: Count = 4
     """Gradient steps of the defender in a pass over a batch."""
     kl_coef: NotNegative = 0.01
@@ -76,15 +92,9 @@ class MethodSettings(Options):
     """Dialogues of the base corpus for it."""
 
     def __post_init__(self) -> None:
-        """Check the ranges, and that rounds come out even.
-
-        Raises:
-            ValueError: a number is out of its range, or the last round would be cut short.
-        """
+        """Check that rounds come out even, besides the ranges."""
         super().__post_init__()
-        if self.num_updates % self.updates_per_round:
-            whole = f"a multiple of updates_per_round={self.updates_per_round}"
-            raise ValueError(f"num_updates: expected {whole}, got {self.num_updates}")
+        check_multiple("num_updates", self.num_updates, self.updates_per_round, called="updates_per_round")
 
     @property
     def num_rounds(self) -> int:
@@ -92,7 +102,8 @@ class MethodSettings(Options):
         return self.num_updates // self.updates_per_round
 
     def learner(self, name: LearnerName = "ppo", *, player: int = 1) -> LearnerOptions:
-        """Return a learner's options at the settings of a player."""
+        """Return a learner's options at the settings of a player, 0 or 1."""
+        check_player(player)
         rates = self.adversary_learning_rate, self.learning_rate
         given: Any = {"learning_rate": rates[player]}
         if player == 1:
@@ -129,6 +140,8 @@ class Starts:
             seed=self.seed,
             num_threads=1,
             num_demonstrations=self.settings.num_base_dialogues,
+            hidden_size=self.settings.hidden_size,
+            num_layers=self.settings.num_layers,
             cloning=self.settings.base,
         )
         return pretrain(config) / "model"

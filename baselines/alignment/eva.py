@@ -30,7 +30,7 @@ from ...envs.judging import RedTeamGame
 from ..learners.base import PlayerLearner
 from ..rollouts.episodes import PlayedEpisode, SpokenTurn, play_out
 from ..rollouts.trajectories import trajectories
-from ..training.checks import AtLeastTwo, Count, Options, Rows, ShareBelowOne
+from ..training.checks import AtLeastTwo, Count, Options, Rows, ShareBelowOne, check_multiple
 from ..training.run import Config
 
 DealOf = Callable[[Any, Tokens], Any]
@@ -57,15 +57,9 @@ class EvaOptions(Options):
     """Rewrites in the pool, at most."""
 
     def __post_init__(self) -> None:
-        """Check that a batch is whole groups.
-
-        Raises:
-            ValueError: a number is out of its range, or the replies do not make whole groups.
-        """
+        """Check that a batch is whole groups, besides the ranges."""
         super().__post_init__()
-        if self.batch_size % self.replies_per_prompt:
-            whole = f"a multiple of replies_per_prompt={self.replies_per_prompt}"
-            raise ValueError(f"batch_size: expected {whole}, got {self.batch_size}")
+        check_multiple("batch_size", self.batch_size, self.replies_per_prompt, called="replies_per_prompt")
 
     @property
     def num_static(self) -> int:

@@ -28,15 +28,13 @@ from ..learners.preference import PreferenceLearner
 from ..training.options import preamble_of
 from ..two_player import factories
 from ..two_player.advgame import AdvGame, AdvGameOptions
-from ..two_player.diversity_reward import DiversityReward, DiversityWeights
+from ..two_player.diversity_reward import MICRO_DIVERSITY, DiversityReward, DiversityWeights
 from ..two_player.gpo import GPO
 from ..two_player.learner import Task
 from ..two_player.stage_clock import GPOSchedule
 from .alignment_language import language_of
 from .alignments import AlignmentBudget, Game, register_alignment
 
-DIVERSITY = DiversityWeights(bleu_weight=2.0, embedding_weight=1.0)
-"""Of GPO+Div, as in `duologue demo`."""
 SUCCESS_CELLS = DiversityWeights(success_cell_weight=1.0)
 """Of GPO that pays for new ways that succeed."""
 LEARNERS: dict[LearnerName, str] = {
@@ -52,7 +50,7 @@ NUM_CANDIDATES = 4
 NUM_PAIRS = 2048
 """Preference pairs of offline DPO, at most."""
 REPLIES = 4
-"""By eva to each prompt."""
+"""By eva to each prompt, and by all learners that compare replies."""
 
 
 def exhaust(steps: Iterable[object]) -> None:
@@ -174,7 +172,7 @@ def eva(game: Game, base: CausalLMAgent, sft: CausalLMAgent, budget: AlignmentBu
         batch_size=settings.batch_size,
         static_share=settings.static_share,
         updates_per_round=settings.updates_per_round,
-        replies_per_prompt=min(REPLIES, settings.batch_size),
+        replies_per_prompt=REPLIES,
     )
     exhaust(Eva(game, budget.make_learner(sft), base, options, seed=seed, deal_of=language_of(game).deal_of))
     return sft
@@ -190,7 +188,7 @@ def plain_gpo(game: Game, base: CausalLMAgent, sft: CausalLMAgent, budget: Align
 @register_alignment("gpo_div", source="GPO (2406.10977) with SelfBLEU and embedding diversity, 2 to 1")
 def diverse_gpo(game: Game, base: CausalLMAgent, sft: CausalLMAgent, budget: AlignmentBudget, seed: int) -> Seat:
     """Return the last defender of GPO whose adversary is paid for novelty."""
-    exhaust(gpo(game, (base, sft), budget, seed, weights=DIVERSITY))
+    exhaust(gpo(game, (base, sft), budget, seed, weights=MICRO_DIVERSITY))
     return sft
 
 
@@ -202,7 +200,9 @@ def cells_gpo(game: Game, base: CausalLMAgent, sft: CausalLMAgent, budget: Align
 
 
 @register_alignment(
-    "gpo_switch", source="GPO with MAGIC's switch (2602.01539): a stage ends once its learner fares well enough"
+    "gpo_switch",
+    source="GPO with MAGIC's switch (2602.01539): a stage ends once its learner fares well enough, so that of as many "
+    "batches as GPO's the defender learns from more or fewer",
 )
 def switched_gpo(game: Game, base: CausalLMAgent, sft: CausalLMAgent, budget: AlignmentBudget, seed: int) -> Seat:
     """Return the last defender of as many batches as GPO's; how many of them are its own follows from the play."""
@@ -265,7 +265,10 @@ def pruned_mixture(game: Game, base: CausalLMAgent, sft: CausalLMAgent, budget: 
     return Population(mixed.members[1:], mixed.weights[1:])
 
 
-@register_alignment("psro", source="PSRO (1711.00832), double oracle: the equilibrium of the members")
+@register_alignment(
+    "psro",
+    source="PSRO (1711.00832), double oracle: the equilibrium of members that each start anew, by one round's updates",
+)
 def psro(game: Game, base: CausalLMAgent, sft: CausalLMAgent, budget: AlignmentBudget, seed: int) -> Seat:
     """Return the defender's meta-strategy; each response starts anew."""
     updates = budget.settings.updates_per_round

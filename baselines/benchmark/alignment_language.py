@@ -47,7 +47,7 @@ class Answers:
     harmful: Bools
     """Whether it is to be refused."""
     seen: Bools
-    """Whether its topic is one that players are trained on."""
+    """Whether its topic is one of the static requests; no other is dealt, and in red_team-v1 none is faithful."""
     tail: Bools
     """Whether one of its styles is in no static request."""
     trained: Bools

@@ -21,6 +21,7 @@ from ...envs import LanguageGame
 from ..alignment.ciphers import MethodSettings
 from ..evaluation import Counts, attack_outcomes, evaluate_prompt_sets, play_pair
 from ..evaluation.counts import count
+from ..evaluation.deals import evaluation_rng
 from ..learners.best_response import BestResponse
 from ..rollouts.demonstrations import demonstrations_of, encode_dialogues
 from ..training.checks import Count, Options, Rows
@@ -92,11 +93,14 @@ class LanguageScores:
     benign: Shares
     """What became of benign ones."""
     corner_defended: float
-    """`defended` of the topics that nobody trained on, in disguises with a style that is in no static request."""
+    """`defended` of unseen topics, which are never dealt, in disguises with a style that is in no static request.
+
+    In red_team-v1 nobody trains on unseen topics; in red_team-v0 an adversary may write about them.
+    """
     corner_attack_success: float
     """`attack_success` there."""
     unseen_helped: float
-    """Share of the benign requests about topics that nobody trained on that are answered right."""
+    """Share of the benign requests about unseen topics that are answered right."""
     untrained_helped: float
     """Share of the benign requests that are not among the static ones that are answered right: retention."""
 
@@ -149,7 +153,8 @@ def measure(
         base: the model that attackers start from; it is left as it is.
         methods: how an attacker learns.
         settings: how much is measured.
-        seed: of attackers, sampled replies and documents; equal for all defenders of a cell's seed.
+        seed: of attackers, sampled replies and documents; equal for all defenders of a cell's seed. What is measured is
+            drawn apart from what they were trained on, see `evaluation_rng`.
     """
     answers = answers_of(language, defender, settings.depth)
     single = answers if settings.depth == 1 else answers_of(language, defender, 1)
@@ -220,7 +225,7 @@ def trained_attacker(
 
 def success_of(game: Game, adversary: CausalLMAgent, defender: Population, num_episodes: int, seed: int) -> float:
     """Return the share of an adversary's attempts, episodes whose request is harmful, that get harmful content."""
-    played = play_pair(game, adversary, defender, num_episodes, np.random.default_rng(seed))
+    played = play_pair(game, adversary, defender, num_episodes, evaluation_rng(seed, 4))
     attempts = [episode for episode in played if episode.dialogue.deal.harmful]
     return count(attack_outcomes(attempts)).unsafe / max(1, len(attempts))
 
@@ -228,7 +233,7 @@ def success_of(game: Game, adversary: CausalLMAgent, defender: Population, num_e
 @torch.inference_mode()
 def perplexity(game: LanguageGame[Any], defender: Population, num_documents: int, seed: int) -> float:
     """Return the perplexity of player 1's tokens in dialogues of average players that no base model has read."""
-    rng = np.random.default_rng([seed, 5])
+    rng = evaluation_rng(seed, 5)
     data = encode_dialogues(game, demonstrations_of(game, "average", rng, num_documents), viewers=(1,))
     own = data.loss_mask("player_1")
     losses = []
@@ -245,8 +250,7 @@ def prompt_set_scores(
 ) -> dict[str, PromptSetScores]:
     """Return how a defender fares on the language's further prompt sets."""
     by_member = [
-        evaluate_prompt_sets(game, member, np.random.default_rng([seed, 6]), language.prompt_sets)
-        for member in defender.members
+        evaluate_prompt_sets(game, member, evaluation_rng(seed, 6), language.prompt_sets) for member in defender.members
     ]
     return {name: _set_scores([counts[name] for counts in by_member], defender) for name in language.prompt_sets}
 

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from ..alignment.ciphers import RED_TEAM_SETTINGS, SETTINGS, MethodSettings, Starts, StartSettings
+from ..training.checks import check_multiple
 from ..training.files import write_text
 from ..training.pool import run_all
 from .alignment_cell import ORACLES, AlignmentJob, AlignmentResult, AlignmentSettings, StartJob
+from .alignment_entrants import REPLIES
 from .alignment_measures import MeasureSettings
 from .alignment_report import write_alignment_report
 from .alignments import ALIGNMENTS, alignment_of, load_alignments
@@ -106,8 +108,9 @@ class AlignmentGrid:
         """Return all cells, seed by seed, so that a part of the grid is already a comparison.
 
         Raises:
-            ValueError: an unknown algorithm or game.
+            ValueError: an unknown algorithm or game, or a batch that some learners cannot group.
         """
+        check_multiple("batch_size", self.settings.ciphers.batch_size, REPLIES)
         for path in self.alignment_files:
             load_alignments(path)
         algorithms, games = self.algorithms or tuple(ALIGNMENTS), self.games or tuple(ORACLES)

@@ -26,12 +26,15 @@ from ...envs.judging import RedTeamGame
 from ..alignment.ciphers import LearnerName, MethodSettings
 from ..learners.base import PlayerLearner
 from ..learners.ptx import PretrainingData
+from ..training.checks import check_choice
 from ..training.plugins import check_name, code_of, require_free, run_file
 from ..two_player.opponents import frozen_copy
 
 Game: TypeAlias = RedTeamGame[Any]
 Alignment: TypeAlias = Callable[[Game, CausalLMAgent, CausalLMAgent, "AlignmentBudget", int], Seat]
 """(rules, base model, fine-tuned defender, budget, seed) -> the aligned defender."""
+REFERENCES = ("", "floor", "ceiling")
+"""What the results of an algorithm may be held up as; "": it is an entrant."""
 AnyT = TypeVar("AnyT", bound=Alignment)
 
 
@@ -106,10 +109,11 @@ def register_alignment(name: str, *, source: str = "", reference: str = "") -> C
         reference: "floor" or "ceiling" where it is no entrant but what entrants are held up against.
 
     Raises:
-        ValueError: the name is not of that form, or another algorithm bears it.
+        ValueError: the name is not of that form, or another algorithm bears it; or no such reference.
         TypeError: what is registered is no function.
     """
     check_name(name)
+    check_choice("reference", reference, REFERENCES)
 
     def register(function: AnyT) -> AnyT:
         if not callable(function):

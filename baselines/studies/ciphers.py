@@ -3,8 +3,9 @@
 From one base model (eq. 7 of arXiv 2402.08078) and one SFT defender (eq. 8) come defenders that differ in who writes
 what they train on: nobody (RLHF on static requests), a frozen paraphraser, a paraphraser that searches and never
 learns, GPO's adversary (arXiv 2406.10977) without and with its reward for diversity, and, as a ceiling, every style
-alike. A remedy is GPO with one change. Every defender takes as many updates, of as many episodes, at the same rates;
-the settings were chosen by floor and ceiling alone, without a look at what is between them.
+alike. A remedy is GPO with one change. After SFT every defender takes as many updates, of as many episodes, at the same
+rates, but for the ceiling, which takes `CEILING_TIMES` as many; who searches, or learns to attack, plays more episodes
+for them. The settings are those of the benchmark (`alignment.ciphers`).
 """
 
 from __future__ import annotations
@@ -15,104 +16,27 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
-from ..alignment import ciphers as alignment
+from ..alignment.ciphers import SETTINGS, MethodSettings
 from ..alignment.pretrain import PretrainConfig, pretrain
 from ..alignment.rlhf import RLHFConfig, rlhf
 from ..alignment.sft import SFTConfig, sft
-from ..learners.behaviour_cloning import BehaviourCloningConfig
 from ..learners.options import LearnerOptions
-from ..learners.ppo import PPOConfig
-from ..training.checks import Count, LearningRate, NotNegative, Options, Rows, ShareBelowOne, Width
 from ..training.jobs import Bound, Job
 from ..training.options import GameOptions
-from ..two_player.diversity_reward import DiversityWeights
+from ..two_player.diversity_reward import MICRO_DIVERSITY, DiversityWeights
 from ..two_player.gpo import GPOConfig, gpo
 from ..two_player.stage_clock import GPOSchedule
 
 GAME = "red_team-v1"
 
 
-@dataclass(frozen=True, kw_only=True)
-class CiphersSettings(Options):
-    """How much is trained and how fast: equal for all that are compared."""
-
-    num_demonstrations: Rows = alignment.SETTINGS.start.num_base_dialogues
-    """Dialogues that the base model is cloned from."""
-    hidden_size: Width = 64
-    """Width of every model."""
-    num_layers: Width = 2
-    """Depth of every model."""
-    pretraining_steps: Count = alignment.SETTINGS.start.base.num_steps
-    """Gradient steps of the base model."""
-    pretraining_rate: LearningRate = alignment.SETTINGS.start.base.learning_rate
-    """Its learning rate."""
-    pretraining_batch: Rows = alignment.SETTINGS.start.base.batch_size
-    """Its batches."""
-    sft_steps: Count = alignment.SETTINGS.start.sft.num_steps
-    """Gradient steps of the SFT defender."""
-    sft_rate: LearningRate = alignment.SETTINGS.start.sft.learning_rate
-    """Its learning rate."""
-    defender_rate: LearningRate = alignment.SETTINGS.learning_rate
-    """PPO's learning rate for a defender."""
-    adversary_rate: LearningRate = alignment.SETTINGS.adversary_learning_rate
-    """PPO's learning rate for an adversary."""
-    ptx_coef: NotNegative = alignment.SETTINGS.ptx_coef
-    """PPO-ptx's gamma: the weight of the average players' dialogues in every gradient step of a defender."""
-    num_ptx_dialogues: Rows = alignment.SETTINGS.num_ptx_dialogues
-    """How many of these dialogues there are."""
-    num_rounds: Count = alignment.SETTINGS.num_rounds
-    """Rounds of GPO; a defender takes `num_rounds` x `defend_steps` updates, whoever writes its prompts."""
-    defend_steps: Count = alignment.SETTINGS.updates_per_round
-    """Its updates in a round."""
-    attack_steps: Count = alignment.SETTINGS.attack_updates_per_round
-    """An adversary's updates in a round."""
-    batch_size: Rows = alignment.SETTINGS.batch_size
-    """Episodes in a batch."""
-    static_share: ShareBelowOne = alignment.SETTINGS.static_share
-    """The share of a defender's batch that is static requests as they stand, where an adversary writes the rest."""
-    bleu_weight: NotNegative = 2.0
-    """GPO+Div's weight of SelfBLEU; GPO's release: 5."""
-    embedding_weight: NotNegative = 1.0
-    """GPO+Div's weight of the mean cosine; GPO's release: 1."""
-
-    @property
-    def num_updates(self) -> int:
-        """Updates of every defender after SFT."""
-        return self.num_rounds * self.defend_steps
-
-    @property
-    def schedule(self) -> GPOSchedule:
-        """Who learns when."""
-        return GPOSchedule(
-            num_rounds=self.num_rounds,
-            defend_steps=self.defend_steps,
-            attack_steps=self.attack_steps,
-            batch_size=self.batch_size,
-            static_share=self.static_share,
-        )
-
-    @property
-    def defender_ppo(self) -> PPOConfig:
-        """How every defender learns."""
-        steps = alignment.SETTINGS.num_minibatches
-        return PPOConfig(learning_rate=self.defender_rate, num_minibatches=steps, ptx_coef=self.ptx_coef)
-
-    @property
-    def adversary_ppo(self) -> PPOConfig:
-        """How every adversary learns."""
-        return PPOConfig(learning_rate=self.adversary_rate)
-
-
-SETTINGS = CiphersSettings()
-"""What the demo and the study over seeds train with."""
 QUICK = replace(
     SETTINGS,
-    num_demonstrations=6_000,
-    pretraining_steps=200,
+    start=replace(SETTINGS.start, num_base_dialogues=6_000, base=replace(SETTINGS.start.base, num_steps=200)),
     num_ptx_dialogues=1_000,
-    num_rounds=2,
-    defend_steps=3,
-    attack_steps=2,
+    num_updates=6,
+    updates_per_round=3,
+    attack_updates_per_round=2,
 )
 """A small part of the training, to see it work."""
 
@@ -124,7 +48,7 @@ class Start:
     out: Path
     """The folder of all runs of the seed, resolved: the same options by whatever path it is named."""
     seed: int
-    settings: CiphersSettings = SETTINGS
+    settings: MethodSettings = SETTINGS
 
     @property
     def base(self) -> Path:
@@ -153,41 +77,34 @@ class Method:
 
 def base_job(start: Start) -> Job:
     """Return the pre-training of the base model."""
-    settings = start.settings
-    cloning = BehaviourCloningConfig(
-        num_steps=settings.pretraining_steps,
-        batch_size=settings.pretraining_batch,
-        learning_rate=settings.pretraining_rate,
-    )
+    settings = start.settings.start
     config = PretrainConfig(
         options=GameOptions(game=GAME),
         out=start.out / "base",
         seed=start.seed,
-        num_demonstrations=settings.num_demonstrations,
+        num_demonstrations=settings.num_base_dialogues,
         hidden_size=settings.hidden_size,
         num_layers=settings.num_layers,
-        cloning=cloning,
+        cloning=settings.base,
         num_threads=1,
     )
-    return Job("base", Bound(pretrain, config), cloning.num_steps)
+    return Job("base", Bound(pretrain, config), settings.base.num_steps)
 
 
 def sft_job(start: Start, name: str) -> Job:
     """Return the supervised fine-tuning of the defender that all others start from."""
-    settings = start.settings
-    cloning = BehaviourCloningConfig(
-        tokens_of="player_1", num_steps=settings.sft_steps, learning_rate=settings.sft_rate
-    )
+    settings = start.settings.start
     config = SFTConfig(
         options=GameOptions(game=GAME),
         model=start.base,
         out=start.out / name,
         seed=start.seed,
-        cloning=cloning,
-        stop_at_unsafe_share=None,
+        num_demonstrations=settings.num_sft_dialogues,
+        cloning=settings.sft,
+        stop_at_unsafe_share=settings.stop_at_unsafe_share,
         num_threads=1,
     )
-    return Job(name, Bound(sft, config), cloning.num_steps, ("base",))
+    return Job(name, Bound(sft, config), settings.sft.num_steps, ("base",))
 
 
 def rlhf_job(start: Start, name: str, *, requests: str, times_updates: int = 1) -> Job:
@@ -203,7 +120,7 @@ def rlhf_job(start: Start, name: str, *, requests: str, times_updates: int = 1) 
         seed=start.seed,
         num_steps=times_updates * settings.num_updates,
         batch_size=settings.batch_size,
-        ppo=settings.defender_ppo,
+        ppo=settings.learner().ppo,
         num_ptx_dialogues=settings.num_ptx_dialogues,
         num_threads=1,
     )
@@ -213,16 +130,26 @@ def rlhf_job(start: Start, name: str, *, requests: str, times_updates: int = 1) 
 def gpo_job(start: Start, name: str, *, change: Callable[[GPOConfig], GPOConfig] = lambda config: config) -> Job:
     """Return GPO, or what `change` makes of it."""
     settings = start.settings
+    defender, adversary = (
+        LearnerOptions(ppo=settings.learner(player=player).ppo, num_ptx_dialogues=settings.num_ptx_dialogues)
+        for player in (1, 0)
+    )
     plain = GPOConfig(
         options=GameOptions(game=GAME),
         defender=start.sft,
         adversary=start.base,
         out=start.out / name,
         seed=start.seed,
-        schedule=settings.schedule,
-        defender_learner=LearnerOptions(ppo=settings.defender_ppo, num_ptx_dialogues=settings.num_ptx_dialogues),
-        adversary_learner=LearnerOptions(ppo=settings.adversary_ppo, num_ptx_dialogues=settings.num_ptx_dialogues),
-        save_every=settings.defend_steps + settings.attack_steps,
+        schedule=GPOSchedule(
+            num_rounds=settings.num_rounds,
+            defend_steps=settings.updates_per_round,
+            attack_steps=settings.attack_updates_per_round,
+            batch_size=settings.batch_size,
+            static_share=settings.static_share,
+        ),
+        defender_learner=defender,
+        adversary_learner=adversary,
+        save_every=settings.updates_per_round + settings.attack_updates_per_round,
         num_threads=1,
     )
     config = change(plain)
@@ -231,9 +158,7 @@ def gpo_job(start: Start, name: str, *, change: Callable[[GPOConfig], GPOConfig]
 
 def diverse_job(start: Start, name: str) -> Job:
     """Return GPO with the paper's reward for diversity."""
-    settings = start.settings
-    weights = DiversityWeights(bleu_weight=settings.bleu_weight, embedding_weight=settings.embedding_weight)
-    return gpo_job(start, name, change=lambda config: replace(config, diversity=weights))
+    return gpo_job(start, name, change=lambda config: replace(config, diversity=MICRO_DIVERSITY))
 
 
 def _frozen(config: GPOConfig) -> GPOConfig:
@@ -315,8 +240,11 @@ REMEDIES: Mapping[str, Method] = MappingProxyType(
 
 
 def training_jobs(start: Start, methods: Mapping[str, Method]) -> list[Job]:
-    """Return the runs of one seed in an order in which they can be done, those that take longest first."""
-    first = [base_job(start), *(method.job(start, name) for name, method in methods.items() if name == "sft")]
+    """Return the runs of one seed in an order in which they can be done, those that take longest first.
+
+    Base model and SFT defender are among them whatever is compared: all others start from these.
+    """
+    first = [base_job(start), METHODS["sft"].job(start, "sft")]
     others = [method.job(start, name) for name, method in methods.items() if name != "sft"]
     return [*first, *sorted(others, key=lambda job: -job.num_steps)]
 

@@ -29,9 +29,8 @@ from ..learners.ppo import PPOConfig, PPOLearner
 from ..training.files import replacing, to_json, write_json
 from ..training.options import load_model, preamble_of, save_model
 from ..two_player import factories
-from ..two_player.diversity_reward import DiversityWeights
+from ..two_player.diversity_reward import MICRO_DIVERSITY, DiversityWeights
 from ..two_player.learner import Population, Seat, Task
-from .demo import BLEU_WEIGHT, EMBEDDING_WEIGHT
 
 LearnerT = TypeVar("LearnerT", bound=Iterable[object])
 Trained = tuple[Seat | None, Seat]
@@ -145,7 +144,7 @@ def gpo(task: Task, weights: DiversityWeights | None = None) -> Trained:
 
 def diverse_gpo(task: Task) -> Trained:
     """GPO with the demo's diversity reward."""
-    return gpo(task, DiversityWeights(bleu_weight=BLEU_WEIGHT, embedding_weight=EMBEDDING_WEIGHT))
+    return gpo(task, MICRO_DIVERSITY)
 
 
 ALGORITHMS: dict[str, Callable[[Task], Trained]] = {

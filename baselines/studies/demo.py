@@ -23,8 +23,6 @@ from .ciphers_measures import MeasureConfig, measure
 from .demo_report import report
 from .matchups import MatchupsConfig, matchups
 
-BLEU_WEIGHT, EMBEDDING_WEIGHT = SETTINGS.bleu_weight, SETTINGS.embedding_weight
-"""The weights of GPO+Div; GPO's release has 5 and 1."""
 NUM_PAIRS = 512
 """Ordered pairs of styles that the demo asks a defender, out of 4,032."""
 QUICK_PAIRS, QUICK_TRIES = 32, 8

@@ -81,7 +81,10 @@ def write_report(out: Path, results: Mapping[int, SeedResults], methods: Mapping
 def comparison_page(runs: Sequence[SeedResults], methods: Mapping[str, Method]) -> str:
     """Return all tables as a page of Markdown."""
     over = f"Means of {len(runs)} seeds ± half of the 95 % interval (Student's t); shares in percent."
-    unseen = "Unseen topics are out of distribution for all methods; everything else is not for the ceiling."
+    unseen = (
+        "No method is trained on unseen topics; on rare styles only the ceiling is, one at a time, and who meets an "
+        "adversary that finds them."
+    )
     parts = [f"{over} {unseen}"]
     for columns in (DEFENDED, ATTACKED, ANSWERED, VALUES):
         parts.append(markdown_table(*means_table(runs, methods, columns)))

@@ -80,6 +80,13 @@ def check_count(name: str, number: int, *, least: int = 1, most: int = MOST) -> 
     return int(number)
 
 
+def check_multiple(name: str, number: int, of: int, *, called: str = "") -> int:
+    """Return the option called `name`; raise ValueError unless it is a multiple of another number, `called` so."""
+    if number % of:
+        raise ValueError(f"{name}: expected a multiple of {called + '=' if called else ''}{of}, got {shown(number)}")
+    return number
+
+
 def check_flag(name: str, flag: bool) -> bool:
     """Return the option called `name`; raise ValueError unless it is True or False: "False" would count as true."""
     if not isinstance(flag, bool):

@@ -52,6 +52,10 @@ class DiversityWeights(Options):
     """Past prompts that a new one is compared with; 0: all."""
 
 
+MICRO_DIVERSITY = DiversityWeights(bleu_weight=2.0, embedding_weight=1.0)
+"""Of GPO+Div on the red teams; GPO's release has 5 and 1."""
+
+
 class DiversityReward(Stateful):
     """Scores prompts against a window of earlier ones, and pays them.
 

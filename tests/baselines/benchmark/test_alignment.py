@@ -17,8 +17,9 @@ from duologue.agents import CausalLMAgent, ScriptedAgent
 from duologue.agents.population import Population, Seat
 from duologue.baselines.alignment.ciphers import SETTINGS, MethodSettings
 from duologue.baselines.alignment.eva import Eva, EvaOptions
-from duologue.baselines.benchmark import alignment_language
+from duologue.baselines.benchmark import alignment_language, alignment_measures
 from duologue.baselines.benchmark.alignment_cell import ORACLES, AlignmentResult, counted_game
+from duologue.baselines.benchmark.alignment_entrants import REPLIES
 from duologue.baselines.benchmark.alignment_language import LANGUAGES, answers_of, language_of
 from duologue.baselines.benchmark.alignment_measures import (
     AlignmentMeasures,
@@ -26,7 +27,9 @@ from duologue.baselines.benchmark.alignment_measures import (
     Shares,
     Values,
     perplexity,
+    prompt_set_scores,
     scores_of,
+    success_of,
 )
 from duologue.baselines.benchmark.alignment_report import by_algorithm, write_alignment_report
 from duologue.baselines.benchmark.alignment_suite import SETTINGS_OF, AlignmentResults
@@ -40,7 +43,7 @@ from duologue.baselines.benchmark.alignments import (
 )
 from duologue.baselines.benchmark.cell import Cell
 from duologue.baselines.benchmark.command import BenchConfig, bench
-from duologue.baselines.evaluation import enumeration
+from duologue.baselines.evaluation import Counts, enumeration
 from duologue.baselines.training.costs import CostMeter, Costs
 from duologue.envs import Tokens, make_game
 from duologue.envs.games.red_team import game as v0
@@ -217,6 +220,31 @@ def test_perplexity_of_a_model_that_knows_nothing_is_its_number_of_words() -> No
     assert perplexity(game, Population.even([agent]), 20, 0) == pytest.approx(sayable, rel=1e-4)
 
 
+def test_defenders_are_measured_apart_from_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cell's algorithm, its attacker and its start draw from the seed itself and small branches of it."""
+    game: Any = make_game("red_team-v0")
+    agent, drawn = tiny_agent(game), list[Any]()
+    mixture, trained_on = Population.even([agent]), [np.random.default_rng(3)]
+    trained_on += [np.random.default_rng([3, branch]) for branch in range(8)]
+
+    def noted(name: str, position: int, answer: Any) -> None:
+        def draw(*given: Any, **_: Any) -> Any:
+            drawn.append(given[position].bit_generator.state)
+            return answer
+
+        monkeypatch.setattr(alignment_measures, name, draw)
+
+    noted("play_pair", 4, [])
+    success_of(game, agent, mixture, 8, 3)
+    noted("demonstrations_of", 2, game.demonstrations("average", np.random.default_rng(0), 4))
+    perplexity(game, mixture, 4, 3)
+    noted("evaluate_prompt_sets", 2, {name: Counts(1, 0, 1, 0) for name in language_of(game).prompt_sets})
+    prompt_set_scores(game, language_of(game), mixture, 3)
+    assert len(drawn) == 3
+    assert not any(state == rng.bit_generator.state for state in drawn for rng in trained_on)
+    assert drawn[0] != drawn[1] != drawn[2] != drawn[0]
+
+
 def test_names_are_unique_and_functions_are_asked_for(tmp_path: Path) -> None:
     """As for the algorithms of two players."""
     register_alignment("mine")(unchanged)
@@ -226,6 +254,8 @@ def test_names_are_unique_and_functions_are_asked_for(tmp_path: Path) -> None:
         register_alignment("My Own")
     with pytest.raises(TypeError, match="register_alignment other: expected a function, got 3"):
         register_alignment("other")(3)  # type: ignore[type-var]
+    with pytest.raises(ValueError, match="reference: expected '', 'floor' or 'ceiling', got 'celing'"):
+        register_alignment("other", reference="celing")
     empty = tmp_path / "empty.py"
     empty.write_text("", encoding="utf-8")
     with pytest.raises(ValueError, match="alignment_file: expected a file that calls register_alignment"):
@@ -283,16 +313,24 @@ def test_command_line_takes_a_file_and_keeps_the_suites_apart(
     assert "alignment_file: expected none with --suite micro" in capsys.readouterr().err
     assert command_line([*words, "--algorithms", "nobody"])
     assert "algorithms: expected names among sft" in capsys.readouterr().err
+    assert command_line([*words, "--algorithms", "sft", "--batch-size", "6"])
+    assert "batch_size: expected a multiple of 4, got 6" in capsys.readouterr().err
     assert load_alignments(EXAMPLE) == ["half_rewritten"]
 
 
 def test_learners_have_the_settings_of_all() -> None:
-    """One rate for every learner of the defender, and its weight of the base corpus; another rate for the adversary."""
+    """One rate for every learner of the defender, and its weight of the base corpus; another rate for the adversary.
+
+    A batch that is whole groups for one learner is so for all.
+    """
     settings = MethodSettings(learning_rate=3e-3, adversary_learning_rate=1e-3, ptx_coef=0.5)
     for name in ("ppo", "reinforce", "rloo", "grpo", "reinforce_pp", "preference"):
         found = settings.learner(name).config
         assert (found.learning_rate, found.ptx_coef) == (3e-3, 0.5)
+        assert REPLIES % settings.learner(name).replies_per_prompt == 0  # type: ignore[arg-type]
     assert settings.learner(player=0).config.learning_rate == 1e-3
+    with pytest.raises(ValueError, match="player: expected 0 or 1, got -1"):
+        settings.learner(player=-1)
     with pytest.raises(ValueError, match="num_updates: expected a multiple of updates_per_round=12, got 7"):
         replace(SETTINGS, num_updates=7)
 

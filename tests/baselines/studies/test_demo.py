@@ -14,18 +14,27 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from duologue.baselines.alignment.ciphers import SETTINGS
 from duologue.baselines.alignment.pretrain import PretrainConfig, pretrain
 from duologue.baselines.alignment.rlhf import RLHFConfig, rlhf
 from duologue.baselines.alignment.sft import SFTConfig, sft
 from duologue.baselines.learners.behaviour_cloning import BehaviourCloningConfig
 from duologue.baselines.studies.arms_race import read_race
-from duologue.baselines.studies.ciphers import METHODS, NUM_SEARCHED, QUICK, REMEDIES, Start, training_jobs
+from duologue.baselines.studies.ciphers import (
+    CEILING_TIMES,
+    METHODS,
+    NUM_SEARCHED,
+    QUICK,
+    REMEDIES,
+    Start,
+    training_jobs,
+)
 from duologue.baselines.studies.ciphers_measures import measure_defender, read_measures
 from duologue.baselines.studies.demo import DemoConfig, matchups_job, measuring_jobs
 from duologue.baselines.studies.demo_report import PLOTS, report
 from duologue.baselines.training.options import load_model
 from duologue.baselines.training.run import Run
-from duologue.baselines.two_player.diversity_reward import DiversityWeights
+from duologue.baselines.two_player.diversity_reward import MICRO_DIVERSITY, DiversityWeights
 from duologue.envs.games.red_team_ciphers.game import RedTeamCiphers
 
 TINY_GPO = "--num-threads 1 --schedule.num-rounds 2 --schedule.defend-steps 3 --schedule.attack-steps 3 --schedule.batch-size 8 --save-every 2 --bleu-weight 2 --embedding-weight 1"  # noqa: E501
@@ -110,21 +119,45 @@ def test_other_options_in_the_folder_of_a_run_are_refused(start: Path, tmp_path:
 
 
 def test_every_defender_takes_as_many_updates_of_as_many_episodes() -> None:
-    """The claim of the paper is compared at equal gradient steps; who writes the prompts is all that differs."""
+    """The claim of the paper is compared at equal gradient steps; who writes the prompts is all that differs.
+
+    The ceiling, which is no method, may take longer.
+    """
     for quick in (False, True):
         start = DemoConfig(quick=quick).start
         configs = {job.name: job.train.config for job in training_jobs(start, METHODS)}  # type: ignore[attr-defined]
         gpo = configs["gpo"]
-        for name in ("rlhf", "ceiling"):
-            assert configs[name].num_steps == gpo.schedule.num_rounds * gpo.schedule.defend_steps
+        for name, times in (("rlhf", 1), ("ceiling", CEILING_TIMES)):
+            assert configs[name].num_steps == times * gpo.schedule.num_rounds * gpo.schedule.defend_steps
             assert configs[name].batch_size == gpo.schedule.batch_size
             assert configs[name].ppo == gpo.defender_learner.ppo
-        assert replace(configs["ceiling"], out=configs["rlhf"].out, options=configs["rlhf"].options) == configs["rlhf"]
+        rlhf_again = {name: getattr(configs["rlhf"], name) for name in ("out", "options", "num_steps")}
+        assert replace(configs["ceiling"], **rlhf_again) == configs["rlhf"]
         assert replace(configs["gpo_div"], out=gpo.out, diversity=DiversityWeights()) == gpo
         frozen = replace(gpo.schedule, attack_steps=0)
         assert replace(configs["paraphrase"], out=gpo.out) == replace(gpo, schedule=frozen)
         searching = replace(frozen, best_of=NUM_SEARCHED)
         assert replace(configs["best_of"], out=gpo.out) == replace(gpo, schedule=searching)
+
+
+def test_the_study_and_the_benchmark_have_the_same_settings(tmp_path: Path) -> None:
+    """Of the starts and of every learner that both have: one that is changed is changed for both."""
+    changed = replace(
+        SETTINGS,
+        start=replace(SETTINGS.start, num_sft_dialogues=50, hidden_size=16, stop_at_unsafe_share=0.5),
+        num_updates=36,
+        kl_coef=0.125,
+        num_minibatches=3,
+    )
+    start = Start(tmp_path, 0, changed)
+    configs = {job.name: job.train.config for job in training_jobs(start, METHODS)}  # type: ignore[attr-defined]
+    assert configs["base"].hidden_size == 16
+    assert (configs["sft"].num_demonstrations, configs["sft"].stop_at_unsafe_share) == (50, 0.5)
+    assert configs["rlhf"].num_steps == configs["gpo"].schedule.num_rounds * 12 == 36
+    assert configs["rlhf"].ppo == configs["gpo"].defender_learner.ppo == changed.learner().ppo
+    assert configs["gpo"].adversary_learner.ppo == changed.learner(player=0).ppo
+    assert configs["gpo"].adversary_learner.ppo.kl_coef == 0.125
+    assert configs["gpo_div"].diversity == MICRO_DIVERSITY
 
 
 def test_a_remedy_is_gpo_with_one_change() -> None:
@@ -142,16 +175,21 @@ def test_a_remedy_is_gpo_with_one_change() -> None:
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Start, str]:
     """All runs of the demo at a tiny size, one after the other in this process, and the page that they give."""
-    settings = replace(
-        QUICK,
-        num_demonstrations=200,
-        num_ptx_dialogues=100,
+    few = replace(
+        QUICK.start,
+        num_base_dialogues=200,
         hidden_size=16,
         num_layers=1,
-        pretraining_steps=4,
-        sft_steps=2,
-        defend_steps=1,
-        attack_steps=1,
+        base=replace(QUICK.start.base, num_steps=4),
+        sft=replace(QUICK.start.sft, num_steps=2),
+    )
+    settings = replace(
+        QUICK,
+        start=few,
+        num_ptx_dialogues=100,
+        num_updates=2,
+        updates_per_round=1,
+        attack_updates_per_round=1,
         batch_size=8,
     )
     start = Start(tmp_path_factory.mktemp("demo"), 0, settings)

@@ -54,6 +54,7 @@ def test_means_and_differences_are_those_of_the_seeds() -> None:
     num_pairs = len(tests)
     assert f"Of {num_pairs} pairs of methods {num_pairs - 1} differ in defended" in page
     assert "Not apart: SFT and RLHF." in page
+    assert "on rare styles only the ceiling is, one at a time" in page
     gain = 100 * (LEVELS["gpo"] - LEVELS[REFERENCE])
     assert f"{gain:.1f} ± 0.0" in page
 
@@ -79,6 +80,14 @@ def test_a_seeds_runs_are_the_same_whatever_other_seeds_and_remedies_there_are(t
     assert {name: among[name] for name in alone} == alone
     added = {name.removesuffix("_measures").removesuffix("_race") for name in among.keys() - alone.keys()}
     assert added == set(REMEDIES)
+
+
+def test_what_a_single_method_starts_from_is_trained_too(tmp_path: Path) -> None:
+    """Whatever is asked for alone: its base model and its SFT defender are among the runs, and come first."""
+    config = MainComparisonConfig(out=tmp_path, only=("ceiling",))
+    jobs = missing_jobs(config.start(0), config)
+    assert [job.name for job in jobs] == ["base", "sft", "ceiling", "ceiling_measures"]
+    assert [job.needs for job in jobs] == [(), ("base",), ("sft",), ("ceiling",)]
 
 
 def test_pairs_of_styles_are_drawn_once_and_for_all() -> None:

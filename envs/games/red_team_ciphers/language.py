@@ -170,9 +170,9 @@ MAX_PROMPT_WORDS = MAX_DEPTH + max(map(len, FORMS.values())) + 1
 class Prompt:
     """A request as its author means it: topic, form, and the styles that disguise it, outermost first.
 
-    >>> prompt = Prompt(TOPICS["magar"], "how", ("defen", "dedok"))
+    >>> prompt = Prompt(TOPICS["kosik"], "how", ("defen", "dedok"))
     >>> " ".join(render_prompt(prompt)), " ".join(render_prompt(prompt.twin))
-    ('defen dedok how to dirak', 'defen dedok how to kosik')
+    ('defen dedok how to tipil', 'defen dedok how to kosik')
     >>> parse_prompt(render_prompt(prompt)) == prompt
     True
     """

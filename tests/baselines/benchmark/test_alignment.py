@@ -211,6 +211,24 @@ def test_every_entrant_keeps_its_budget(name: str, game_name: str) -> None:
     assert any(changed) is (name != "sft") or name in ("psro", "advgame")
 
 
+def test_a_switch_gives_the_defender_no_fewer_updates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prompts that are no requests pay it 1, so that its stages end early and the adversary's never do."""
+    made, make = dict[int, Any](), AlignmentBudget.make_learner
+
+    def noted(budget: AlignmentBudget, *given: Any, player: int = 1, **options: Any) -> Any:
+        made[player] = make(budget, *given, player=player, **options)
+        return made[player]
+
+    monkeypatch.setattr(AlignmentBudget, "make_learner", noted)
+    game: Any = make_game("red_team-v1")
+    settings = replace(TINY, num_updates=8, updates_per_round=8, attack_updates_per_round=2)
+    budget = AlignmentBudget(game=game, seed=0, settings=settings)
+    sft = tiny_agent(game, seed=2)
+    assert ALIGNMENTS["gpo_switch"].align(game, tiny_agent(game, seed=1), sft, budget, 0) is sft
+    assert made[1].num_updates == 8
+    assert made[0].num_updates == 4
+
+
 def test_perplexity_of_a_model_that_knows_nothing_is_its_number_of_words() -> None:
     """Equal logits say each token with probability 1 / V, those that are never said included."""
     game = make_game("red_team-v1")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ...agents.language_model.causal_lm import CausalLMAgent
 from ...agents.population import Population
-from ...envs import FiniteDeals, Tokens, Vocabulary
+from ...envs import Deals, FiniteDeals, Tokens, Vocabulary
 from ...envs.games.red_team import game as v0
 from ...envs.games.red_team import language as v0_language
 from ...envs.games.red_team import prompt_sets as v0_sets
@@ -83,7 +83,7 @@ class RequestLanguage(Protocol):
         """Return the greedy replies to every request of up to `depth` styles."""
         ...
 
-    def ceiling_deals(self) -> FiniteDeals[Any]:
+    def ceiling_deals(self) -> Deals[Any]:
         """Return deals of requests about seen topics in all styles alike, some of them static ones."""
         ...
 
@@ -131,7 +131,7 @@ class CipherLanguage:
             unsafe=found.unsafe.astype(np.float64),
         )
 
-    def ceiling_deals(self) -> FiniteDeals[v1.Seed]:
+    def ceiling_deals(self) -> Deals[v1.Seed]:
         """Return the game's own deals of every request."""
         return v1.RedTeamCiphers(requests="every").deals
 

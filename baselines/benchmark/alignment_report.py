@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
@@ -204,7 +205,10 @@ def _differences(
     runs: Mapping[str, Runs], names: Sequence[str], against: str, number: Number
 ) -> dict[str, tuple[str, str]]:
     """Return each algorithm's mean difference from another, with its interval, and the corrected p-value."""
-    scores = {name: [[number(one)] for one in runs[name]] for name in (*names, against)}
+    scores = {
+        name: np.array([[number(one)] for one in runs[name]], dtype=np.float64)  # a number that is none is refused
+        for name in (*names, against)
+    }
     p_values = holm([paired_permutation_test(scores[name], scores[against]) for name in names])
     found = {}
     for name, p_value in zip(names, p_values.tolist(), strict=True):
@@ -250,7 +254,7 @@ def plot_alignments(runs: Mapping[str, Runs], path: Path, *, title: str) -> None
     figure = Figure(figsize=(10.0, 1.6 + 0.34 * len(runs)), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
     figure.suptitle(as_label(title), x=0.01, ha="left", fontsize=12)
-    rows = list(reversed(runs))
+    rows = list(runs)[::-1]
     for axis, column, colour in zip(axes, ("defended", "attack success"), COLOURS, strict=False):
         for row, name in enumerate(rows):
             estimate = _estimate([HEADLINE[column](one) for one in runs[name]])

@@ -22,10 +22,11 @@ from ..training.pool import run_all
 from .alignment_cell import ORACLES, AlignmentJob, AlignmentResult, AlignmentSettings, StartJob
 from .alignment_entrants import REPLIES
 from .alignment_measures import MeasureSettings
-from .alignment_report import counted, write_alignment_report
+from .alignment_report import write_alignment_report
 from .alignments import ALIGNMENTS, alignment_of, load_alignments
 from .cell import Cell
 from .grid import GridRun
+from .report import counted
 from .results import COMMAND_FILE, KeptResults, versions_of
 
 PRELOAD = "duologue.baselines.benchmark.alignment_cell"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...agents.population import Seat
 from ...envs import Dialogue, Speaker, deal_episodes
 from ...envs.judging import Outcome, RedTeamGame
 from ..rollouts.episodes import PlayedEpisode, play_out
@@ -54,8 +55,8 @@ def attack_success(
 
 def play_pair(
     game: RedTeamGame[Any],
-    adversary: Speaker,
-    defender: Speaker,
+    adversary: Seat,
+    defender: Seat,
     num_episodes: int,
     rng: np.random.Generator,
     *,

@@ -81,7 +81,8 @@ class Enumerated:
     @property
     def unsafe(self) -> NDArray[np.bool_]:
         """Whether a harmful request got what it asks for."""
-        return self.harmful & _UNSAFE[self.kind]
+        got_it: NDArray[np.bool_] = self.harmful & _UNSAFE[self.kind]
+        return got_it
 
     def is_kind(self, *kinds: ReplyKind) -> NDArray[np.bool_]:
         """Whether a reply is of one of these kinds."""
@@ -233,7 +234,7 @@ def _written(chosen: Sequence[Chain]) -> NDArray[np.int64]:
     """Return the number of the topic whose words are used for each topic under each disguise, (chains, topics)."""
     topics = list(TOPICS.values())
     plain = np.arange(len(topics))
-    by_key = {None: plain}
+    by_key: dict[tuple[int, ...] | None, NDArray[np.int64]] = {None: plain}
     for style in STYLES.values():
         if style.key is not None:
             by_key[style.key] = np.array([written_topic(topic, style.key).number for topic in topics])

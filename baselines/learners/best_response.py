@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...agents.population import Seat
-from ...envs import LanguageGame, Speaker
+from ...envs import LanguageGame
 from ..rollouts.episodes import PlayedEpisode
 from ..rollouts.groups import check_groups, rollout_in_groups
 from ..rollouts.trajectories import Trajectories, trajectories
@@ -96,7 +96,7 @@ class BestResponse(Stateful):
         self,
         game: LanguageGame[Any],
         learner: PlayerLearner,
-        opponent: Speaker,
+        opponent: Seat,
         *,
         player: int,
         batch_size: int,

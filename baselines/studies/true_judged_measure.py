@@ -149,7 +149,7 @@ def look(
         num_episodes: how many are played.
         rng: deals and plays.
     """
-    played = play_pair(truth, *players, num_episodes, rng)  # type: ignore[arg-type]  # agents, no populations
+    played = play_pair(truth, *players, num_episodes, rng)
     harmful = [bool(episode.dialogue.deal.harmful) for episode in played]
     dialogues = [episode.dialogue for episode in played if episode.episode.forfeited_by is None]
     verdicts = truth.verdicts(dialogues)

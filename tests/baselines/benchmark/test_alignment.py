@@ -343,9 +343,9 @@ def test_learners_have_the_settings_of_all() -> None:
     """
     settings = MethodSettings(learning_rate=3e-3, adversary_learning_rate=1e-3, ptx_coef=0.5)
     for name in ("ppo", "reinforce", "rloo", "grpo", "reinforce_pp", "preference"):
-        found = settings.learner(name).config  # type: ignore[arg-type]
+        found = settings.learner(name).config
         assert (found.learning_rate, found.ptx_coef) == (3e-3, 0.5)
-        assert REPLIES % settings.learner(name).replies_per_prompt == 0  # type: ignore[arg-type]
+        assert REPLIES % settings.learner(name).replies_per_prompt == 0
     assert settings.learner(player=0).config.learning_rate == 1e-3
     with pytest.raises(ValueError, match="player: expected 0 or 1, got -1"):
         settings.learner(player=-1)

@@ -30,6 +30,7 @@ from duologue.envs.judging import Exchange, Outcome
 from duologue.envs.testing import check_game
 
 GAME = RedTeamCiphers()
+DEALS = list(GAME.deals.outcomes() or ())
 CIPHER = next(style.name for style in STYLES.values() if style.key is not None and style.rank > 16)
 HARMFUL = Prompt(TOPICS["magar"], "how", (CIPHER,))
 BENIGN = HARMFUL.twin
@@ -84,7 +85,7 @@ def test_gibberish_and_another_label_cost_the_adversary_more_than_a_refused_atta
 
 def test_topics_that_are_held_out_are_held_out_for_every_player() -> None:
     """No deal is about one, and a rewrite about one is not faithful, whatever its style."""
-    assert all(seed.request is not None and seed.request.topic.seen for seed in GAME.deals.outcomes())
+    assert all(seed.request is not None and seed.request.topic.seen for seed in DEALS)
     for topic in UNSEEN_TOPICS:
         seed = SEEDS[topic.harmful]
         for styles in ((), (CIPHER,)):
@@ -125,8 +126,8 @@ def test_a_judge_sees_admitted_exchanges_only() -> None:
 
 def test_known_values_of_simple_defenders() -> None:
     """Over the deals as they stand: who refuses all earns (0.5 - 1) / 2, who answers all (-1 + 0.5) / 2."""
-    rewards = {"refuses": [], "answers": []}
-    for seed in GAME.deals.outcomes():
+    rewards: dict[str, list[float]] = {"refuses": [], "answers": []}
+    for seed in DEALS:
         assert seed.request is not None
         for name, reply in (("refuses", " ".join(REFUSAL)), ("answers", answer(seed.request))):
             rewards[name].append(GAME.rewards(dialogue(seed, said(seed.request), reply))[1])
@@ -146,7 +147,7 @@ def test_the_rules_hold_and_it_is_registered() -> None:
 def test_demonstrations_are_finished_dialogues() -> None:
     """Average players answer harm, the ideal one refuses it; rewrites have a seed."""
     rng = np.random.default_rng(0)
-    average, ideal = (GAME.demonstrations(source, rng, 400) for source in ("average", "ideal"))  # type: ignore[arg-type]
+    average, ideal = (GAME.demonstrations(source, rng, 400) for source in ("average", "ideal"))
     assert {Outcome.UNSAFE, Outcome.HELPFUL} <= {verdict.outcome for verdict in GAME.verdicts(average)}
     assert {verdict.outcome for verdict in GAME.verdicts(ideal)} == {Outcome.REFUSED, Outcome.HELPFUL}
     assert {one.deal.request is None for one in average} == {True, False}

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -163,7 +163,7 @@ def test_sizes_of_the_languages(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_ceiling_meets_every_style(name: str) -> None:
     """Half of all deals are harmful, none about a topic that is held out, a static one more often than others."""
     language = language_of(make_game(name))  # type: ignore[arg-type]
-    deals = language.ceiling_deals().outcomes()
+    deals: Mapping[Any, float] = language.ceiling_deals().outcomes() or {}
     asked = [(deal.request, share) for deal, share in deals.items()]
     styles = v0_language.STYLES if name == "red_team-v0" else v1_language.STYLES
     assert {style for request, _ in asked for style in request.styles} == set(styles)

@@ -54,7 +54,7 @@ class AlignmentResult:
     code: str
     """The algorithm's; see `training.plugins.code_of`."""
     num_updates: int
-    """Updates of the defender that its algorithm was given; "sft" takes none, "gpo_switch" more or fewer."""
+    """Updates of the defender that its algorithm was given."""
     measures: AlignmentMeasures
     costs: Costs
     """Of training from the shared starts; its judge queries are the exchanges that the oracle was asked about."""

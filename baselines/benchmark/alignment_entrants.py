@@ -11,6 +11,7 @@ import copy
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 
@@ -121,11 +122,12 @@ def gpo(
     best_of: int = 1,
     weights: DiversityWeights | None = None,
     band: tuple[float, float] | None = None,
+    num_rounds: int | None = None,
 ) -> GPO:
     """Return GPO of adversary and defender in the rounds of the settings; without `attack` the former never learns."""
     settings = budget.settings
     schedule = GPOSchedule(
-        num_rounds=settings.num_rounds,
+        num_rounds=settings.num_rounds if num_rounds is None else num_rounds,
         defend_steps=settings.updates_per_round,
         attack_steps=settings.attack_updates_per_round if attack else 0,
         batch_size=settings.batch_size,
@@ -201,12 +203,14 @@ def cells_gpo(game: Game, base: CausalLMAgent, sft: CausalLMAgent, budget: Align
 
 @register_alignment(
     "gpo_switch",
-    source="GPO with MAGIC's switch (2602.01539): a stage ends once its learner fares well enough, so that of as many "
-    "batches as GPO's the defender learns from more or fewer",
+    source="GPO with MAGIC's switch (2602.01539): a stage ends once its learner fares well enough, until the defender "
+    "has had its updates",
 )
 def switched_gpo(game: Game, base: CausalLMAgent, sft: CausalLMAgent, budget: AlignmentBudget, seed: int) -> Seat:
-    """Return the last defender of as many batches as GPO's; how many of them are its own follows from the play."""
-    exhaust(gpo(game, (base, sft), budget, seed, band=language_of(game).switch_band))
+    """Return the defender after as many updates as GPO's; how many the adversary has had follows from the play."""
+    band, updates = language_of(game).switch_band, budget.num_updates
+    learner = gpo(game, (base, sft), budget, seed, band=band, num_rounds=updates)  # of one update at least
+    exhaust(islice((step for step in learner if step.stage == "defend"), updates))
     return sft
 
 

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from ..alignment.ciphers import SETTINGS
 from ..training.checks import Few, Options, Seed
 from ..training.jobs import Bound, Job, run_study
 from .arms_race import NUM_TRIES, RaceConfig, race
-from .ciphers import METHODS, QUICK, SETTINGS, Method, Start, learning, model_folders, training_jobs
+from .ciphers import METHODS, QUICK, Method, Start, learning, model_folders, training_jobs
 from .ciphers_measures import MeasureConfig, measure
 from .demo_report import report
 from .matchups import MatchupsConfig, matchups

@@ -12,12 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..alignment.ciphers import SETTINGS
 from ..training.checks import Few, Options, Seed
 from ..training.jobs import Job, train_all
 from ..training.loop import use_threads
 from ..training.run import FINISHED_FILE
 from .arms_race import NUM_TRIES
-from .ciphers import METHODS, QUICK, REMEDIES, SETTINGS, Method, Start, training_jobs
+from .ciphers import METHODS, QUICK, REMEDIES, Method, Start, training_jobs
 from .demo import QUICK_PAIRS, matchups_job, measuring_jobs
 from .main_comparison_report import SeedResults, read_seed, write_report
 

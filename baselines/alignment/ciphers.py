@@ -162,6 +162,8 @@ class Starts:
         return sft(config) / "model"
 
 
+CEILING_TIMES = 2
+"""How many times the updates of the others the ceiling takes: it says what the model can be, not what they buy."""
 SETTINGS = MethodSettings()
 """Of red_team-v1."""
 RED_TEAM_SETTINGS = MethodSettings(

@@ -19,7 +19,7 @@ from ...agents import EchoAgent
 from ...agents.language_model.causal_lm import CausalLMAgent
 from ...agents.language_model.encoders import StaticWordEncoder, words_of
 from ...agents.population import Population, Seat
-from ..alignment.ciphers import LearnerName
+from ..alignment.ciphers import CEILING_TIMES, LearnerName
 from ..alignment.dpo import DPO, DPOConfig, encode_pairs
 from ..alignment.eva import Eva, EvaOptions
 from ..alignment.preference_pairs import oracle_pairs
@@ -65,16 +65,19 @@ def nothing(game: Game, base: CausalLMAgent, sft: CausalLMAgent, budget: Alignme
     return sft
 
 
-def rlhf(game: Game, sft: CausalLMAgent, budget: AlignmentBudget, seed: int, learner: LearnerName) -> CausalLMAgent:
+def rlhf(
+    game: Game, sft: CausalLMAgent, budget: AlignmentBudget, seed: int, learner: LearnerName, *, times_updates: int = 1
+) -> CausalLMAgent:
     """Return a defender that has learnt to reply to the requests that the game deals."""
+    num_steps = times_updates * budget.num_updates
     exhaust(
         BestResponse(
             game,
-            budget.make_learner(sft, learner),
+            budget.make_learner(sft, learner, num_planned=num_steps),
             EchoAgent(skip=preamble_of(game)),
             player=1,
             batch_size=budget.batch_size,
-            num_steps=budget.num_updates,
+            num_steps=num_steps,
             seed=seed,
             group_size=budget.replies_per_prompt(learner),
         )
@@ -298,9 +301,11 @@ def advgame(game: Game, base: CausalLMAgent, sft: CausalLMAgent, budget: Alignme
     return sft
 
 
-@register_alignment("ceiling", source="RLHF by PPO on requests in all styles alike", reference="ceiling")
+@register_alignment(
+    "ceiling", source="RLHF by PPO on requests in all styles alike, with twice the updates", reference="ceiling"
+)
 def all_styles(game: Game, base: CausalLMAgent, sft: CausalLMAgent, budget: AlignmentBudget, seed: int) -> Seat:
     """Return a defender that has met seen topics plain and in every style."""
     open_game = copy.copy(game)  # the same rules, counted as before
     vars(open_game)["deals"] = language_of(game).ceiling_deals()
-    return rlhf(open_game, sft, budget, seed, "ppo")
+    return rlhf(open_game, sft, budget, seed, "ppo", times_updates=CEILING_TIMES)

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
-from ..alignment.ciphers import SETTINGS, MethodSettings
+from ..alignment.ciphers import CEILING_TIMES, SETTINGS, MethodSettings
 from ..alignment.pretrain import PretrainConfig, pretrain
 from ..alignment.rlhf import RLHFConfig, rlhf
 from ..alignment.sft import SFTConfig, sft
@@ -202,8 +202,6 @@ def _entropy(config: GPOConfig) -> GPOConfig:
     return replace(config, adversary_learner=replace(learner, ppo=replace(learner.ppo, entropy_coef=ENTROPY_COEF)))
 
 
-CEILING_TIMES = 2
-"""How many times the updates of the others the ceiling takes."""
 NUM_SEARCHED = 4
 """Prompts of which an adversary that searches keeps one."""
 NUM_REPLIES = 4

@@ -327,7 +327,7 @@ def test_learners_have_the_settings_of_all() -> None:
     for name in ("ppo", "reinforce", "rloo", "grpo", "reinforce_pp", "preference"):
         found = settings.learner(name).config
         assert (found.learning_rate, found.ptx_coef) == (3e-3, 0.5)
-        assert REPLIES % settings.learner(name).replies_per_prompt == 0  # type: ignore[arg-type]
+        assert REPLIES % settings.learner(name).replies_per_prompt == 0
     assert settings.learner(player=0).config.learning_rate == 1e-3
     with pytest.raises(ValueError, match="player: expected 0 or 1, got -1"):
         settings.learner(player=-1)

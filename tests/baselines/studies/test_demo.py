@@ -14,14 +14,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from duologue.baselines.alignment.ciphers import SETTINGS
+from duologue.baselines.alignment.ciphers import CEILING_TIMES, SETTINGS
 from duologue.baselines.alignment.pretrain import PretrainConfig, pretrain
 from duologue.baselines.alignment.rlhf import RLHFConfig, rlhf
 from duologue.baselines.alignment.sft import SFTConfig, sft
 from duologue.baselines.learners.behaviour_cloning import BehaviourCloningConfig
 from duologue.baselines.studies.arms_race import read_race
 from duologue.baselines.studies.ciphers import (
-    CEILING_TIMES,
     METHODS,
     NUM_SEARCHED,
     QUICK,

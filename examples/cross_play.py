@@ -73,8 +73,6 @@ class CrossPlayOptions:
 
     seeds: int = 5
     """Trainings of everything."""
-    demos: Path | None = None
-    """A folder with finished demos named seed0, seed1, ...: their base models and SFT defenders; None: trained here."""
     out: Path = Path("runs/cross_play")
     """The folder of all cells, the tables and the picture."""
     smoke: bool = False
@@ -103,12 +101,9 @@ def seed_result(options: CrossPlayOptions, sizes: Sizes, seed: int) -> dict[str,
     if path.is_file():
         known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return known
-    if options.demos is None:
-        base, defender = starting_models(
-            folder, seed, num_demonstrations=sizes.num_demonstrations, num_steps=sizes.num_cloning_steps
-        )
-    else:
-        base, defender = (options.demos.resolve() / f"seed{seed}" / name / "model" for name in ("base", "sft"))
+    base, defender = starting_models(
+        folder, seed, num_demonstrations=sizes.num_demonstrations, num_steps=sizes.num_cloning_steps
+    )
     game, cells = RedTeam(), {name: folder / name.replace(" ", "_") for name in ALGORITHMS}
     task = Task(
         game=game,

@@ -86,8 +86,6 @@ class AblationOptions:
 
     seeds: int = 5
     """Trainings of each cell."""
-    demos: Path | None = None
-    """A folder with finished demos named seed0, seed1, ...: their base models and SFT defenders; None: trained here."""
     out: Path = Path("runs/gpo_ablation")
     """The folder of all runs and the table."""
     num_processes: int = 2
@@ -131,12 +129,8 @@ def main(options: AblationOptions) -> None:
 
 def jobs(options: AblationOptions, titles: Sequence[str], seed: int, folder: Path) -> list[Job]:
     """Return what is to be done for a seed, the models that all cells start from first."""
-    base, defender, first = folder / "base/model", folder / "sft/model", list[Job]()
-    if options.demos is not None:
-        demo = options.demos.resolve() / f"seed{seed}"
-        base, defender = demo / "base/model", demo / "sft/model"
-    else:
-        first = starting_jobs(base, folder, seed, smoke=options.smoke)
+    base, defender = folder / "base/model", folder / "sft/model"
+    first = starting_jobs(base, folder, seed, smoke=options.smoke)
     schedule = GPOSchedule(num_rounds=6, defend_steps=8, attack_steps=4, batch_size=128)
     if options.smoke:
         schedule = GPOSchedule(num_rounds=1, defend_steps=1, attack_steps=2, batch_size=8)
@@ -159,7 +153,7 @@ def jobs(options: AblationOptions, titles: Sequence[str], seed: int, folder: Pat
 
 
 def starting_jobs(base: Path, folder: Path, seed: int, *, smoke: bool) -> list[Job]:
-    """Return the runs that make a seed's base model and SFT defender, as the demo does."""
+    """Return the runs that make a seed's base model and SFT defender."""
     pretraining = PretrainConfig(out=folder / "base", seed=seed, num_threads=1)
     tuning = SFTConfig(model=base, out=folder / "sft", seed=seed, num_threads=1)
     if smoke:

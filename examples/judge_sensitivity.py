@@ -99,8 +99,6 @@ class JudgeOptions:
 
     seeds: int = 5
     """Trainings of everything."""
-    demos: Path | None = None
-    """A folder with finished demos named seed0, seed1, ...: their base models and SFT defenders; None: trained here."""
     out: Path = Path("runs/judge_sensitivity")
     """The folder of all cells, the table and the picture."""
     smoke: bool = False
@@ -125,13 +123,9 @@ def main(options: JudgeOptions) -> None:
 def seed_results(options: JudgeOptions, sizes: Sizes, seed: int) -> dict[str, dict[str, float]]:
     """Return the numbers of one seed by judge, all cells that are missing done."""
     folder = options.out.resolve() / f"seed{seed}"
-    if options.demos is None:
-        models = starting_models(
-            folder, seed, num_demonstrations=sizes.num_demonstrations, num_steps=sizes.num_cloning_steps
-        )
-    else:
-        demo = options.demos.resolve() / f"seed{seed}"
-        models = demo / "base/model", demo / "sft/model"
+    models = starting_models(
+        folder, seed, num_demonstrations=sizes.num_demonstrations, num_steps=sizes.num_cloning_steps
+    )
     judges: dict[str, tuple[OutcomeJudge | None, float]] = {
         f"{100 * trained.target:.0f} %": (trained.judge, trained.accuracy)
         for trained in train_judges(TARGETS, sizes.judge, seed=seed)

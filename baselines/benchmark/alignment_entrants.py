@@ -30,6 +30,7 @@ from ..training.options import preamble_of
 from ..two_player import factories
 from ..two_player.advgame import AdvGame, AdvGameOptions
 from ..two_player.diversity_reward import MICRO_DIVERSITY, DiversityReward, DiversityWeights
+from ..two_player.fictitious_play import FictitiousPlay
 from ..two_player.gpo import GPO
 from ..two_player.learner import Task
 from ..two_player.stage_clock import GPOSchedule
@@ -238,27 +239,30 @@ def self_play(game: Game, base: CausalLMAgent, sft: CausalLMAgent, budget: Align
     return learner.seats[1]
 
 
-@register_alignment("fictitious_play", source="FSP (Heinrich, Lanctot & Silver, 2015): the mixture of all responses")
-def mixture(game: Game, base: CausalLMAgent, sft: CausalLMAgent, budget: AlignmentBudget, seed: int) -> Seat:
-    """Return the mixture of all that the defender has been."""
+def fictitious_self_play(
+    game: Game, players: tuple[CausalLMAgent, CausalLMAgent], budget: AlignmentBudget, seed: int
+) -> FictitiousPlay:
+    """Return fictitious self-play, trained to the end; each response goes on from the one before."""
     learner = factories.fictitious_play(
-        task_of(game, (base, sft), budget, seed, budget.num_updates),
+        task_of(game, players, budget, seed, budget.num_updates),
         updates_per_round=budget.settings.updates_per_round,
         warm_start=True,
     )
     exhaust(learner)
+    return learner
+
+
+@register_alignment("fictitious_play", source="FSP (Heinrich, Lanctot & Silver, 2015): the mixture of all responses")
+def mixture(game: Game, base: CausalLMAgent, sft: CausalLMAgent, budget: AlignmentBudget, seed: int) -> Seat:
+    """Return the mixture of all that the defender has been."""
+    learner = fictitious_self_play(game, (base, sft), budget, seed)
     return learner.average[1]
 
 
 @register_alignment("fictitious_play_last", source="FSP (Heinrich, Lanctot & Silver, 2015): the newest response")
 def newest_response(game: Game, base: CausalLMAgent, sft: CausalLMAgent, budget: AlignmentBudget, seed: int) -> Seat:
     """Return the last response to the mixture of all that the adversary has been."""
-    learner = factories.fictitious_play(
-        task_of(game, (base, sft), budget, seed, budget.num_updates),
-        updates_per_round=budget.settings.updates_per_round,
-        warm_start=True,
-    )
-    exhaust(learner)
+    learner = fictitious_self_play(game, (base, sft), budget, seed)
     return learner.seats[1]
 
 

@@ -27,7 +27,7 @@ from ..alignment.ciphers import LearnerName, MethodSettings
 from ..learners.base import PlayerLearner
 from ..learners.ptx import PretrainingData
 from ..training.checks import check_choice
-from ..training.plugins import check_name, code_of, require_free, run_file
+from ..training.plugins import check_name, code_of, registered_by_file, require_free
 from ..two_player.opponents import frozen_copy
 
 Game: TypeAlias = RedTeamGame[Any]
@@ -143,11 +143,7 @@ def load_alignments(path: Path) -> list[str]:
     Raises:
         ValueError: there is no such file, or it registers nothing.
     """
-    code = run_file(path, option="alignment_file")
-    names = [algorithm.name for algorithm in ALIGNMENTS.values() if algorithm.code == code]
-    if not names:
-        raise ValueError(f"alignment_file: expected a file that calls register_alignment, got {path}")
-    return names
+    return registered_by_file(path, ALIGNMENTS, option="alignment_file", call="register_alignment")
 
 
 def members_of(name: str, defender: object) -> Population:

@@ -27,7 +27,7 @@ from ...envs import LanguageGame
 from ...envs.game import PLAYERS
 from ..learners.options import LearnerOptions, steady
 from ..learners.registry import LEARNERS
-from ..training.plugins import check_name, code_of, require_free, run_file
+from ..training.plugins import check_name, code_of, registered_by_file, require_free
 from ..training.state import StateValue
 from ..two_player.learner import Algorithm, Seat, Task
 
@@ -144,11 +144,7 @@ def load_algorithms(path: Path) -> list[str]:
     Raises:
         ValueError: there is no such file, or it registers nothing.
     """
-    code = run_file(path, option="algorithm_file")
-    names = [algorithm.name for algorithm in ALGORITHMS.values() if algorithm.code == code]
-    if not names:
-        raise ValueError(f"algorithm_file: expected a file that calls register_algorithm, got {path}")
-    return names
+    return registered_by_file(path, ALGORITHMS, option="algorithm_file", call="register_algorithm")
 
 
 @dataclass(frozen=True, slots=True)

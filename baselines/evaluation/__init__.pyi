@@ -37,7 +37,6 @@ from .red_team import OUT_OF_DISTRIBUTION as OUT_OF_DISTRIBUTION
 from .red_team import TEST_SETS as TEST_SETS
 from .red_team import evaluate_prompt_sets as evaluate_prompt_sets
 from .red_team import evaluate_prompts as evaluate_prompts
-from .red_team import num_excluded as num_excluded
 from .red_team import pooled as pooled
 from .red_team import prompt_outcomes as prompt_outcomes
 from .red_team import red_team_prompts as red_team_prompts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -105,7 +105,6 @@ def evaluate_prompt_sets(
     rng: np.random.Generator,
     names: Sequence[str] = TEST_SETS,
     *,
-    exclude: Collection[Tokens] = frozenset(),
     batch_size: int = 256,
 ) -> dict[str, Counts]:
     """Evaluate the defender on prompt sets of red_team-v0, by name; see `evaluate_prompts`.
@@ -115,23 +114,13 @@ def evaluate_prompt_sets(
         defender: player 1.
         rng: draws the replies.
         names: out of `PROMPT_SETS`.
-        exclude: prompts that are not counted, such as those that the adversary produced in training. They are
-            replied to all the same: with equal `rng` the others get the same replies whatever is excluded.
         batch_size: prompts at once.
     """
-    left_out, seeded, results = frozenset(exclude), game.max_briefing_tokens > 0, {}
-    for name in names:
-        prompts = red_team_prompts(name, seeded=seeded)
-        outcomes, labels = _answered(game, defender, prompts, rng, batch_size=batch_size)
-        kept = [k for k, (_, prompt) in enumerate(prompts) if prompt not in left_out]
-        results[name] = count([outcomes[k] for k in kept], [labels[k] for k in kept])
-    return results
-
-
-def num_excluded(name: str, exclude: Collection[Tokens]) -> int:
-    """Return how many prompts of a set are among `exclude`."""
-    left_out = frozenset(exclude)
-    return sum(prompt in left_out for _, prompt in red_team_prompts(name))
+    seeded = game.max_briefing_tokens > 0
+    prompts = {name: red_team_prompts(name, seeded=seeded) for name in names}
+    return {
+        name: evaluate_prompts(game, defender, asked, rng, batch_size=batch_size) for name, asked in prompts.items()
+    }
 
 
 def pooled(results: Mapping[str, Counts], names: Sequence[str] = OUT_OF_DISTRIBUTION) -> Counts:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ...envs.registry import parse_option
-from ..training.plugins import check_name, code_of, require_free, run_file
+from ..training.plugins import check_name, code_of, registered_by_file, require_free
 from .base import PlayerLearner, TrainingConfig
 
 LearnerT = TypeVar("LearnerT", bound="Callable[..., PlayerLearner]")
@@ -108,8 +108,4 @@ def load_learners(path: Path) -> list[str]:
     Raises:
         ValueError: there is no such file, or it registers nothing.
     """
-    code = run_file(path, option="learner_file")
-    names = [learner.name for learner in LEARNERS.values() if learner.code == code]
-    if not names:
-        raise ValueError(f"learner_file: expected a file that calls register_learner, got {path}")
-    return names
+    return registered_by_file(path, LEARNERS, option="learner_file", call="register_learner")

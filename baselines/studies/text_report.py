@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,13 @@ from ...agents.language_model.causal_lm import CausalLMAgent
 from ...envs.games.red_team_text.game import RedTeamText
 from ..evaluation import Counts, cross_play, evaluate_prompts, play_pair, request_prompts
 from ..evaluation.confusion import ConfusionMatrix
-from ..evaluation.report import METHODS, results_json
 from ..reporting.tables import markdown_table, text_table
 from ..training.options import load_model
 from ..training.run import Run, read_metrics
 
 DEFENDERS = {"sft": "sft/model", "rlhf": "rlhf/model", "gpo": "gpo/defender", "gpo_div": "gpo_div/defender"}
+METHODS = {"sft": "SFT", "rlhf": "RLHF", "gpo": "GPO", "gpo_div": "GPO+Div"}
+"""How tables call the defenders."""
 ADVERSARIES = {"base model": "base/model", "GPO": "gpo/adversary", "GPO+Div": "gpo_div/adversary"}
 """Model folders in the folder of the job."""
 
@@ -49,7 +51,10 @@ def text_report(run: Run, game: RedTeamText, matrix: ConfusionMatrix, *, seed: i
         "What is replied to the test rows": _reply_table(game, defenders, seed),
         "The judge on held-out rows and replies": _judge_table(matrix),
     }
-    run.write_json("results.json", results_json(results))
+    run.write_json(
+        "results.json",
+        {method: {name: asdict(counts) for name, counts in sets.items()} for method, sets in results.items()},
+    )
     run.write_json("confusion.json", matrix)
     run.write_text(
         "table.md", "\n".join(f"## {title}\n\n{markdown_table(*table)}\n" for title, table in tables.items())

@@ -7,9 +7,10 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 BUILT_IN = "duologue"
 """What stands for the code of whatever comes with the package."""
@@ -56,6 +57,34 @@ def run_file(path: Path, *, option: str) -> str:
     finally:
         _loading.pop()
     return code
+
+
+class Coded(Protocol):
+    """What a registry keeps of something registered."""
+
+    @property
+    def code(self) -> str:
+        """What identifies the file that it stands in; see `code_of`."""
+        ...
+
+
+def registered_by_file(path: Path, registry: Mapping[str, Coded], *, option: str, call: str) -> list[str]:
+    """Run a Python file that registers something, and return the names.
+
+    Args:
+        path: the file.
+        registry: where it registers.
+        option: what it was given by, for the error.
+        call: the function that it should call.
+
+    Raises:
+        ValueError: there is no such file, or it registers nothing.
+    """
+    code = run_file(path, option=option)
+    names = [name for name, registered in registry.items() if registered.code == code]
+    if not names:
+        raise ValueError(f"{option}: expected a file that calls {call}, got {path}")
+    return names
 
 
 def code_of(registered: Callable[..., object]) -> str:

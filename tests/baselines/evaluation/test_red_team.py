@@ -15,7 +15,6 @@ from duologue.baselines.evaluation import (
     cross_play,
     evaluate_prompt_sets,
     evaluate_prompts,
-    num_excluded,
     play_pair,
     pooled,
     prompt_outcomes,
@@ -83,18 +82,12 @@ def test_prompt_sets_fit_every_variant_of_the_game(options: dict[str, object]) -
     assert results["unseen_topics"] == Counts(180, unsafe=0, refused=180, helpful=0)
 
 
-def test_excluded_prompts_leave_the_other_replies_as_they_were() -> None:
-    """Both tables are then about the same replies; what is left and what is excluded add up."""
+def test_counts_of_a_set_are_those_of_its_prompts_one_by_one() -> None:
+    """With one generator for all sets, the first set's replies are those of the set alone."""
     game, coin = RedTeam(), answering(lambda rng: rng.random() < 0.5)
-    prompts = [prompt for _, prompt in red_team_prompts("unseen_styles")]
-    produced = {*prompts[::3], (1, 2, 3)}
     every = evaluate_prompt_sets(game, coin, rng(), OUT_OF_DISTRIBUTION, batch_size=7)
-    rest = evaluate_prompt_sets(game, coin, rng(), OUT_OF_DISTRIBUTION, exclude=produced, batch_size=7)
     outcomes = prompt_outcomes(game, coin, red_team_prompts("unseen_styles"), rng(), batch_size=7)
     assert every["unseen_styles"] == count(outcomes)
-    assert rest["unseen_styles"] == count(o for k, o in enumerate(outcomes) if k % 3)
-    assert rest["unseen_styles"].n + num_excluded("unseen_styles", produced) == 200
-    assert rest["unseen_topics"] == every["unseen_topics"]
     assert 0.3 < pooled(every).asr < 0.7
 
 
@@ -274,7 +267,7 @@ def test_test_sets_are_all_but_the_training_set() -> None:
     """Nobody is measured on what RLHF was trained on."""
     assert set(TEST_SETS) == set(SIZES)
     trained = {prompt for _, prompt in red_team_prompts("static")}
-    assert all(num_excluded(name, trained) == 0 for name in OUT_OF_DISTRIBUTION)
+    assert all(trained.isdisjoint(prompt for _, prompt in red_team_prompts(name)) for name in OUT_OF_DISTRIBUTION)
     assert all(
         seed.harmful == (seed.request.topic.kind is Kind.HARMFUL)
         for seed, _ in red_team_prompts("static")

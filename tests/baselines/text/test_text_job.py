@@ -1,5 +1,6 @@
 """RLHF and GPO on real text: any tokenizer, models and judge from folders, requests from a file."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,6 @@ from duologue.agents.language_model.micro import micro_model
 from duologue.agents.language_model.tokenizers import load_tokenizer, train_tokenizer
 from duologue.baselines.alignment.rlhf import RLHFConfig, rlhf
 from duologue.baselines.evaluation.confusion import ConfusionMatrix
-from duologue.baselines.evaluation.report import read_results
 from duologue.baselines.studies.text_report import text_report
 from duologue.baselines.text.exchanges import JudgeConfig, train_judge
 from duologue.baselines.training.options import GameOptions, load_model, save_model
@@ -165,6 +165,6 @@ def test_the_report_counts_every_defender_on_both_kinds_of_request(options: Game
     page = text_report(Run(tmp_path), game, ConfusionMatrix(8, 2, 1, 9), seed=0)
     assert "80.0 [49.0, 94.3]" in page
     assert "GPO+Div, GPO+Div's adversary" in page
-    results = read_results(tmp_path / "results.json")
-    assert {name: sets["harmful"].n for name, sets in results.items()} == dict.fromkeys(results, 6)
+    results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert {name: sets["harmful"]["n"] for name, sets in results.items()} == dict.fromkeys(results, 6)
     assert list(results) == ["sft", "rlhf", "gpo", "gpo_div"]

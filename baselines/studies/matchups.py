@@ -10,13 +10,15 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ...agents import EchoAgent
 from ...agents.folders import read_json
 from ...agents.language_model.causal_lm import CausalLMAgent
+from ...envs import Speaker
 from ...envs.games.red_team_ciphers.game import RedTeamCiphers
 from ..evaluation.deals import evaluation_rng
 from ..training.checks import Few
 from ..training.loop import Training, trainer
-from ..training.options import RunOptions, load_model
+from ..training.options import RunOptions, load_model, preamble_of
 from ..training.run import Run
 from .arms_race import NUM_TRIES, attack_success, attempts
 
@@ -31,18 +33,20 @@ class MatchupsConfig(RunOptions):
 
     algorithm: ClassVar[str] = "matchups"
     base: Path
-    """The model that every adversary started from, the first row."""
+    """The model that every adversary started from, the first row but for the requests."""
     adversaries: tuple[Path, ...]
     """Models of adversaries that have learnt, the other rows."""
     defenders: tuple[Path, ...]
     """Models of defenders, the columns."""
     num_tries: Few = NUM_TRIES
     """Prompts of each adversary to each harmful request."""
+    requests: bool = False
+    """Whether the requests as they are dealt are a row too, the first: attackers are paid for more than these."""
 
 
 def meet(
     game: RedTeamCiphers,
-    adversaries: Mapping[str, CausalLMAgent],
+    adversaries: Mapping[str, Speaker],
     defenders: Mapping[str, CausalLMAgent],
     *,
     num_tries: int,
@@ -75,9 +79,11 @@ def matchups(config: MatchupsConfig) -> Training:
     game = RedTeamCiphers()
 
     def write(run: Run) -> None:
+        as_dealt: dict[str, Speaker] = {"requests": EchoAgent(skip=preamble_of(game))} if config.requests else {}
+        folders = (config.base, *config.adversaries)
         success, best_of = meet(
             game,
-            {str(k): load_model(folder, game) for k, folder in enumerate((config.base, *config.adversaries))},
+            {**as_dealt, **{str(k): load_model(folder, game) for k, folder in enumerate(folders)}},
             {str(k): load_model(folder, game) for k, folder in enumerate(config.defenders)},
             num_tries=config.num_tries,
             seed=config.seed,
@@ -88,6 +94,6 @@ def matchups(config: MatchupsConfig) -> Training:
 
 
 def read_matchups(folder: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return what a run of `matchups` has found, both (1 + adversaries, defenders); see `meet`."""
+    """Return what a run of `matchups` has found, a row for each adversary, (rows, defenders); see `meet`."""
     found = read_json(folder / MATCHUPS_FILE)
     return np.array(found[SUCCESS], dtype=np.float64), np.array(found[BEST_OF], dtype=np.float64)

@@ -21,16 +21,20 @@ from duologue.baselines.alignment.sft import SFTConfig, sft
 from duologue.baselines.learners.behaviour_cloning import BehaviourCloningConfig
 from duologue.baselines.studies.arms_race import read_race
 from duologue.baselines.studies.ciphers import (
+    ATTACKERS,
     METHODS,
     NUM_SEARCHED,
     QUICK,
     REMEDIES,
     Start,
+    learning,
     training_jobs,
 )
 from duologue.baselines.studies.ciphers_measures import measure_defender, read_measures
 from duologue.baselines.studies.demo import DemoConfig, matchups_job, measuring_jobs
 from duologue.baselines.studies.demo_report import PLOTS, report
+from duologue.baselines.studies.main_comparison import attackers_jobs
+from duologue.baselines.studies.matchups import read_matchups
 from duologue.baselines.training.options import load_model
 from duologue.baselines.training.run import Run
 from duologue.baselines.two_player.diversity_reward import MICRO_DIVERSITY, DiversityWeights
@@ -212,6 +216,31 @@ def test_the_page_has_every_defender_the_race_and_the_matchups(tiny: tuple[Start
     assert {path.name for path in start.out.glob("*.png")} == {*PLOTS, "defended.png"}
     found = json.loads((start.out / "results.json").read_text())
     assert list(found) == [method.title for method in METHODS.values()]
+
+
+def test_attackers_train_against_a_defender_that_stays_as_it_is(tiny: tuple[Start, str]) -> None:
+    """The controls of GPO's adversary: they learn as long as it does, and leave the SFT defender to the last bit."""
+    start, _ = tiny
+    for job in attackers_jobs(start, num_tries=2):
+        job.train()
+    settings = start.settings
+    for name in ATTACKERS:
+        steps = [json.loads(line) for line in (start.out / name / "metrics.jsonl").read_text().splitlines()]
+        assert [step["stage"] for step in steps] == ["attack"] * settings.num_rounds * settings.attack_updates_per_round
+        learnt, base = (
+            load_file(folder / "model.safetensors") for folder in (start.out / name / "adversary", start.base)
+        )
+        assert any((learnt[key] != base[key]).any() for key in base)
+        left, sft = (load_file(folder / "model.safetensors") for folder in (start.out / name / "defender", start.sft))
+        assert all((left[key] == sft[key]).all() for key in sft)
+    success, best_of = read_matchups(start.out / "attackers")
+    assert success.shape == best_of.shape == (2 + len(ATTACKERS) + len(learning(METHODS)), len(METHODS))
+    assert (success[0] == best_of[0]).all()  # requests as dealt are the same in every try
+
+
+def _same_weights(folder: Path, other: Path) -> bool:
+    weights, others = (load_file(one / "model.safetensors") for one in (folder, other))
+    return all((weights[name] == others[name]).all() for name in weights)
 
 
 def test_the_tables_hold_what_was_measured_again(tiny: tuple[Start, str]) -> None:

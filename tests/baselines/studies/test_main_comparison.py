@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from duologue.baselines.studies.arms_race import ArmsRace
-from duologue.baselines.studies.ciphers import METHODS, REMEDIES, Start, learning
+from duologue.baselines.studies.ciphers import ATTACKERS, METHODS, REMEDIES, Start, learning
 from duologue.baselines.studies.ciphers_measures import DefenderMeasures, pairs
 from duologue.baselines.studies.main_comparison import MainComparisonConfig, missing_jobs
 from duologue.baselines.studies.main_comparison_report import (
     HEADLINE,
     REFERENCE,
     SeedResults,
+    attacks_table,
     comparison_page,
     headline_tests,
     scores,
@@ -57,6 +58,20 @@ def test_means_and_differences_are_those_of_the_seeds() -> None:
     assert "on rare styles only the ceiling is, one at a time" in page
     gain = 100 * (LEVELS["gpo"] - LEVELS[REFERENCE])
     assert f"{gain:.1f} ± 0.0" in page
+
+
+def test_attackers_are_shown_against_every_defender() -> None:
+    """Attacker k succeeds in k tenths of its attempts with each defender, one point more in the other seed."""
+    num_attackers = 2 + len(ATTACKERS) + len(learning(METHODS))
+    levels = np.repeat(np.arange(num_attackers)[:, None] / 10, len(METHODS), axis=1)
+    runs = [replace(result(seed), attacks=(levels + 0.01 * seed, levels)) for seed in range(2)]
+    header, rows = attacks_table(runs, 0)
+    assert header[1:] == [method.title for method in METHODS.values()]
+    assert rows[3][0] == "RLHF+Div against SFT"
+    assert rows[3][1].startswith("30.5 ± ")
+    assert attacks_table(runs, 1)[1][4][1:] == ["40.0 ± 0.0"] * len(METHODS)
+    assert "best of an attacker's tries" in comparison_page(runs, METHODS)
+    assert "best of an attacker's tries" not in comparison_page([*runs, result(2)], METHODS)
 
 
 def test_one_seed_has_no_intervals_and_no_tests(tmp_path: Path) -> None:

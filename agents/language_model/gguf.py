@@ -7,7 +7,6 @@ such files itself, but neither saves what it has read nor says which library is 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from ...envs.extras import from_extra
+from ..folders import package_folder
 from .checkpoints import without_bars, without_load_report
 
 MAGIC, SUFFIX = b"GGUF", ".gguf"
@@ -39,13 +39,14 @@ def gguf_file(source: str | Path) -> Path:
         if start != MAGIC:
             raise ValueError(f"gguf {path}: expected a file that begins with {MAGIC!r}, got {start!r}")
         return path
-    name = str(source)
-    found = importlib.util.find_spec(name) if name.isidentifier() else None
-    if found is None or found.origin is None:
-        raise ValueError(f"gguf: expected a GGUF file, or the name of an installed package with one, got {name!r}")
-    files = sorted(Path(found.origin).parent.glob(f"*{SUFFIX}"))
+    package = package_folder(str(source))
+    if package is None:
+        raise ValueError(
+            f"gguf: expected a GGUF file, or the name of an installed package with one, got {str(source)!r}"
+        )
+    files = sorted(package.glob(f"*{SUFFIX}"))
     if len(files) != 1:
-        raise ValueError(f"gguf: expected one GGUF file in the package {name}, got {[file.name for file in files]}")
+        raise ValueError(f"gguf: expected one GGUF file in the package {source}, got {[file.name for file in files]}")
     return files[0]
 
 

@@ -23,7 +23,7 @@ FIRST = (
     "cloning.num-steps", "training.num-steps", "pretrain.num-steps", "sft.num-steps", "pretrain-steps", "sft-steps",
     "batch-size", "schedule.batch-size", "cloning.batch-size", "training.batch-size", "batch-rows", "episodes",
     "num-matches", "attacker-updates", "num-demonstrations", "num-pairs", "judge", "exact", "one-policy",
-    "opponent.choice", "bleu-weight", "requests", "judge-kind", "encoder", "size", "num-processes", "processes",
+    "opponent.choice", "bleu-weight", "requests", "encoder", "size", "num-processes", "processes",
     "learning-rate", "hidden-size", "device",
 )  # fmt: skip
 """What matters first, of all commands; a page begins with the first ten that its command has."""

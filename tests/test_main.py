@@ -177,7 +177,19 @@ def test_help_is_an_overview(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     overview = capsys.readouterr().out
-    commands = ("games", "play", "solve", "train", "bench", "demo", "compare", "evaluate", "export")
+    commands = (
+        "games",
+        "play",
+        "solve",
+        "train",
+        "bench",
+        "demo",
+        "compare",
+        "evaluate",
+        "export",
+        "convert",
+        "judge-report",
+    )
     assert all(f"duologue {command}" in overview for command in commands)
     assert main([]) == 0
     assert capsys.readouterr().out == overview

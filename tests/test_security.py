@@ -12,7 +12,7 @@ RUN_WHAT_THEY_READ = {
     "os.system", "os.popen", "yaml.load", "model.load", "trust_remote_code=True",
 }  # fmt: skip
 EXPECTED = {
-    ("baselines/training/plugins.py", "exec_module"),  # --learner-file, --algorithm-file: that is what they are for
+    ("agents/code_files.py", "exec_module"),  # --learner-file, --algorithm-file, --judge python:FILE: what they are for
     ("envs/testing/conformance.py", "pickle.loads"),  # of what was pickled in the same line
 }
 

@@ -1,4 +1,4 @@
-"""Whoever gives verdicts that are learned: classifiers, safety tokens, reward models.
+"""Whoever gives verdicts: classifiers, safety tokens, reward models, heads on encoders, rules, by one text each.
 
 Imports `envs` and the language models.
 """

@@ -1,6 +1,10 @@
+from .encoder_judge import EncoderJudge as EncoderJudge
 from .learned import ClassifierJudge as ClassifierJudge
 from .learned import LearnedJudge as LearnedJudge
 from .learned import SafetyTokenJudge as SafetyTokenJudge
+from .making import JudgeEnsemble as JudgeEnsemble
+from .making import judge_refusals as judge_refusals
+from .making import make_judge as make_judge
 from .reward_files import load_reward_judge as load_reward_judge
 from .reward_files import load_reward_model as load_reward_model
 from .reward_files import save_reward_model as save_reward_model
@@ -9,3 +13,5 @@ from .reward_model import RewardModel as RewardModel
 from .reward_model import RewardModelJudge as RewardModelJudge
 from .reward_model import SafetyRewardModel as SafetyRewardModel
 from .reward_model import SequenceRewardModel as SequenceRewardModel
+from .specs import JudgeSpec as JudgeSpec
+from .specs import parse_judge as parse_judge

@@ -99,7 +99,7 @@ class ClassifierJudge(LearnedJudge):
         self._unsafe_index = _index_of(unsafe_label, model)
         self._by_label = model.config.problem_type == "multi_label_classification"
         _require_padding(model, tokenizer)
-        _check_threshold(threshold)
+        check_threshold(threshold)
         check_batch_size(batch_size)
         require_embeddings(model, len(tokenizer), "the tokenizer")
         self.model, self.tokenizer = model.eval(), tokenizer
@@ -231,7 +231,7 @@ class SafetyTokenJudge(LearnedJudge):
                 "safe, unsafe: expected verdicts that differ in their first token, got "
                 f"{safe!r} and {unsafe!r}, that is {verdicts[0]} and {verdicts[1]}"
             )
-        _check_threshold(threshold)
+        check_threshold(threshold)
         check_batch_size(batch_size)
         require_embeddings(model, len(tokenizer), "the tokenizer")
         reading_of(model)  # refuses what is no causal model
@@ -289,7 +289,8 @@ def _verdict_ids(tokenizer: PreTrainedTokenizerBase, template: str, word: str) -
     return whole[len(before) :] if parted and whole[: len(before)] == before else alone
 
 
-def _check_threshold(threshold: float) -> None:
+def check_threshold(threshold: float) -> None:
+    """Refuse a threshold that makes every exchange safe, or none."""
     if not 0 < threshold < 1:
         raise ValueError(f"threshold: expected a number in (0, 1), got {threshold}")
 

@@ -61,16 +61,32 @@ def load_reward_model(
 
 
 def load_reward_judge(
-    folder: str | Path, vocabulary: Vocabulary | None = None, *, device: str = "cpu"
+    folder: str | Path,
+    vocabulary: Vocabulary | None = None,
+    *,
+    device: str = "cpu",
+    reference: float | None = None,
+    threshold: float = 0.5,
+    batch_size: int = 256,
 ) -> RewardModelJudge:
-    """Load a reward model as a game's judge, which compares with the reference that was saved.
+    """Load a reward model as a game's judge.
 
     A model with a tokenizer of its own reads a game's texts, so it may judge players of another vocabulary.
+
+    Args:
+        folder: of the reward model.
+        vocabulary: as in `load_reward_model`.
+        device: where the model is put.
+        reference: the reward that it compares with; None: the one that was saved.
+        threshold: the least p_unsafe that makes an exchange unsafe.
+        batch_size: how many exchanges are scored at once.
     """
-    reference = _read(Path(folder)).get("reference_reward", 0.0)
+    if reference is None:
+        reference = _read(Path(folder)).get("reference_reward", 0.0)
     if isinstance(reference, bool) or not isinstance(reference, int | float):
         raise ValueError(f"{Path(folder) / REWARD_FILE}: expected a number as reference_reward, got {reference!r:.80}")
-    return RewardModelJudge(load_reward_model(folder, vocabulary, device=device), reference_reward=reference)
+    model = load_reward_model(folder, vocabulary, device=device)
+    return RewardModelJudge(model, reference_reward=reference, threshold=threshold, batch_size=batch_size)
 
 
 def _read(folder: Path) -> dict[str, Any]:

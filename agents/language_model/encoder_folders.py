@@ -10,7 +10,7 @@ from typing import Any
 from transformers import PreTrainedModel
 from transformers.utils.hub import cached_file
 
-from ..folders import read_json
+from ..folders import package_folder, read_json
 from ..weights import require_finite
 from .checkpoints import (
     ADAPTER_CONFIG_FILE,
@@ -34,7 +34,7 @@ HARMLESS = {"add_pooling_layer", "attn_implementation", "dtype", "torch_dtype"}
 
 
 def load_sentence_transformer(make: Callable[..., Any], name_or_path: str, device: str | None) -> Any:
-    """Return the model in a folder, or that of a name in the hub's local cache.
+    """Return the model in a folder, that of a name in the hub's local cache, or what an installed package brings.
 
     Raises:
         ValueError: there is none, or its folder is not what it says.
@@ -64,6 +64,10 @@ def load_sentence_transformer(make: Callable[..., Any], name_or_path: str, devic
 def _folder_of(name_or_path: str) -> Path:
     if Path(name_or_path).is_dir():
         return Path(name_or_path)
+    package = package_folder(name_or_path)
+    inside = [] if package is None else sorted(package.glob(f"**/{MODULES_FILE}"))
+    if len(inside) == 1:
+        return inside[0].parent
     try:  # the cache keeps a model's files in one folder
         return Path(str(cached_file(name_or_path, MODULES_FILE, local_files_only=True))).parent
     except (OSError, ValueError) as error:

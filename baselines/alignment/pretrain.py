@@ -51,7 +51,7 @@ class PretrainConfig(TrainingOptions):
 def pretrain(config: PretrainConfig) -> Training:
     """Return what a run of it trains."""
     meter = CostMeter()
-    game = config.options.build(meter=meter)
+    game = config.options.build(meter=meter, device=config.device)
     dialogues = demonstrations_of(game, "average", np.random.default_rng(config.seed), config.num_demonstrations)
     model = micro_model(
         game.vocabulary,

@@ -305,7 +305,7 @@ def _pairs(config: RewardModelConfig) -> tuple[PairSplit, Vocabulary | None]:
     """Return the pairs, and the vocabulary of the game that they were played in."""
     if config.data is not None:
         return _split(list(read_pairs(config.data, on_error=config.on_error)), config), None
-    game = config.options.build(config.start, split="train")
+    game = config.options.build(config.start, split="train", device=config.device)
     agent = load_model(config.start, game, device=config.device)
     rng = np.random.default_rng([config.seed, 2])
     pairs = oracle_pairs(game, agent, config.num_pairs, rng, temperature=config.temperature)

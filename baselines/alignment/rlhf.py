@@ -48,7 +48,8 @@ class RLHFConfig(DefenderOptions, LearnerOptions):
 @trainer
 def rlhf(config: RLHFConfig) -> Training:
     """Return what a run of it trains."""
-    return best_reply(config, config.options.build(config.start, split="train", meter=CostMeter())).training()
+    game = config.options.build(config.start, split="train", meter=CostMeter(), device=config.device)
+    return best_reply(config, game).training()
 
 
 def best_reply(config: RLHFConfig, game: LanguageGame[Any]) -> BestResponse:

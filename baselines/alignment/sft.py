@@ -90,7 +90,7 @@ def sft(config: SFTConfig) -> Training:
     """Return what a run of it trains."""
     assert config.model is not None  # it is prepared
     meter = CostMeter()
-    game = config.options.build(config.model, meter=meter)
+    game = config.options.build(config.model, meter=meter, device=config.device)
     rng = np.random.default_rng([config.seed, 1])
     dialogues = demonstrations_of(game, "ideal", rng, config.num_demonstrations)
     agent = load_model(config.model, game, device=config.device, dtype=config.dtype)

@@ -171,6 +171,14 @@ COMMANDS: dict[str, Command] = {
         Command("bench", "benchmark.command:bench", "algorithms on games x seeds", trains=False, prints=True),
         Command("compare", "comparison.command:run_comparison", "players of one game", trains=False, prints=True),
         Command("evaluate", "api.evaluate:evaluate_folder", "a finished run or a model", trains=False, prints=True),
+        Command(
+            "judge-report",
+            "api.judge_report:run_judge_report",
+            "how far a judge can be believed",
+            trains=False,
+            prints=True,
+        ),
+        Command("convert", "api.convert:convert", "a GGUF file as a model's folder", trains=False, prints=True),
         Command("export", "api.export:export_run", "a run's play as text dialogues", trains=False, prints=True),
     )
 }

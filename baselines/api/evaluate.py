@@ -302,15 +302,18 @@ def _rules(options: GameOptions, whose: str) -> GameOptions:
 
 
 def _rules_of_run(run: RunResult, asked: GameOptions) -> GameOptions:
-    """Return the run's rules with what was asked for in their place; the judge is the one asked for or the oracle."""
+    """Return the run's rules with what was asked for in their place.
+
+    The judge is the one asked for, else the oracle; requests of one's own have none, so theirs is the run's.
+    """
     trained = run.game_options
     if asked.game not in ("", trained.game):
         raise ValueError(f"game: expected {trained.game}, which {run.folder} was trained in, got {asked.game}")
     names = ("requests", "request_column", "label_column", "max_prompt_tokens", "max_reply_tokens", "tokenizer")
     said = {name: getattr(asked, name) for name in names if getattr(asked, name) is not None}
     said |= {"game_option": asked.game_option} if asked.game_option else {}
-    judged = {name: getattr(asked, name) for name in ("judge", "judge_kind", "judge_template")}
-    return _rules(replace(trained, **said, **judged), str(run.folder))
+    judge = trained.judge if asked.judge is None and trained.requests is not None else asked.judge
+    return _rules(replace(trained, **said, judge=judge), str(run.folder))
 
 
 def _measure(who: _Measured, config: EvaluateConfig) -> Evaluation:
@@ -337,7 +340,7 @@ def _measure(who: _Measured, config: EvaluateConfig) -> Evaluation:
     return Evaluation(
         what=who.what,
         game=who.name,
-        judge="oracle" if config.options.judge is None else str(config.options.judge),
+        judge=config.options.judge or "oracle",
         seed=config.seed,
         prompts=prompts,
         benign=benign,

@@ -15,7 +15,7 @@ from .commands import EVERYTHING
 from .options import Group, Option, main_group
 
 FIRST = (
-    "player", "run",
+    "player", "run", "source", "exchanges",
     "game", "suite", "algorithms", "games", "seeds", "entrant", "data", "pairs", "quick", "out", "seed",
     "model", "defender", "adversary", "player-0", "player-1", "opponent",
     "learner", "algorithm", "defender-learner.learner", "adversary-learner.learner",
@@ -23,7 +23,7 @@ FIRST = (
     "cloning.num-steps", "training.num-steps", "pretrain.num-steps", "sft.num-steps", "pretrain-steps", "sft-steps",
     "batch-size", "schedule.batch-size", "cloning.batch-size", "training.batch-size", "batch-rows", "episodes",
     "num-matches", "attacker-updates", "num-demonstrations", "num-pairs", "judge", "exact", "one-policy",
-    "opponent.choice", "bleu-weight", "requests", "judge-kind", "encoder", "size", "num-processes", "processes",
+    "opponent.choice", "bleu-weight", "requests", "encoder", "size", "num-processes", "processes",
     "learning-rate", "hidden-size", "device",
 )  # fmt: skip
 """What matters first, of all commands; a page begins with the first ten that its command has."""

@@ -202,7 +202,7 @@ class RunResult:
     def _loaded(self, folders: Sequence[Path]) -> dict[Path, Speaker]:
         """Return the agents of the run's game in these folders, each loaded once; its judge is not needed for that."""
         options = replace(self.game_options, judge=None)
-        game = options.build(*folders)
+        game = options.build(*folders, judged=False)
         return {
             folder: load_agent(str(folder), game.vocabulary, game=options.game, max_view_tokens=game.max_view_tokens)
             for folder in dict.fromkeys(folders)

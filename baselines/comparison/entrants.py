@@ -236,9 +236,7 @@ def _check_rules(config: Mapping[str, Any], options: GameOptions) -> str:
     if trained.get("game", options.game) != options.game:
         raise ValueError(f"expected a run on {options.game}, got one on {trained['game']}")
     asked = {name: to_json(getattr(options, name), name) for name in RULES}
-    judged = any(given.get("judge") is not None for given in (trained, asked))
-    names = [name for name in RULES if name in trained and (judged or name not in ("judge_kind", "judge_template"))]
-    differing = [name for name in names if not _same(trained[name], asked[name])]
+    differing = [name for name in RULES if name in trained and not _same(trained[name], asked[name])]
     return "; ".join(f"trained with {name} {trained[name]}, plays here with {asked[name]}" for name in differing)
 
 

@@ -19,6 +19,9 @@ from .encoding import EncodedDialogue as EncodedDialogue
 from .encoding import TextDemonstrations as TextDemonstrations
 from .encoding import encode_text_dialogue as encode_text_dialogue
 from .encoding import encode_text_dialogues as encode_text_dialogues
+from .exchanges import LabelledExchange as LabelledExchange
+from .exchanges import read_exchanges as read_exchanges
+from .exchanges import write_exchanges as write_exchanges
 from .export import episode_dialogue as episode_dialogue
 from .export import export_episodes as export_episodes
 from .export import write_records as write_records

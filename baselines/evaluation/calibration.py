@@ -7,6 +7,7 @@ to chance, and next to a rule that knows nothing but which reply is longer, beca
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +15,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
+from scipy.stats import rankdata
 
 from ...envs.judging import Exchange, Judge, Outcome
 from ..reporting.plots import plot_curves
 from ..reporting.tables import markdown_table
 from .confusion import ConfusionMatrix, confusion
-from .intervals import wilson_interval
+from .intervals import Estimate, wilson_interval
 
 ABOUT_EQUAL = 0.2
 """Two replies are about equally long if their lengths differ by at most this share of the longer one."""
+
+RATES = (0.05, 0.1, 0.25, 0.5, 0.75)
+"""What a judge might report; a page shows what each is corrected to."""
 
 Numbers = Sequence[float] | NDArray[np.float64]
 
@@ -115,18 +120,46 @@ class JudgeReport:
     confusion: ConfusionMatrix
     reliability: Reliability
     """Of p_unsafe."""
+    auc: Estimate | None
+    """See `area_under_curve`; None for a judge that gives no probabilities, or where a label is missing."""
 
     def table(self) -> str:
         """Return all numbers as Markdown."""
         matrix = self.confusion
+        auc = "-" if self.auc is None else f"{self.auc.value:.3f} ({self.auc.low:.3f} to {self.auc.high:.3f})"
         rows = [
+            ["unsafe: called unsafe, called safe", f"{matrix.true_unsafe}, {matrix.false_safe}"],
+            ["safe: called unsafe, called safe", f"{matrix.false_unsafe}, {matrix.true_safe}"],
             ["accuracy", str(Share(matrix.true_unsafe + matrix.true_safe, matrix.num_unsafe + matrix.num_safe))],
-            ["unsafe, called unsafe", str(Share(matrix.true_unsafe, matrix.num_unsafe))],
-            ["safe, called safe", str(Share(matrix.true_safe, matrix.num_safe))],
+            ["sensitivity: unsafe, called unsafe", str(Share(matrix.true_unsafe, matrix.num_unsafe))],
+            ["specificity: safe, called safe", str(Share(matrix.true_safe, matrix.num_safe))],
             ["unusable verdicts", str(matrix.unusable)],
+            ["area under the curve (chance: 0.5)", auc],
             *_calibration_rows(self.reliability),
         ]
         return f"{markdown_table(['judge', 'value'], rows)}\n\n{self.reliability.table()}\n"
+
+    def page(self) -> str:
+        """Return the same, with what rates of as many exchanges would be corrected to."""
+        matrix = self.confusion
+        n = matrix.num_unsafe + matrix.num_safe
+        both = ((rate, matrix.corrected_estimate(rate, n), matrix.difference_estimate(rate, n)) for rate in RATES)
+        rows = [[f"{100 * rate:.0f}", *map(_corrected, estimates)] for rate, *estimates in both]
+        header = ["reported, %", "Rogan and Gladen, %", "difference estimator, %"]
+        note = f"What a rate that the judge reports of {n} exchanges is corrected to, with 95 % intervals:"
+        return f"{self.table()}\n{note}\n\n{markdown_table(header, rows)}\n"
+
+    def json(self) -> dict[str, object]:
+        """Return all numbers; each rate with the two ends of its interval."""
+        matrix = self.confusion
+        return {
+            "confusion": matrix,
+            "accuracy": [matrix.accuracy, *matrix.accuracy_interval],
+            "sensitivity": [matrix.sensitivity, *matrix.sensitivity_interval],
+            "specificity": [matrix.specificity, *matrix.specificity_interval],
+            "auc": None if self.auc is None else list(self.auc),
+            "reliability": self.reliability,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +243,39 @@ def judge_report(
     usable = [((1 - verdict.reward) / 2, label) for verdict, label in pairs if verdict.outcome is not Outcome.UNUSABLE]
     if not usable:
         raise ValueError(f"judge: expected a usable verdict, got none on {len(exchanges)} exchanges")
-    return JudgeReport(matrix, reliability([p for p, _ in usable], [label for _, label in usable], num_bins=num_bins))
+    p_unsafe, labels = [p for p, _ in usable], [label for _, label in usable]
+    graded = len(set(labels)) == 2 and not set(p_unsafe) <= {0.0, 1.0}
+    auc = area_under_curve(p_unsafe, labels) if graded else None
+    return JudgeReport(matrix, reliability(p_unsafe, labels, num_bins=num_bins), auc)
+
+
+def area_under_curve(scores: Numbers, labels: Sequence[bool] | NDArray[np.bool_]) -> Estimate:
+    """Return the probability that an unsafe exchange scores higher than a safe one, a tie being half.
+
+    The 95 % interval is normal with the variance of DeLong et al. (1988), which takes the exchanges as independent, and
+    is cut to [0, 1]: exchanges that share a prompt are not, so that it is too narrow for them.
+
+    >>> round(area_under_curve([0.9, 0.4, 0.5, 0.1], [True, True, False, False]).value, 2)
+    0.75
+
+    Args:
+        scores: (n,), higher where it is more likely unsafe.
+        labels: (n,), whether it is unsafe.
+
+    Raises:
+        ValueError: shapes that differ, or one label is missing.
+    """
+    values, unsafe = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=bool)
+    m, n = int(unsafe.sum()), int((~unsafe).sum())
+    if values.shape != unsafe.shape or not (m and n):
+        raise ValueError(f"labels: expected both for {values.shape} scores, got {m} unsafe and {n} safe")
+    ranks = rankdata(values)
+    above = (ranks[unsafe] - rankdata(values[unsafe])) / n  # of each unsafe one: the share of safe ones below it
+    below = 1 - (ranks[~unsafe] - rankdata(values[~unsafe])) / m
+    value = float(above.mean())
+    variance = sum(float(part.var(ddof=1)) / len(part) for part in (above, below) if len(part) > 1)
+    spread = 1.96 * math.sqrt(variance)
+    return Estimate(value, max(0.0, value - spread), min(1.0, value + spread))
 
 
 def pair_report(
@@ -262,6 +327,10 @@ def longer_is_preferred(chosen_lengths: Numbers, rejected_lengths: Numbers) -> b
     """Return which rule on length orders more pairs as people did; ask it of pairs to learn from, not of the tested."""
     longer = np.asarray(chosen_lengths, dtype=np.float64) - np.asarray(rejected_lengths, dtype=np.float64)
     return bool((longer > 0).sum() >= (longer < 0).sum())
+
+
+def _corrected(rate: Estimate) -> str:
+    return "-" if math.isnan(rate.value) else f"{100 * rate.value:.1f} ({100 * rate.low:.1f} to {100 * rate.high:.1f})"
 
 
 def _share(right: NDArray[np.bool_]) -> Share:

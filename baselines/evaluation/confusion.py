@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 from ...envs.judging import Exchange, Judge, Outcome
-from .intervals import wilson_interval
+from .intervals import Estimate, wilson_interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,37 @@ class ConfusionMatrix:
             return float("nan")
         return min(1.0, max(0.0, (rate + self.specificity - 1) / informedness))
 
+    def corrected_estimate(self, rate: float, n: int) -> Estimate:
+        """Return `corrected_rate` with a 95 % interval for a rate that the judge reports of n exchanges.
+
+        By the delta method, as Rogan and Gladen (1978) have it where both were estimated: the variance is
+        [p (1 - p) / n + r^2 Var(se) + (1 - r)^2 Var(sp)] / (se + sp - 1)^2, r the corrected rate; both ends are cut
+        to [0, 1]. Not defined where the rate is not.
+        """
+        value, informedness = self.corrected_rate(rate), self.sensitivity + self.specificity - 1
+        if not (informedness > 0 and n):
+            return Estimate(float("nan"), float("nan"), float("nan"))
+        variance = (
+            rate * (1 - rate) / n
+            + value**2 * _variance(self.sensitivity, self.num_unsafe)
+            + (1 - value) ** 2 * _variance(self.specificity, self.num_safe)
+        ) / informedness**2
+        return _cut(value, variance)
+
+    def difference_estimate(self, rate: float, n: int) -> Estimate:
+        """Return a rate that the judge reports plus the mean of truth - verdict on labelled exchanges, cut to [0, 1].
+
+        The difference estimator of survey sampling, and the rectifier of prediction-powered inference (Angelopoulos et
+        al., 2023): it is unbiased only where the labelled exchanges were drawn from those that the rate is of. The 95 %
+        interval is normal, Var = p (1 - p) / n + Var(truth - verdict) / m. Not defined without labelled exchanges.
+        """
+        m = self.num_unsafe + self.num_safe
+        if not (m and n):
+            return Estimate(float("nan"), float("nan"), float("nan"))
+        mean = (self.false_safe - self.false_unsafe) / m
+        spread = (self.false_safe + self.false_unsafe) / m - mean**2
+        return _cut(min(1.0, max(0.0, rate + mean)), rate * (1 - rate) / n + spread / m)
+
 
 def confusion(judge: Judge, exchanges: Sequence[Exchange], unsafe: Sequence[bool]) -> ConfusionMatrix:
     """Return a judge's confusion matrix on exchanges of which `unsafe` tells the truth."""
@@ -97,6 +130,18 @@ def confusion(judge: Judge, exchanges: Sequence[Exchange], unsafe: Sequence[bool
         true_safe=called.count((False, False)),
         unusable=len(pairs) - len(called),
     )
+
+
+def _variance(share: float, n: int) -> float:
+    """Return the variance of a proportion of n trials, by Agresti and Coull's share: above 0 also at none or all."""
+    adjusted = (share * n + 2) / (n + 4)
+    return adjusted * (1 - adjusted) / (n + 4)
+
+
+def _cut(value: float, variance: float) -> Estimate:
+    """Return a rate with its normal 95 % interval, cut to [0, 1]."""
+    spread = NormalDist().inv_cdf(0.975) * math.sqrt(variance)
+    return Estimate(value, max(0.0, value - spread), min(1.0, value + spread))
 
 
 def _share(part: int, whole: int) -> float:

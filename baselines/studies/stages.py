@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...agents.judges.reward_files import load_reward_judge
+from ...agents.judges.making import make_judge
 from ...envs.games.red_team.game import RedTeam
 from ...envs.judging import Judge
 from ..alignment.pretrain import PretrainConfig, pretrain
@@ -153,8 +153,8 @@ def _measured_training(config: MeasuredRLHFConfig) -> Training:
     """Return RLHF's training, on all requests, with its held-out scores."""
     game = config.options.build(config.start)
     best_response = best_reply(config, game)
-    folder = config.options.judge
-    judge = None if folder is None else load_reward_judge(folder, game.vocabulary)
+    asked = config.options.judge
+    judge = None if asked is None else make_judge(asked, game.vocabulary)
     held_out = HeldOut(best_response, judge, measure_every=config.measure_every, seed=config.seed)
     training = best_response.training()
     return replace(training, watch=[*training.watch, held_out])
@@ -215,9 +215,9 @@ def _reward_jobs(config: StagesConfig, sizes: StageSizes, out: Path) -> list[Job
 
 
 def _rlhf_job(arm: Arm, config: StagesConfig, sizes: StageSizes, out: Path) -> Job:
-    judge = None if arm.judge is None else out / arm.judge / "model"
+    judge = None if arm.judge is None else f"reward:{out / arm.judge / 'model'}"
     tuning = MeasuredRLHFConfig(
-        options=GameOptions(judge=judge, judge_kind="reward_model"),
+        options=GameOptions(judge=judge),
         defender=out / "sft/model",
         out=out / arm.name,
         seed=config.seed,

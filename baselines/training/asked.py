@@ -7,12 +7,15 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
+from ...agents.judges.specs import without_places
 from .files import Json
 
 READ = "(an input)"
 """Stands for the path of what is read: it is the content that must be the same."""
 SHOWN_OPTIONS = 8
 """How many options that differ an error lists."""
+JUDGE = "judge"
+"""The option that names judges, each with what it is read from."""
 CHANGEABLE = ("out", "num_processes", "save_every", "keep_checkpoints")
 """Options in which a resumed run may differ, as no result depends on them; `out` is the folder by whatever path."""
 
@@ -46,7 +49,9 @@ def by_content(values: Mapping[str, Json], inputs: Collection[str]) -> dict[str,
     for name in inputs:
         option, _, place = name.removesuffix("]").partition("[")
         value = options.get(option)
-        if isinstance(value, list) and place.isdigit() and int(place) < len(value):
+        if isinstance(value, str) and option.rpartition(".")[2] == JUDGE:
+            options[option] = without_places(value, READ)
+        elif isinstance(value, list) and place.isdigit() and int(place) < len(value):
             options[option] = [_unplaced(item) if n == int(place) else item for n, item in enumerate(value)]
         elif not place and value is not None:
             options[option] = _unplaced(value)

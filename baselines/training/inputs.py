@@ -15,7 +15,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ...agents.judges.specs import parse_judge
 from ...agents.loading import AGENT_SPECS
+from .asked import JUDGE
 from .files import BESIDE
 
 OUT = "out"
@@ -54,6 +56,9 @@ def _named(value: Any, name: str) -> Iterator[tuple[str, Path]]:
         given = value.partition("=")[2]
         if os.sep in given and "\0" not in given:
             yield name, Path(given)
+    elif isinstance(value, str) and option == JUDGE:
+        paths = [path for spec in parse_judge(value) for path in spec.paths]
+        yield from ((name if len(paths) == 1 else f"{name}[{number}]", path) for number, path in enumerate(paths))
     elif isinstance(value, str) and option in NAMED and value and value not in AGENT_SPECS:
         yield name, Path(value)
 

@@ -7,25 +7,37 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, TypeAlias, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias, TypeVar
 
 import torch
 
-from ...agents.judges.learned import ClassifierJudge, SafetyTokenJudge
-from ...agents.judges.reward_files import load_reward_judge
+from ...agents.judges.making import make_judge
+from ...agents.judges.specs import parse_judge
 from ...agents.language_model.causal_lm import CausalLMAgent, DType
 from ...agents.language_model.micro import micro_model
 from ...agents.language_model.tokenizers import load_tokenizer
 from ...envs import Demonstrated, LanguageGame, Vocabulary, make_game
 from ...envs.judging import Judge, RedTeamGame
+from ...envs.printable import shown
 from ...envs.registry import game_factory, parse_option
-from ...envs.text_files import read_text
 from ...envs.tokenizer_vocabulary import TokenizerVocabulary
 from .checks import Count, Options, Rows, Seed, Threads, Width, check_model_size
 from .costs import CostMeter, metered_game
 from .run import Run
 
 ModelT = TypeVar("ModelT", bound=torch.nn.Module)
+
+
+def check_judge(name: str, text: str) -> str:
+    """Return the option called `name`; raise ValueError unless it names judges."""
+    if not isinstance(text, str):
+        raise ValueError(f"{name}: expected text such as classifier:FOLDER, got {shown(text)}")
+    parse_judge(text)
+    return text
+
+
+JudgeText: TypeAlias = Annotated[str, check_judge]
+"""Judges by their text; see `duologue.agents.judges.specs`."""
 
 
 TrainedDType: TypeAlias = Literal["float32", "bfloat16"]
@@ -118,29 +130,33 @@ class GameOptions(Options):
     """The longest prompt, for games that let it be chosen."""
     max_reply_tokens: Rows | None = None
     """The longest reply, likewise."""
-    judge: Path | None = None
-    """The folder of a judge model; None: the game's own oracle."""
-    judge_kind: Literal["classifier", "safety_token", "reward_model"] = "classifier"
-    """A sequence classifier of (prompt, reply), a guard model that answers "safe" or "unsafe", or a reward model."""
-    judge_template: Path | None = None
-    """A text file with {prompt} and {reply}: what a guard model is asked."""
+    judge: JudgeText | None = None
+    """Who judges, as KIND:WHERE?OPTION=VALUE&...: classifier:FOLDER, guard:FOLDER, reward:FOLDER, encoder:FOLDER,
+    python:FILE.py:FUNCTION, refusal, or several joined by +, which vote; None: the game's own oracle."""
     game_option: tuple[str, ...] = ()
     """Further options of the game as NAME=VALUE, such as intent=hidden; values are JSON or plain text."""
     tokenizer: Path | None = None
     """The folder of a tokenizer, for games over real text; None: that of the first model folder given."""
 
     def build(
-        self, *model_folders: Path | None, split: str | None = None, meter: CostMeter | None = None
+        self,
+        *model_folders: Path | None,
+        split: str | None = None,
+        meter: CostMeter | None = None,
+        device: str = "cpu",
+        judged: bool = True,
     ) -> LanguageGame[Any]:
-        """Return the rules.
+        """Return the rules, their judge loaded and tried.
 
         Args:
             model_folders: where a tokenizer may lie if none was given.
             split: which of the requests to deal, for games that split them.
-            meter: counts what is played by these rules, and what their judge model is asked.
+            meter: counts what is played by these rules, and what their judge is asked.
+            device: where the judge is, unless it says so itself.
+            judged: whether they are played by, so that requests of one's own need a judge.
 
         Raises:
-            ValueError: no such game, or a folder that does not hold what it should.
+            ValueError: no such game, a folder that does not hold what it should, or no judge where one is needed.
             TypeError: an option that the game does not have.
         """
         names = ("requests", "request_column", "label_column", "max_prompt_tokens", "max_reply_tokens")
@@ -150,25 +166,20 @@ class GameOptions(Options):
         if "vocabulary" in known:
             options["vocabulary"] = self._vocabulary(*model_folders)
         if self.judge is not None:
-            judge = self._judge(options.get("vocabulary") or make_game(self.game, **options).vocabulary)
+            judge = self._judge(options.get("vocabulary") or make_game(self.game, **options).vocabulary, device)
             options["judge"] = judge if meter is None else meter.judge(judge)
+        elif judged and "request_column" in known and options.get("requests") is not None:
+            raise ValueError(f"judge: expected one for the requests of {self.game}, such as refusal, got none")
         if "split" in known and split is not None:
             options["split"] = split
         game = make_game(self.game, **options)
         return game if meter is None else metered_game(game, meter)
 
-    def _judge(self, vocabulary: Vocabulary) -> Judge:
+    def _judge(self, vocabulary: Vocabulary, device: str) -> Judge:
         assert self.judge is not None
-        if self.judge_kind == "reward_model":
-            return load_reward_judge(self.judge, vocabulary)
-        if self.judge_kind == "classifier":
-            return ClassifierJudge.from_folder(self.judge)
-        if self.judge_template is None:
-            raise ValueError(
-                "judge_template: expected a text file with {prompt} and {reply} for a guard model, got none"
-            )
-        template = read_text(self.judge_template, f"judge_template {self.judge_template}")
-        return SafetyTokenJudge.from_folder(self.judge, template=template)
+        for spec in parse_judge(self.judge):
+            require_device(str(spec.options.get("device", device)))
+        return make_judge(self.judge, vocabulary, device=device)
 
     def _vocabulary(self, *model_folders: Path | None) -> TokenizerVocabulary:
         folder = next((folder for folder in (self.tokenizer, *model_folders) if folder is not None), None)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import inspect
 import re
-import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Protocol
+
+from ...agents.code_files import code_of_file, run_python
 
 BUILT_IN = "duologue"
 """What stands for the code of whatever comes with the package."""
@@ -31,29 +31,11 @@ def run_file(path: Path, *, option: str) -> str:
     Raises:
         ValueError: there is no such file, or no Python in it, or it ends the process.
     """
-    if not path.is_file():
-        raise ValueError(f"{option}: expected a Python file, got {path}")
-    code = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    code = code_of_file(path, option=option)
     _paths[code] = path.resolve()
-    name = f"duologue_plugin_{code}"
-    if name in sys.modules:
-        return code
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{option}: expected a Python file, got {path}")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
     _loading.append(code)
     try:
-        spec.loader.exec_module(module)
-    except BaseException as error:
-        del sys.modules[name]
-        if isinstance(error, SystemExit):
-            raise ValueError(f"{option}: expected a file that can be imported, {path} ends Python") from error
-        if isinstance(error, SyntaxError) and Path(error.filename or path).name == path.name:
-            line = "" if error.lineno is None else f", line {error.lineno}"
-            raise ValueError(f"{option}: expected a Python file, got {path}{line}: {error.msg}") from error
-        raise
+        run_python(path, option=option)
     finally:
         _loading.pop()
     return code

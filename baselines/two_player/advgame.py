@@ -269,7 +269,7 @@ def both_orders(judge: PairJudge) -> PairJudge:
 def advgame(config: AdvGameConfig) -> Training:
     """Return what a run of it trains."""
     meter, num_steps = CostMeter(), config.play.num_steps
-    game = config.options.build(*reversed(config.starts), split="train", meter=meter)
+    game = config.options.build(*reversed(config.starts), split="train", meter=meter, device=config.device)
     adversary, defender = (
         PreferenceLearner(
             load_model(folder, game, device=config.device, dtype=config.dtype),

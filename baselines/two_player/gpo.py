@@ -345,7 +345,7 @@ class Checkpoints(Watcher):
 
 def make_gpo(config: GPOConfig, meter: CostMeter | None = None) -> GPO:
     """Return the learner, its players loaded and its reward set up; `meter` counts its play."""
-    game = config.options.build(config.start, config.adversary, split="train", meter=meter)
+    game = config.options.build(config.start, config.adversary, split="train", meter=meter, device=config.device)
     encoder = make_encoder(config.encoder, words_of(game))
     adversary, defender = _players(config, game)
     attacker = config.defender_learner if config.one_policy else config.adversary_learner

@@ -39,7 +39,8 @@ class TwoPlayerConfig(TrainingOptions):
 
     def build(self, meter: CostMeter | None = None) -> LanguageGame[Any]:
         """Return the rules, their play counted if there is a meter."""
-        return self.options.build(self.models.player_0, self.models.player_1, split="train", meter=meter)
+        folders = (self.models.player_0, self.models.player_1)
+        return self.options.build(*folders, split="train", meter=meter, device=self.device)
 
     def start(self, game: LanguageGame[Any], player: int, seed: int) -> CausalLMAgent:
         """Return the model that a player starts from; `seed` decides the weights of a micro model."""

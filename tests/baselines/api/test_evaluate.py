@@ -178,7 +178,7 @@ def test_the_judge_is_the_oracle_unless_another_is_named(red_team: Path, tmp_pat
     """Whoever judged in training need not be there any more; one that is named must be."""
     folder = tmp_path / "gpo"
     shutil.copytree(red_team, folder)
-    rules = {"game": "red_team-v0", "judge": "gone", "judge_kind": "reward_model"}
+    rules = {"game": "red_team-v0", "judge": "reward:gone"}
     (folder / "config.json").write_text(json.dumps({"name": "gpo", "config": {"options": rules}}), encoding="utf-8")
     found = evaluate(folder, prompt_set=("plain",), num_episodes=4)
     assert found.judge == "oracle"

@@ -351,26 +351,21 @@ def test_other_rules_than_those_of_training_are_noted(tmp_path: Path) -> None:
     assert note == "trained with game_option [], plays here with ['intent=hidden']"
 
 
-def test_another_judge_and_other_requests_are_noted_and_no_kind_of_judge_where_there_is_none(tmp_path: Path) -> None:
+def test_another_judge_and_other_requests_are_noted(tmp_path: Path) -> None:
     """Who paid in training is not who pays here; one file may be written in two ways."""
     game = make_game("tiny_red_team-v0")
-    trained = {"judge": "runs/judge", "judge_kind": "reward_model", "requests": "seeds.csv"}
+    trained = {"judge": "runs/judge", "requests": "seeds.csv"}
     run = make_run(tmp_path / "run", options={"game": "tiny_red_team-v0", **trained})
     tiny_agent(game).save_pretrained(run / "model")
     source = Source.parse(f"a={run}")
     same = GameOptions(
         game="tiny_red_team-v0",
-        judge=Path("runs/judge").resolve(),
-        judge_kind="reward_model",
+        judge=str(Path("runs/judge").resolve()),
         requests=Path("seeds.csv"),
     )
     assert source.load(game, same).note == ""
     other = "trained with requests seeds.csv, plays here with None; trained with judge runs/judge, plays here with None"
-    kind = "; trained with judge_kind reward_model, plays here with classifier"
-    assert source.load(game, GameOptions(game="tiny_red_team-v0")).note == other + kind
-    oracle = make_run(tmp_path / "oracle", options={"game": "tiny_red_team-v0", "judge": None, "judge_kind": "x"})
-    tiny_agent(game).save_pretrained(oracle / "model")
-    assert Source.parse(f"a={oracle}").load(game, GameOptions(game="tiny_red_team-v0")).note == ""
+    assert source.load(game, GameOptions(game="tiny_red_team-v0")).note == other
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from duologue.baselines.evaluation.calibration import Share, judge_report, longer_is_preferred, pair_report, reliability
+from duologue.baselines.evaluation.calibration import (
+    Share,
+    area_under_curve,
+    judge_report,
+    longer_is_preferred,
+    pair_report,
+    reliability,
+)
 from duologue.envs import WordVocabulary
 from duologue.envs.judging import Exchange, Outcome, Verdict
 
@@ -70,6 +77,41 @@ def test_a_judges_report_has_its_confusion_and_the_curve_of_its_usable_verdicts(
     assert report.reliability.log_loss_nats == pytest.approx(-np.log([0.9, 0.2, 0.4, 0.9]).mean())
     assert calls == [5]
     assert "50.0 % (15.0 to 85.0, n = 4)" in report.table()
+    assert report.auc is not None
+    assert report.auc.value == 0.75  # of four pairs only (0.2, 0.6) is in the wrong order
+    assert "0.750" in report.page()
+
+
+def test_the_area_under_the_curve_is_the_share_of_pairs_in_order() -> None:
+    """Against all pairs, ties being half; DeLong's variance against 2,000 bootstrap samples of each label."""
+    rng = np.random.default_rng(0)
+    labels = rng.random(300) < 0.3
+    scores = np.round(rng.standard_normal(300) + labels, 1)
+    found = area_under_curve(scores, labels)
+    pairs = np.sign(scores[labels][:, None] - scores[~labels])
+    assert found.value == pytest.approx((1 + pairs.mean()) / 2)
+    draws = [
+        (
+            1
+            + pairs[rng.integers(len(pairs), size=len(pairs))][
+                :, rng.integers(pairs.shape[1], size=pairs.shape[1])
+            ].mean()
+        )
+        / 2
+        for _ in range(2000)
+    ]
+    assert found.half_width / 1.96 == pytest.approx(np.std(draws), rel=0.1)
+    assert area_under_curve(-scores, labels).value == pytest.approx(1 - found.value)
+    with pytest.raises(ValueError, match=r"labels: expected both for \(2,\) scores, got 2 unsafe and 0 safe"):
+        area_under_curve([0.1, 0.2], [True, True])
+
+
+def test_a_judge_that_says_yes_and_no_has_no_area_under_a_curve() -> None:
+    """Two points are no curve: its sensitivity and specificity say all there is."""
+    said = [Verdict(-1.0, Outcome.UNSAFE), Verdict(1.0, Outcome.DEFLECTED)]
+    report = judge_report(lambda rows: said, _exchanges(2), [True, False])
+    assert report.auc is None
+    assert report.json()["auc"] is None
 
 
 def test_four_pairs_by_hand() -> None:

@@ -58,3 +58,25 @@ def test_every_exchange_needs_a_label() -> None:
     """The error counts both."""
     with pytest.raises(ValueError, match="unsafe: expected 0 labels, one for each exchange, got 1"):
         confusion(_say, [], [True])
+
+
+def test_a_corrected_rate_lies_in_an_interval_that_labels_and_exchanges_narrow() -> None:
+    """By hand at se = sp = .9, p = .5: r = .5, the variance [.25 / n + 2 (.25) Var(.9)] / .64."""
+    matrix = ConfusionMatrix(90, 10, 10, 90)
+    found = matrix.corrected_estimate(0.5, 400)
+    share = 92 / 104
+    spread = 1.959964 * math.sqrt((0.25 / 400 + 0.5 * share * (1 - share) / 104) / 0.64)
+    assert found == pytest.approx((0.5, 0.5 - spread, 0.5 + spread), abs=1e-6)
+    assert ConfusionMatrix(900, 100, 100, 900).corrected_estimate(0.5, 400).half_width < found.half_width
+    assert matrix.corrected_estimate(0.5, 4000).half_width < found.half_width
+    assert math.isnan(ConfusionMatrix(30, 70, 30, 70).corrected_estimate(0.3, 10).value)
+    assert ConfusionMatrix(10, 0, 0, 10).corrected_estimate(0.0, 10).high > 0  # none wrong of ten is not never wrong
+
+
+def test_the_difference_estimator_adds_what_the_judge_misses() -> None:
+    """By hand: of 20, 3 unsafe called safe and 1 safe called unsafe: + .1; truth - verdict has the mean square .2."""
+    matrix = ConfusionMatrix(5, 3, 1, 11)
+    spread = 1.959964 * math.sqrt(0.3 * 0.7 / 100 + (0.2 - 0.01) / 20)
+    assert matrix.difference_estimate(0.3, 100) == pytest.approx((0.4, 0.4 - spread, 0.4 + spread), abs=1e-6)
+    assert matrix.difference_estimate(0.95, 100).value == 1.0
+    assert math.isnan(ConfusionMatrix(0, 0, 0, 0).difference_estimate(0.5, 10).value)

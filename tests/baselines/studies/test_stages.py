@@ -132,7 +132,7 @@ def test_arms_differ_in_their_reward_and_kl_charge_alone() -> None:
     tunings = [found[arm.name].train.config for arm in arms(config.sizes)]  # type: ignore[attr-defined]
     for arm, tuning in zip(arms(config.sizes), tunings, strict=True):
         assert tuning.ppo == replace(DEFENDER_PPO, kl_coef=arm.kl_coef)
-        judged = None if arm.judge is None else found[arm.judge].train.config.out / "model"  # type: ignore[attr-defined]
+        judged = None if arm.judge is None else f"reward:{found[arm.judge].train.config.out / 'model'}"  # type: ignore[attr-defined]
         assert tuning.options.judge == judged
         assert arm.judge is None or arm.judge in found[arm.name].needs
         assert replace(tuning, out=Path(), options=tunings[0].options, ppo=DEFENDER_PPO) == replace(

@@ -47,26 +47,30 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> GameOptions:
     return GameOptions(
         game="red_team_text-v0",
         requests=folder / "requests.csv",
-        judge=folder / "judge",
+        judge=f"classifier:{folder / 'judge'}",
         max_prompt_tokens=LENGTH,
         max_reply_tokens=LENGTH,
     )
 
 
+def players_of(options: GameOptions) -> Path:
+    """Return the folder of the players, where the requests lie."""
+    assert options.requests is not None
+    return options.requests.parent
+
+
 def rlhf_config(options: GameOptions, out: Path) -> RLHFConfig:
     """Return two small steps."""
-    assert options.judge is not None
-    start = options.judge.with_name("defender")
+    start = players_of(options).joinpath("defender")
     return RLHFConfig(options=options, defender=start, out=out, num_steps=2, batch_size=4, save_every=1)
 
 
 def gpo_config(options: GameOptions, out: Path) -> GPOConfig:
     """Return a small step of each stage, with both terms of the diversity reward."""
-    assert options.judge is not None
     return GPOConfig(
         options=options,
-        defender=options.judge.with_name("defender"),
-        adversary=options.judge.with_name("adversary"),
+        defender=players_of(options).joinpath("defender"),
+        adversary=players_of(options).joinpath("adversary"),
         out=out,
         schedule=GPOSchedule(num_rounds=1, defend_steps=1, attack_steps=1, batch_size=4),
         diversity=DiversityWeights(bleu_weight=2.0, embedding_weight=1.0),
@@ -109,8 +113,7 @@ def test_the_folder_of_a_trained_player_is_enough_for_the_next_command(
 ) -> None:
     """Model and tokenizer lie together, so that what one run leaves another can start from."""
     folder = train(options, tmp_path / name)
-    assert options.judge is not None
-    assert load_tokenizer(folder).get_vocab() == load_tokenizer(options.judge.with_name("defender")).get_vocab()
+    assert load_tokenizer(folder).get_vocab() == load_tokenizer(players_of(options).joinpath("defender")).get_vocab()
     game = options.build(folder, split="test")
     assert load_model(folder, game).vocabulary is game.vocabulary
 
@@ -136,11 +139,10 @@ def test_a_killed_run_on_text_resumes_and_ends_in_the_same_numbers(
 
 def test_the_command_line_takes_any_folders(options: GameOptions, tmp_path: Path) -> None:
     """`train gpo --game red_team_text-v0 --requests FILE --defender ... --adversary ... --judge ...`."""
-    assert options.judge is not None
-    players = options.judge.parent
+    players = players_of(options)
     line = ["train", "gpo", "--game", "red_team_text-v0", "--requests", str(options.requests)]
     line += ["--defender", str(players / "defender"), "--adversary", str(players / "adversary")]
-    line += ["--judge", str(options.judge), "--max-prompt-tokens", str(LENGTH), "--max-reply-tokens", str(LENGTH)]
+    line += ["--judge", options.judge or "", "--max-prompt-tokens", str(LENGTH), "--max-reply-tokens", str(LENGTH)]
     line += ["--schedule.num-rounds", "1", "--schedule.defend-steps", "1", "--schedule.attack-steps", "1"]
     line += ["--schedule.batch-size", "4", "--out", str(tmp_path / "run")]
     assert main(line) == 0
@@ -149,8 +151,7 @@ def test_the_command_line_takes_any_folders(options: GameOptions, tmp_path: Path
 
 def test_the_report_counts_every_defender_on_both_kinds_of_request(options: GameOptions, tmp_path: Path) -> None:
     """The counts behind the table are in `results.json`; the judge's errors stand beside them."""
-    assert options.judge is not None
-    players = options.judge.parent
+    players = players_of(options)
     for run in ("gpo", "gpo_div"):
         gpo(gpo_config(options, tmp_path / run))
     rlhf(rlhf_config(options, tmp_path / "rlhf"))
@@ -158,7 +159,7 @@ def test_the_report_counts_every_defender_on_both_kinds_of_request(options: Game
         (tmp_path / link).mkdir()
         (tmp_path / link / "model").symlink_to(players / player)
     vocabulary = TokenizerVocabulary(load_tokenizer(players / "defender"))
-    judge = ClassifierJudge.from_folder(options.judge)
+    judge = ClassifierJudge.from_folder(players / "judge")
     game = RedTeamText(
         REQUESTS, vocabulary=vocabulary, judge=judge, split="all", max_prompt_tokens=LENGTH, max_reply_tokens=LENGTH
     )

@@ -13,7 +13,7 @@ from duologue.tests.baselines.helpers import everything_in
 
 @dataclass(frozen=True)
 class Rules:
-    judge: Path | None = None
+    judge: str | None = None
     game_option: tuple[str, ...] = ()
 
 
@@ -46,7 +46,7 @@ def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Options:
         (Path("a.jsonl"), Path("b.jsonl"), Path("missing.jsonl")),
         Path("defender"),
         "opponent",
-        options=Rules(Path("judge"), ("words=./words.txt", "kind=random")),
+        options=Rules("classifier:judge?threshold=.4+refusal", ("words=./words.txt", "kind=random")),
     )
 
 
@@ -128,7 +128,7 @@ def test_an_input_is_the_same_by_whatever_path_it_is_named(
         data=(Path("../a.jsonl"), tmp_path / "b.jsonl", Path("missing.jsonl")),
         defender=tmp_path / "defender",
         opponent="../opponent",
-        options=Rules(Path("moved"), ("words=../words.txt", "kind=random")),
+        options=Rules("classifier:moved?threshold=.4+refusal", ("words=../words.txt", "kind=random")),
         out=Path("../run"),
     )
     with Run.open(other.out, other, name="toy") as run:
@@ -136,8 +136,18 @@ def test_an_input_is_the_same_by_whatever_path_it_is_named(
     for changed, message in (
         ({"data": (*other.data[1::-1], other.data[2])}, r"data\[0\].*another content"),
         ({"data": other.data[:2]}, r"other options.*data: \[.*missing.jsonl.*asked for"),
-        ({"options": Rules(Path("moved"), ("letters=../words.txt", "kind=random"))}, "other options.*letters="),
-        ({"options": Rules(Path("moved"), ("words=../words.txt", "kind=echo"))}, "other options.*kind=echo"),
+        (
+            {"options": Rules("classifier:moved?threshold=.6+refusal", ("words=../words.txt", "kind=random"))},
+            "options.judge: .*threshold=0.4.*threshold=0.6",
+        ),
+        (
+            {"options": Rules("classifier:moved?threshold=.4+refusal", ("letters=../words.txt", "kind=random"))},
+            "other options.*letters=",
+        ),
+        (
+            {"options": Rules("classifier:moved?threshold=.4+refusal", ("words=../words.txt", "kind=echo"))},
+            "other options.*kind=echo",
+        ),
         ({"defender": None}, "other options.*defender: .* there, null asked for"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -213,11 +213,11 @@ def test_policies_of_stable_baselines_count_theirs(tmp_path: Path) -> None:
 def test_a_judge_model_is_counted_and_the_oracle_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever judges in place of the oracle is asked through the meter: 12 well-formed prompts, one round each."""
 
-    def judge(options: GameOptions, vocabulary: Any) -> Any:
+    def judge(options: GameOptions, vocabulary: Any, device: str) -> Any:
         return lambda exchanges: [Verdict(0.0, Outcome.DEFLECTED) for _ in exchanges]
 
     monkeypatch.setattr(GameOptions, "_judge", judge)
     meter = CostMeter()
-    game = GameOptions(judge=Path("judge")).build(meter=meter)
+    game = GameOptions(judge="judge").build(meter=meter)
     rollout(game, [EchoAgent(skip=preamble_of(game)), RandomAgent()], 12, np.random.default_rng(0))
     assert meter.costs.judge_queries == meter.costs.episodes == 12

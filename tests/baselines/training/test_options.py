@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import BertConfig, BertForSequenceClassification, LlamaConfig, LlamaForCausalLM
 
+from duologue.agents.judges.making import QUESTION
 from duologue.agents.judges.reward_files import save_reward_model
 from duologue.agents.judges.reward_model import Line, SequenceRewardModel
 from duologue.agents.language_model.causal_lm import CausalLMAgent
@@ -42,7 +43,7 @@ def paid(options: GameOptions) -> tuple[Exchange, float]:
 def guard(folder: Path) -> LlamaForCausalLM:
     """Write a tiny guard model with its tokenizer, and return it."""
     torch.manual_seed(0)
-    config = LlamaConfig(vocab_size=len(TOKENIZER), max_position_embeddings=256, initializer_range=0.5, **SHAPE)
+    config = LlamaConfig(vocab_size=len(TOKENIZER), max_position_embeddings=512, initializer_range=0.5, **SHAPE)
     model = LlamaForCausalLM(config)
     model.save_pretrained(folder)
     TOKENIZER.save_pretrained(folder)
@@ -53,7 +54,7 @@ def test_a_reward_model_judges_the_game_against_its_own_reference(tmp_path: Path
     """Known answer: Bradley-Terry against the saved reference pays tanh((r - r_0) / 2)."""
     model = SequenceRewardModel.micro(VOCABULARY, hidden_size=16, num_layers=1, num_heads=2)
     save_reward_model(model, tmp_path, reference=0.75)
-    exchange, reward = paid(GameOptions(judge=tmp_path, judge_kind="reward_model"))
+    exchange, reward = paid(GameOptions(judge=f"reward:{tmp_path}"))
     score = model.score([(Line(0, exchange.prompt_text), Line(1, exchange.reply_text))])[0]
     assert reward == pytest.approx(np.tanh((score - 0.75) / 2), abs=1e-6)
 
@@ -62,7 +63,7 @@ def test_a_guard_model_judges_the_game_by_its_template(tmp_path: Path) -> None:
     """Known answer: p_safe = sigmoid(l_safe - l_unsafe) after the filled template (arXiv 2312.06674)."""
     model = guard(tmp_path / "guard")
     (tmp_path / "template.txt").write_text(TEMPLATE, encoding="utf-8")
-    options = GameOptions(judge=tmp_path / "guard", judge_kind="safety_token", judge_template=tmp_path / "template.txt")
+    options = GameOptions(judge=f"guard:{tmp_path / 'guard'}?template={tmp_path / 'template.txt'}")
     exchange, reward = paid(options)
     text = TEMPLATE.replace("{prompt}", exchange.prompt_text).replace("{reply}", exchange.reply_text)
     with torch.no_grad():
@@ -76,24 +77,35 @@ def test_a_template_is_read_without_its_byte_order_mark_or_refused(tmp_path: Pat
     """The mark would be the guard's first token, and carriage returns tokens of their own."""
     guard(tmp_path / "guard")
     path = tmp_path / "template.txt"
-    options = GameOptions(judge=tmp_path / "guard", judge_kind="safety_token", judge_template=path)
+    options = GameOptions(judge=f"guard:{tmp_path / 'guard'}?template={path}")
     path.write_text(TEMPLATE, encoding="utf-8")
     expected = paid(options)[1]
     path.write_bytes(b"\xef\xbb\xbf" + TEMPLATE.replace("\n", "\r\n").encode())
     assert paid(options)[1] == expected
     for data, what in ((TEMPLATE.encode("utf-16"), "UTF-16 text"), (b"{prompt}{reply}\xff", "'utf-8' codec")):
         path.write_bytes(data)
-        with pytest.raises(ValueError, match=rf"judge_template .*: expected a readable UTF-8 file, got {what}"):
+        with pytest.raises(ValueError, match=rf"judge template .*: expected a readable UTF-8 file, got {what}"):
             options.build()
-    with pytest.raises(ValueError, match=r"judge_template .*: expected a readable UTF-8 file, got a folder"):
-        replace(options, judge_template=tmp_path).build()
+    with pytest.raises(ValueError, match=r"judge template .*: expected a readable UTF-8 file, got a folder"):
+        replace(options, judge=f"guard:{tmp_path / 'guard'}?template={tmp_path}").build()
 
 
-def test_a_guard_model_without_a_template_is_refused(tmp_path: Path) -> None:
-    """What it is asked is nobody's to guess; the message names the option."""
-    guard(tmp_path)
-    with pytest.raises(ValueError, match=r"judge_template: expected a text file with {prompt} and {reply}.* got none"):
-        GameOptions(judge=tmp_path, judge_kind="safety_token").build()
+def test_a_guard_model_is_asked_by_its_own_chat_template_unless_told_otherwise(tmp_path: Path) -> None:
+    """Whether the reply is safe or unsafe, in the form in which the model is spoken to; without one it is refused."""
+    model = guard(tmp_path / "guard")
+    exchange, reward = paid(GameOptions(judge=f"guard:{tmp_path / 'guard'}"))
+    asked = QUESTION.replace("{prompt}", exchange.prompt_text).replace("{reply}", exchange.reply_text)
+    text = f"<|im_start|>user\n{asked}<|im_end|>\n<|im_start|>assistant\n"
+    with torch.no_grad():
+        logits = model(torch.tensor([TOKENIZER.encode(text, add_special_tokens=False)])).logits[0, -1]
+    safe, unsafe = (logits[TOKENIZER.encode(word, add_special_tokens=False)[0]] for word in ("safe", "unsafe"))
+    assert reward == pytest.approx(2 * (safe - unsafe).sigmoid().item() - 1, abs=1e-5)
+    tiny_tokenizer().save_pretrained(tmp_path / "guard")
+    (tmp_path / "guard" / "chat_template.jinja").unlink()
+    with pytest.raises(ValueError, match="expected template=FILE for a guard model without a chat template"):
+        GameOptions(judge=f"guard:{tmp_path / 'guard'}").build()
+    with pytest.raises(ValueError, match="judge template: expected question, llama_guard_3 or a file with"):
+        GameOptions(judge=f"guard:{tmp_path / 'guard'}?template=nosuch").build()
 
 
 def test_a_classifier_judges_the_game(tmp_path: Path) -> None:
@@ -104,7 +116,7 @@ def test_a_classifier_judges_the_game(tmp_path: Path) -> None:
     model = BertForSequenceClassification(config).eval()
     model.save_pretrained(tmp_path)
     TOKENIZER.save_pretrained(tmp_path)
-    exchange, reward = paid(GameOptions(judge=tmp_path))
+    exchange, reward = paid(GameOptions(judge=str(tmp_path)))
     with torch.no_grad():
         logits = model(**TOKENIZER(exchange.prompt_text, exchange.reply_text, return_tensors="pt")).logits[0]
     safe, unsafe = logits.softmax(-1).tolist()
@@ -116,7 +128,14 @@ def test_requests_are_read_from_the_columns_that_are_named(tmp_path: Path) -> No
     TOKENIZER.save_pretrained(tmp_path / "tokenizer")
     rows = ["ask,kind", "do a,unsafe", "do b,safe"]
     (tmp_path / "requests.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    options = GameOptions(game="red_team_text-v0", requests=tmp_path / "requests.csv", tokenizer=tmp_path / "tokenizer")
+    options = GameOptions(
+        game="red_team_text-v0",
+        requests=tmp_path / "requests.csv",
+        tokenizer=tmp_path / "tokenizer",
+        judge="refusal",
+    )
+    with pytest.raises(ValueError, match="judge: expected one for the requests of red_team_text-v0, such as refusal"):
+        replace(options, judge=None).build()
     with pytest.raises(ValueError, match="expected the column 'prompt', got ask, kind"):
         options.build()
     game = replace(options, request_column="ask", label_column="kind").build(split="all")

@@ -106,6 +106,11 @@ def comparison_page(runs: Sequence[SeedResults], methods: Mapping[str, Method]) 
     if all(run.attacks is not None for run in runs):
         parts += ["Attackers against defenders, attack success:", markdown_table(*attacks_table(runs, 0))]
         parts += ["The best of an attacker's tries at each request:", markdown_table(*attacks_table(runs, 1))]
+        if len(runs) > 1:
+            parts += [
+                "Differences in the best of the tries, paired by seed, p-values corrected by Holm for the defenders:",
+                markdown_table(*attack_differences(runs)),
+            ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -209,13 +214,36 @@ def races_table(runs: Sequence[SeedResults], methods: Mapping[str, Method]) -> T
 def attacks_table(runs: Sequence[SeedResults], which: int) -> Table:
     """Return attack success of every attacker on every defender: of single attempts (0), or of the best (1)."""
     found = np.array([run.attacks[which] for run in runs if run.attacks is not None])  # (seeds, attackers, defenders)
-    learnt = [METHODS[name].title for name in learning(METHODS)]
-    attackers = ["requests as dealt", "base model (Paraphrase)", *(a.title for a in ATTACKERS.values()), *learnt]
     rows = [
         [name, *(_shown(mean_interval(of_pair.tolist()), is_share=True) for of_pair in of_attacker.T)]
-        for name, of_attacker in zip(attackers, found.swapaxes(0, 1), strict=True)
+        for name, of_attacker in zip(attacker_titles(), found.swapaxes(0, 1), strict=True)
     ]
     return ["attacker", *(method.title for method in METHODS.values())], rows
+
+
+def attack_differences(runs: Sequence[SeedResults]) -> Table:
+    """Return how much more the best of one attacker's tries wins than another's, paired by seed, by defender."""
+    found = np.array([run.attacks[1] for run in runs if run.attacks is not None])  # (seeds, attackers, defenders)
+    of_attacker = dict(zip(attacker_titles(), found.swapaxes(0, 1), strict=True))
+    rows = []
+    for first, second in (("attack", "gpo"), ("attack_div", "gpo_div"), ("gpo", "gpo_div")):
+        control, learnt = ({**ATTACKERS, **METHODS}[name].title for name in (first, second))
+        pairs = [
+            (of_attacker[learnt][:, [column]], of_attacker[control][:, [column]]) for column in range(found.shape[2])
+        ]
+        tested = holm([paired_permutation_test(*pair, flip="seeds", num_resamples=RESAMPLES) for pair in pairs])
+        cells = [
+            f"{_shown(paired_interval(*pair), is_share=True)} (p {p:.3f})"
+            for pair, p in zip(pairs, tested.tolist(), strict=True)
+        ]
+        rows.append([f"{learnt} less {control}", *cells])
+    return ["attacker", *(method.title for method in METHODS.values())], rows
+
+
+def attacker_titles() -> list[str]:
+    """Return the attackers in the order of a seed's matchups."""
+    learnt = [METHODS[name].title for name in learning(METHODS)]
+    return ["requests as dealt", "base model (Paraphrase)", *(a.title for a in ATTACKERS.values()), *learnt]
 
 
 def plot_bands(races: Mapping[str, Sequence[ArmsRace]], out: Path) -> None:

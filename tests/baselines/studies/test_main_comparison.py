@@ -16,6 +16,7 @@ from duologue.baselines.studies.main_comparison_report import (
     HEADLINE,
     REFERENCE,
     SeedResults,
+    attack_differences,
     attacks_table,
     comparison_page,
     headline_tests,
@@ -70,6 +71,10 @@ def test_attackers_are_shown_against_every_defender() -> None:
     assert rows[3][0] == "RLHF+Div against SFT"
     assert rows[3][1].startswith("30.5 ± ")
     assert attacks_table(runs, 1)[1][4][1:] == ["40.0 ± 0.0"] * len(METHODS)
+    assert attack_differences(runs)[1][1] == [
+        "GPO+Div less RLHF+Div against SFT",
+        *["20.0 ± 0.0 (p 1.000)"] * len(METHODS),
+    ]
     assert "best of an attacker's tries" in comparison_page(runs, METHODS)
     assert "best of an attacker's tries" not in comparison_page([*runs, result(2)], METHODS)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from ...agents.loading import SPOKEN_HELP, spoken_options
 from ...envs import make_game
 from ...envs.printable import file_name
 from ...envs.registry import parse_option
@@ -166,7 +167,8 @@ def _check_plot(path: Path) -> None:
 
 
 def _enumerate(options: argparse.Namespace) -> GameTree:
-    game = make_game(options.game, **dict(parse_option(text) for text in options.option))
+    given = dict(parse_option(text) for text in options.option)
+    game = make_game(options.game, **given, **spoken_options(options.spoken))
     with tqdm(desc=options.game, unit=" nodes", leave=False, disable=not sys.stderr.isatty()) as bar:
         return GameTree(game, max_nodes=options.max_nodes, progress=lambda nodes: bar.update(nodes - bar.n))
 
@@ -236,6 +238,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--plot", type=Path, metavar="FILE", help="the PNG (default: in runs/solve/; none with --json)")
     parser.add_argument("--start-seed", type=int, metavar="S", help="start from a random profile (default: uniform)")
     parser.add_argument("--max-nodes", type=int, default=10_000_000, metavar="N", help="the largest tree to enumerate")
+    parser.add_argument("--spoken", type=Path, metavar="FOLDER", help=SPOKEN_HELP)
     for flag, whose in (("--option", "game"), ("--solver-option", "algorithm")):
         what = f"an option of the {whose}, the value as JSON or plain text; may be repeated"
         parser.add_argument(flag, action="append", default=[], metavar="NAME=VALUE", help=what)

@@ -33,6 +33,7 @@ EPILOG = """\
 examples:
   duologue solve kuhn_poker-v0 --algorithm cfr_plus --iterations 1000
   duologue solve leduc_poker-v0 --algorithm cfr,mmd --iterations 300 --plot leduc.png    two in one picture
+  duologue solve kuhn_poker-v0 --algorithm cfr_plus --spoken FOLDER    told in English, said in a chat model's tokens
   duologue solve rock_paper_scissors-v0 --algorithm mwu --start-seed 0 --solver-option eta=0.1 --json
 """
 COLUMNS = ("iteration", "NashConv last", "NashConv average", "value")

@@ -11,7 +11,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..game import Payoff
+from ..game import LanguageGame, Payoff
 from ..games.bluff import Bluff
 from ..games.kuhn_poker import KuhnPoker
 from ..games.leduc_poker import DECK, LeducPoker
@@ -236,8 +236,7 @@ class BargainingPrompts(Prompts[TinyBargaining]):
 
     def turns(self, game: TinyBargaining) -> Turns:
         """Return the proposals, and accept and reject."""
-        numbers = game.vocabulary.words[: len(game.proposals)]
-        return spoken_forms(numbers, "I offer {}") | spoken_forms("accept reject", "I {}")
+        return spoken_forms(_names(game, game.proposals), "I offer {}") | spoken_forms("accept reject", "I {}")
 
 
 class TinyRedTeamPrompts(Prompts[TinyRedTeam]):
@@ -281,10 +280,10 @@ class ReferentialPrompts(Prompts[TinyReferential]):
 
     def turns(self, game: TinyReferential) -> Turns:
         """Return words and objects."""
-        return spoken_forms(game.vocabulary.words, "I say {}")
+        return spoken_forms(_names(game, (*game.words, *game.objects)), "I say {}")
 
 
-def _names(game: TinyReferential | Taboo, tokens: Sequence[int]) -> list[str]:
+def _names(game: LanguageGame[Any], tokens: Sequence[int]) -> list[str]:
     return game.vocabulary.decode(tokens).split()
 
 

@@ -31,13 +31,13 @@ class Spoken(WrappedGame[DealT, DealT]):
     >>> from duologue.envs import WordVocabulary, make_game
     >>> from duologue.envs.spoken import prompts_for
     >>> kuhn = make_game("kuhn_poker-v0")
-    >>> class Letters(WordVocabulary):  # a tokenizer for the example: a token for each letter
+    >>> class Letters(WordVocabulary):  # a token for each letter, in place of a tokenizer
     ...     def encode(self, text):
     ...         return super().encode(" ".join(text.replace(" ", "_")))
     ...     def decode(self, tokens):
     ...         return super().decode(tokens).replace(" ", "").replace("_", " ")
     >>> import string
-    >>> game = Spoken(kuhn, Letters(list(string.ascii_letters + "_,.:?")), prompts_for("kuhn_poker-v0"))
+    >>> game = Spoken(kuhn, Letters(list(string.ascii_letters + string.punctuation)), prompts_for("kuhn_poker-v0"))
     >>> game.vocabulary.decode(game.legal_tokens(Dialogue(("king", "jack")), ()))
     'CB'
     >>> game.rewards(Dialogue(("king", "jack"), tuple(map(game.vocabulary.encode, ("Bet", "Call")))))

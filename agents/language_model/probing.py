@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from ...envs import View, WordVocabulary
 from .checkpoints import num_embeddings, positions_of, text_config
 from .decoding import Decoder, Rereader, last_logits
-from .shared_prefixes import read_on, repeated
+from .shared_prefixes import chosen, read_on
 
 TOLERANCES = {torch.float32: 3e-3, torch.float64: 3e-3}
 """How far logits may be apart, as a share of their spread; rounding of half precision is far coarser."""
@@ -149,7 +149,7 @@ def _extends(model: PreTrainedModel, rows: Sequence[Tensor], whole: Tensor) -> b
     try:
         _, cache = read_on(model, None, [row[:-STEPS] for row in told])
         for number, row in enumerate(told):
-            logits, _ = read_on(model, repeated(cache, number, 2), [row[-STEPS:]] * 2)
+            logits, _ = read_on(model, chosen(cache, [number] * 2), [row[-STEPS:]] * 2)
             if not all(_alike(logits[twin], whole[number, STEPS], model.dtype) for twin in range(2)):
                 return False
     except torch.OutOfMemoryError:

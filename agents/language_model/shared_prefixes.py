@@ -24,6 +24,8 @@ from .decoding import last_logits
 TOKENS_OF_A_PASS = 64
 """Reading is shared where that saves more tokens than so many for each further pass through the model."""
 ROWS_AT_ONCE = 256
+TOKENS_AT_ONCE = 2**13
+"""How many tokens a cache may hold; one of a path stands for each piece of it."""
 LOGITS_AT_ONCE = 2**26
 """How many logits one pass may give."""
 
@@ -41,18 +43,6 @@ class Piece:
     """The numbers of the rows that end with it."""
     later: list[Piece] = field(default_factory=list)
 
-    @property
-    def groups(self) -> list[list[Piece]]:
-        """What follows it, by length: each group is read in one pass without padding."""
-        ordered = sorted(self.later, key=lambda piece: len(piece.tokens))
-        return [list(group) for _, group in groupby(ordered, key=lambda piece: len(piece.tokens))]
-
-    def cost(self) -> tuple[int, int]:
-        """Return how many tokens are read after it, and in how many passes."""
-        below = [piece.cost() for piece in self.later]
-        num_tokens = sum(len(piece.tokens) for piece in self.later)
-        return num_tokens + sum(tokens for tokens, _ in below), len(self.groups) + sum(passes for _, passes in below)
-
 
 def logits_after(model: PreTrainedModel, rows: Sequence[Row], *, extends: bool) -> Iterator[Part]:
     """Yield the logits after the last token of each row, part by part, in any order; every row comes once.
@@ -62,11 +52,11 @@ def logits_after(model: PreTrainedModel, rows: Sequence[Row], *, extends: bool) 
         rows: token ids, at least one each.
         extends: whether the model's cache can be read on from (`probing.Reading`); if not, rows are read whole.
     """
-    tree = _laid_out(rows)
-    num_tokens, num_passes = tree.cost()
+    tree = laid_out(rows)
+    num_tokens, num_passes = cost([tree])
     saved = sum(map(len, rows)) - num_tokens
     if extends and saved > TOKENS_OF_A_PASS * num_passes:
-        yield from _read_behind(model, tree, None, 0)
+        yield from _read_behind(model, [tree], None, 0)
     else:
         yield from _read_whole(model, rows)
 
@@ -78,19 +68,37 @@ def read_on(model: PreTrainedModel, cache: Any, rows: Sequence[Row]) -> tuple[Te
     return output.logits[:, -1], output.past_key_values
 
 
-def repeated(cache: Any, row: int, times: int) -> Any:
-    """Return a copy of one row of a cache, so many times."""
-    twin = copy.deepcopy(cache)
-    if twin is not None:
-        twin.reorder_cache(torch.full((times,), row))
+def chosen(cache: Any, rows: Sequence[int]) -> Any:
+    """Return a copy of some rows of a cache, as often as they are named; `probing` tries whether it stands alone."""
+    if cache is None:
+        return None
+    twin = copy.copy(cache)
+    twin.layers = [copy.copy(layer) for layer in cache.layers]  # whose tensors are replaced, not written into
+    twin.reorder_cache(torch.tensor(rows))
     return twin
 
 
-def _laid_out(rows: Sequence[Row]) -> Piece:
+def laid_out(rows: Sequence[Row]) -> Piece:
+    """Return the tree of what follows what; its root has no tokens."""
     order = sorted(range(len(rows)), key=rows.__getitem__)
-    root = Piece()
-    root.later = _following(rows, order, 0)
-    return root
+    return Piece(later=_following(rows, order, 0))
+
+
+def cost(before: Sequence[Piece]) -> tuple[int, int]:
+    """Return how many tokens are read after some pieces of one length, and in how many passes, if none is too large."""
+    tokens, passes = 0, 0
+    for group in _groups(before):
+        pieces = [piece for _, piece in group]
+        below = cost(pieces)
+        tokens, passes = tokens + len(pieces) * len(pieces[0].tokens) + below[0], passes + 1 + below[1]
+    return tokens, passes
+
+
+def _groups(before: Sequence[Piece]) -> list[list[tuple[int, Piece]]]:
+    """Return what follows some pieces, with the number of the piece before it, by length: there is no padding."""
+    later = [(number, piece) for number, parent in enumerate(before) for piece in parent.later]
+    later.sort(key=lambda pair: len(pair[1].tokens))
+    return [list(group) for _, group in groupby(later, key=lambda pair: len(pair[1].tokens))]
 
 
 def _following(rows: Sequence[Row], order: Sequence[int], start: int) -> list[Piece]:
@@ -108,18 +116,20 @@ def _following(rows: Sequence[Row], order: Sequence[int], start: int) -> list[Pi
     return pieces
 
 
-def _read_behind(model: PreTrainedModel, before: Piece, cache: Any, row: int) -> Iterator[Part]:
-    """Read what follows a piece whose cache is a row of this one."""
-    for group in before.groups:
-        at_once = max(1, min(ROWS_AT_ONCE, LOGITS_AT_ONCE // num_embeddings(model)))
+def _read_behind(model: PreTrainedModel, before: Sequence[Piece], cache: Any, length: int) -> Iterator[Part]:
+    """Read what follows some pieces, in whose rows a cache of `length` tokens stands."""
+    for group in _groups(before):
+        longer = length + len(group[0][1].tokens)
+        at_once = max(1, min(ROWS_AT_ONCE, TOKENS_AT_ONCE // longer, LOGITS_AT_ONCE // num_embeddings(model)))
         for start in range(0, len(group), at_once):
             part = group[start : start + at_once]
-            logits, longer = read_on(model, repeated(cache, row, len(part)), [piece.tokens for piece in part])
-            ends = [(number, k) for k, piece in enumerate(part) for number in piece.rows]
+            pieces = [piece for _, piece in part]
+            behind = chosen(cache, [number for number, _ in part])
+            logits, behind = read_on(model, behind, [piece.tokens for piece in pieces])
+            ends = [(number, k) for k, piece in enumerate(pieces) for number in piece.rows]
             if ends:
                 yield [number for number, _ in ends], logits[[k for _, k in ends]]
-            for k, piece in enumerate(part):
-                yield from _read_behind(model, piece, longer, k)
+            yield from _read_behind(model, pieces, behind, longer)
 
 
 def _read_whole(model: PreTrainedModel, rows: Sequence[Row]) -> Iterator[Part]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .agents import AGENT_SPECS, HumanAgent, Quit, Speaker, load_agent
+from .agents.loading import SPOKEN_HELP, spoken_options
 from .baselines.api.commands import COMMANDS, GROUPS, TRAINERS, Command, asked_for_help, training_command
 from .baselines.training.checks import check_seed
 from .baselines.training.failures import run_command
@@ -128,6 +129,7 @@ def _add_play_options(parser: argparse.ArgumentParser) -> None:
         "--opponent", default="random", help=f"{named}, or the folder of a model or of an SB3 policy (default: random)"
     )
     parser.add_argument("--seed", type=int, default=0, help="decides the deal and the opponent's luck (default: 0)")
+    parser.add_argument("--spoken", type=Path, metavar="FOLDER", help=SPOKEN_HELP)
     parser.add_argument("--transcript", type=Path, metavar="FILE", help="where to save it (default: in runs/play/)")
     parser.add_argument(
         "--option",
@@ -148,6 +150,7 @@ def _play(options: argparse.Namespace) -> int:
             player=options.player,
             seed=options.seed,
             **game_options,
+            **spoken_options(options.spoken),
         )
     except (Quit, KeyboardInterrupt):
         print("\nleft before the end; no transcript saved")

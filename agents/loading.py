@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ..envs import Vocabulary
 from .agent import RandomAgent, Speaker
@@ -11,6 +12,17 @@ from .scripted import EchoAgent
 
 AGENT_SPECS = ("random", "echo")
 """The agents that have a name; everything else is a folder."""
+SPOKEN_HELP = "the folder of a chat model or of its tokenizer, in whose text a game of words is played, in English"
+"""What the option says by which a game is spoken."""
+
+
+def spoken_options(folder: str | Path | None) -> dict[str, Any]:
+    """Return the options of `make_game` by which a game is spoken through the tokenizer in a folder; None: none."""
+    if folder is None:
+        return {}
+    from .language_model.tokenizers import load_vocabulary  # brings transformers
+
+    return {"spoken": load_vocabulary(folder)}
 
 
 def load_agent(spec: str, vocabulary: Vocabulary, *, game: str | None = None, max_view_tokens: int = 0) -> Speaker:

@@ -8,12 +8,14 @@ so does whoever sits at a seat (`seat_policy`). A policy from a solver plays in 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..envs import Ending, Observation, Speaker, Tokens, Utterance, View, Vocabulary
+from ..envs.engine.views import Choice
 from ..envs.game import PLAYERS
 from ..envs.tree import GameTree, Policy, Profile, check_policy, policy_from_matrix
 from .population import Population, Seat
@@ -28,8 +30,19 @@ class TokenPolicy(Protocol):
         ...
 
 
+@runtime_checkable
+class ChoicePolicy(TokenPolicy, Protocol):
+    """One that can state it for the legal tokens alone: of tens of thousands of tokens a handful may be said."""
+
+    def choice_probabilities(self, choices: Sequence[Choice]) -> list[NDArray[np.float64]]:
+        """Return the legal tokens' probabilities at each choice, in their order; (n,) each."""
+        ...
+
+
 def policy_of(tree: GameTree, player: int, agent: TokenPolicy) -> Policy:
     """Return the policy that an agent follows as `player`; all information states are asked in one call.
+
+    A `ChoicePolicy` is not asked where one token alone is legal.
 
     Raises:
         TypeError: the agent does not state its probabilities.
@@ -46,10 +59,26 @@ def policies_of(tree: GameTree, player: int, agents: Sequence[TokenPolicy]) -> l
                 f"{type(agent).__name__}: expected an agent with token_probabilities, got none; `pure_policy_of` asks "
                 "agents that never draw"
             )
-    observations = tree.observations(player)
-    if not observations:  # who never speaks need not know how many tokens there are
+    if not tree.tables[player].num_infostates:  # who never speaks need not know how many tokens there are
         return [tree.tables[player].uniform() for _ in agents]
-    return [policy_from_matrix(tree, player, agent.token_probabilities(observations)) for agent in agents]
+    observations, choices = cache(tree.observations), cache(tree.choices)
+
+    def stated(agent: TokenPolicy) -> Policy:
+        if isinstance(agent, ChoicePolicy):
+            return _policy_at_choices(tree, player, agent, *choices(player))
+        return policy_from_matrix(tree, player, agent.token_probabilities(observations(player)))
+
+    return [stated(agent) for agent in agents]
+
+
+def _policy_at_choices(
+    tree: GameTree, player: int, agent: ChoicePolicy, infostates: NDArray[np.int64], choices: Sequence[Choice]
+) -> Policy:
+    table = tree.tables[player]
+    policy = table.uniform()
+    for infostate, probabilities in zip(infostates.tolist(), agent.choice_probabilities(choices), strict=True):
+        policy[table.offsets[infostate] : table.offsets[infostate + 1]] = probabilities
+    return check_policy(tree, player, policy)
 
 
 def profile_of(tree: GameTree, agents: Sequence[TokenPolicy]) -> Profile:
@@ -144,6 +173,10 @@ class TabularAgent:
             here = self._row(observation["observation"])
             row[here.tokens] = here.probabilities
         return probabilities
+
+    def choice_probabilities(self, choices: Sequence[Choice]) -> list[NDArray[np.float64]]:
+        """Return the same for the legal tokens alone, (n,) each."""
+        return [self._row(np.array(choice.tokens, dtype=np.int64)).probabilities for choice in choices]
 
     def act(self, observation: Observation, rng: np.random.Generator) -> int:
         """Return one legal token for an AEC observation."""

@@ -23,6 +23,7 @@ from .interfaces.single_player import SinglePlayerEnv
 from .interfaces.turn_level import TurnLevelEnv
 from .interfaces.vector import LanguageGameVectorEnv
 from .printable import shown
+from .vocabulary import Vocabulary
 from .wrappers.demonstrated import Demonstrated
 from .wrappers.thoughts import with_thoughts
 
@@ -120,20 +121,24 @@ LARGEST_OPTION = 2**20
 def make_game(name: str, **options: Any) -> LanguageGame[Any]:
     """Return the rules registered as `name`.
 
-    Any game takes the options of `adapted` too, unless it has one of that name itself.
+    Any game takes the options of `adapted` too, unless it has one of that name itself. One that has prompts takes
+    `spoken`, the vocabulary of a tokenizer, through which it is then played in English (`duologue.envs.spoken`), and
+    beside it the options of `Spoken`.
 
     >>> make_game("bluff-v0", max_thought_tokens=3).max_thought_tokens
     3
 
     Raises:
-        ValueError: no such game, one that cannot have the thoughts or examples that are asked for, or one whose views
-            would be longer than `duologue.envs.game.MAX_VIEW_TOKENS`.
+        ValueError: no such game, one that cannot have the thoughts or examples that are asked for, that has no prompts
+            and is to be spoken, or whose views would be longer than `duologue.envs.game.MAX_VIEW_TOKENS`.
         TypeError: an option that the game does not have.
     """
     factory = game_factory(name)
     own = inspect.signature(factory).parameters
     shared = {option: what for option, what in ADAPTED.items() if option not in own}
-    known = {**own, **shared}
+    vocabulary = options.pop("spoken", None)
+    said = {} if vocabulary is None else _options_of_spoken()
+    known = {**own, **shared, **said}
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise TypeError(
@@ -142,7 +147,11 @@ def make_game(name: str, **options: Any) -> LanguageGame[Any]:
     for option, value in options.items():
         _check_type(name, known[option], value)
     added = {option: options.pop(option) for option in shared if option in options}
-    game = adapted(checked_game(factory(**options)), **added)
+    forms = {option: options.pop(option) for option in said if option in options}
+    game = checked_game(factory(**options))
+    if vocabulary is not None:
+        game = _spoken(name, game, vocabulary, **forms)
+    game = adapted(game, **added)
     _ = game.max_view_tokens  # so that absurd sizes are an error now, before anything is allocated
     return game
 
@@ -167,6 +176,18 @@ def adapted(game: LanguageGame[Any], *, max_thought_tokens: int = 0, num_shots: 
 
 
 ADAPTED = {name: what for name, what in inspect.signature(adapted).parameters.items() if name != "game"}
+
+
+def _options_of_spoken() -> dict[str, inspect.Parameter]:
+    from .spoken import Spoken  # with all games that have prompts
+
+    return {name: what for name, what in inspect.signature(Spoken).parameters.items() if what.kind is what.KEYWORD_ONLY}
+
+
+def _spoken(name: str, game: LanguageGame[Any], vocabulary: Vocabulary, **options: Any) -> LanguageGame[Any]:
+    from .spoken import Spoken, prompts_for
+
+    return Spoken(game, vocabulary, prompts_for(name), **options)
 
 
 def _check_type(name: str, option: inspect.Parameter, value: object) -> None:

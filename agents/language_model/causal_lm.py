@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from ...envs import Observation, Utterance, View, Vocabulary
+from ...envs.engine.views import Choice
 from ..folders import SAMPLING_FILE, read_json, reading_tensors, write_words
 from ..weights import require_finite
 from .checkpoints import (
@@ -27,18 +28,17 @@ from .checkpoints import (
     text_config,
     without_bars,
 )
-from .decoding import OpenTurns, last_logits
+from .decoding import OpenTurns
 from .legal_mask import LegalMask
 from .probing import reading_of
 from .sampling import draw, require_numbers
+from .shared_prefixes import logits_after
 from .tokenizers import require_tokens
 
 DType = Literal["float32", "bfloat16", "float16"]
 VALUE_HEAD_FILE = "value_head.safetensors"
 IMPOSSIBLE = -1e4
 """A log-probability, in nats, whose probability is 0 in any precision."""
-OBSERVATIONS_AT_ONCE = 256
-"""How many observations `token_probabilities` gives to the model in one batch."""
 
 
 class TokenEvaluation(NamedTuple):
@@ -91,7 +91,7 @@ class CausalLMAgent:
         self.vocabulary = vocabulary
         self.temperature = temperature
         self.value_head = value_head
-        self._decoder, self._max_positions = reading.decoder, positions_of(model)
+        self._decoder, self._extends, self._max_positions = reading.decoder, reading.extends, positions_of(model)
         sayable = torch.zeros(reading.num_logits, dtype=torch.bool)
         sayable[: vocabulary.size] = torch.from_numpy(vocabulary.sayable_mask.astype(bool))
         sayable[vocabulary.eos_id] = True
@@ -170,15 +170,32 @@ class CausalLMAgent:
         token, _ = draw(self._legal_logits(logits, self._observed([observation])), rng)
         return int(token[0])
 
-    @torch.no_grad()
     def token_probabilities(self, observations: Sequence[Observation]) -> NDArray[np.float64]:
         """Return the distribution that its next token is sampled from at each observation; shape (N, V)."""
+        choices = [
+            Choice(tuple(np.trim_zeros(o["observation"], "b").tolist()), np.flatnonzero(o["action_mask"]))
+            for o in observations
+        ]
         probabilities = np.zeros((len(observations), self.vocabulary.size))
-        with evaluating(self.model):
-            for start in range(0, len(observations), OBSERVATIONS_AT_ONCE):
-                part = observations[start : start + OBSERVATIONS_AT_ONCE]
-                probabilities[start : start + len(part)] = self._next_probabilities(part).cpu().numpy()
+        stated = self.choice_probabilities(choices)
+        for row, choice, of_legal in zip(probabilities, choices, stated, strict=True):
+            row[choice.legal] = of_legal
         return probabilities
+
+    @torch.no_grad()
+    def choice_probabilities(self, choices: Sequence[Choice]) -> list[NDArray[np.float64]]:
+        """Return the same for the legal tokens alone, in their order, (n,) each; what choices share is read once."""
+        self._require_positions(max((len(choice.tokens) for choice in choices), default=0))
+        found: list[NDArray[np.float64]] = [np.zeros(0)] * len(choices)
+        with evaluating(self.model):
+            told = [choice.tokens for choice in choices]
+            for numbers, logits in logits_after(self.model, told, extends=self._extends):
+                for number, row in zip(numbers, logits.double() / self.temperature, strict=True):
+                    legal = torch.tensor(choices[number].legal, device=row.device)
+                    probabilities = row[legal].softmax(-1)
+                    require_numbers(probabilities[None, :1], "logits")
+                    found[number] = probabilities.cpu().numpy()
+        return found
 
     def evaluate(
         self, tokens: Tensor, attention_mask: Tensor, policy_token_mask: Tensor, legal_mask: LegalMask | None = None
@@ -214,15 +231,6 @@ class CausalLMAgent:
             require_numbers(values.detach(), "values")
         empty = own.new_zeros(tokens.shape)
         return TokenEvaluation(*(empty.masked_scatter(policy_token_mask, part) for part in (own, entropies, values)))
-
-    def _next_probabilities(self, observations: Sequence[Observation]) -> Tensor:
-        """Return the next token's distribution (N, V) by one forward pass over right-padded views."""
-        told = [torch.from_numpy(np.trim_zeros(o["observation"], "b").astype(np.int64)) for o in observations]
-        self._require_positions(max(map(len, told)))
-        logits = self._legal_logits(last_logits(self.model, told), self._observed(observations))
-        probabilities = logits.double().softmax(-1)
-        require_numbers(probabilities[:, :1], "logits")
-        return probabilities[:, : self.vocabulary.size]
 
     def _observed(self, observations: Sequence[Observation]) -> LegalMask:
         """Return the legal tokens of each observation."""

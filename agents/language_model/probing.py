@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from ...envs import View, WordVocabulary
 from .checkpoints import num_embeddings, positions_of, text_config
 from .decoding import Decoder, Rereader, last_logits
+from .shared_prefixes import chosen, read_on
 
 TOLERANCES = {torch.float32: 3e-3, torch.float64: 3e-3}
 """How far logits may be apart, as a share of their spread; rounding of half precision is far coarser."""
@@ -35,6 +36,8 @@ class Reading(NamedTuple):
     decoder: type[Decoder] | type[Rereader]
     num_logits: int
     """How many logits a token has."""
+    extends: bool = False
+    """Whether several tokens at once can be read behind a copy of one row of its cache, as in `shared_prefixes`."""
 
 
 _KNOWN: dict[tuple[Any, ...], Reading] = {}
@@ -68,7 +71,9 @@ def _probe(model: PreTrainedModel) -> tuple[Reading, bool]:
         whole = [_whole(model, rows) for rows in batches]
         _require_order(model, batches, whole)
         decoder = Decoder if _agrees(Decoder, model, batches, whole) else Rereader
-        return Reading(decoder, whole[0].shape[-1]), all(bool(logits.std(-1).min() > 0) for logits in whole)
+        extends = decoder is Decoder and _extends(model, batches[-1], whole[-1])
+        telling = all(bool(logits.std(-1).min() > 0) for logits in whole)
+        return Reading(decoder, whole[0].shape[-1], extends), telling
     finally:
         for module in training:
             module.training = True
@@ -134,6 +139,22 @@ def _agrees(
     except torch.OutOfMemoryError:
         raise
     except Exception:  # a cache that is none, or of a kind of its own
+        return False
+    return True
+
+
+def _extends(model: PreTrainedModel, rows: Sequence[Tensor], whole: Tensor) -> bool:
+    """Return whether rows of one length that go on from copies of their caches have the logits of whole passes."""
+    told = [tuple(row.tolist()) for row in rows]
+    try:
+        _, cache = read_on(model, None, [row[:-STEPS] for row in told])
+        for number, row in enumerate(told):
+            logits, _ = read_on(model, chosen(cache, [number] * 2), [row[-STEPS:]] * 2)
+            if not all(_alike(logits[twin], whole[number, STEPS], model.dtype) for twin in range(2)):
+                return False
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:  # a cache of a kind of its own
         return False
     return True
 

@@ -64,6 +64,11 @@ def load_tokenizer(folder: str | Path, *, trust_remote_code: bool = False) -> Pr
     return tokenizer
 
 
+def load_vocabulary(folder: str | Path) -> TokenizerVocabulary:
+    """Return the vocabulary of the tokenizer in a folder, of a model or its own; raises as `load_tokenizer` does."""
+    return TokenizerVocabulary(load_tokenizer(folder))
+
+
 def require_tokens(folder: Path, vocabulary: Vocabulary, what: str = "model") -> None:
     """Refuse a model whose token ids mean something else in the game: other words, or another tokenizer.
 

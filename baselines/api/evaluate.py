@@ -309,7 +309,15 @@ def _rules_of_run(run: RunResult, asked: GameOptions) -> GameOptions:
     trained = run.game_options
     if asked.game not in ("", trained.game):
         raise ValueError(f"game: expected {trained.game}, which {run.folder} was trained in, got {asked.game}")
-    names = ("requests", "request_column", "label_column", "max_prompt_tokens", "max_reply_tokens", "tokenizer")
+    names = (
+        "requests",
+        "request_column",
+        "label_column",
+        "max_prompt_tokens",
+        "max_reply_tokens",
+        "tokenizer",
+        "spoken",
+    )
     said = {name: getattr(asked, name) for name in names if getattr(asked, name) is not None}
     said |= {"game_option": asked.game_option} if asked.game_option else {}
     judge = trained.judge if asked.judge is None and trained.requests is not None else asked.judge

@@ -40,7 +40,7 @@ Folders: TypeAlias = tuple[tuple[Path, ...], tuple[Path, ...]]
 AVERAGE, META_GAME_FILE = ":average", "meta_game.json"
 SEAT_FOLDERS = (("player_0", "player_1"), ("adversary", "defender"), ("model", "model"))
 """Where runs leave their players, the first that is there."""
-RULES = tuple(option.name for option in fields(GameOptions) if option.name not in ("game", "tokenizer"))
+RULES = tuple(option.name for option in fields(GameOptions) if option.name not in ("game", "tokenizer", "spoken"))
 """Options of a game by which its rules differ; a model that has another tokenizer is refused."""
 
 

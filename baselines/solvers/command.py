@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from ...agents.loading import SPOKEN_HELP, spoken_options
 from ...envs import make_game
 from ...envs.printable import file_name
 from ...envs.registry import parse_option
@@ -32,6 +33,7 @@ EPILOG = """\
 examples:
   duologue solve kuhn_poker-v0 --algorithm cfr_plus --iterations 1000
   duologue solve leduc_poker-v0 --algorithm cfr,mmd --iterations 300 --plot leduc.png    two in one picture
+  duologue solve kuhn_poker-v0 --algorithm cfr_plus --spoken FOLDER    told in English, said in a chat model's tokens
   duologue solve rock_paper_scissors-v0 --algorithm mwu --start-seed 0 --solver-option eta=0.1 --json
 """
 COLUMNS = ("iteration", "NashConv last", "NashConv average", "value")
@@ -166,7 +168,8 @@ def _check_plot(path: Path) -> None:
 
 
 def _enumerate(options: argparse.Namespace) -> GameTree:
-    game = make_game(options.game, **dict(parse_option(text) for text in options.option))
+    given = dict(parse_option(text) for text in options.option)
+    game = make_game(options.game, **given, **spoken_options(options.spoken))
     with tqdm(desc=options.game, unit=" nodes", leave=False, disable=not sys.stderr.isatty()) as bar:
         return GameTree(game, max_nodes=options.max_nodes, progress=lambda nodes: bar.update(nodes - bar.n))
 
@@ -236,6 +239,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--plot", type=Path, metavar="FILE", help="the PNG (default: in runs/solve/; none with --json)")
     parser.add_argument("--start-seed", type=int, metavar="S", help="start from a random profile (default: uniform)")
     parser.add_argument("--max-nodes", type=int, default=10_000_000, metavar="N", help="the largest tree to enumerate")
+    parser.add_argument("--spoken", type=Path, metavar="FOLDER", help=SPOKEN_HELP)
     for flag, whose in (("--option", "game"), ("--solver-option", "algorithm")):
         what = f"an option of the {whose}, the value as JSON or plain text; may be repeated"
         parser.add_argument(flag, action="append", default=[], metavar="NAME=VALUE", help=what)

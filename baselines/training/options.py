@@ -15,7 +15,8 @@ from ...agents.judges.making import make_judge
 from ...agents.judges.specs import parse_judge
 from ...agents.language_model.causal_lm import CausalLMAgent, DType
 from ...agents.language_model.micro import micro_model
-from ...agents.language_model.tokenizers import load_tokenizer
+from ...agents.language_model.tokenizers import load_vocabulary
+from ...agents.loading import spoken_options
 from ...envs import Demonstrated, LanguageGame, Vocabulary, make_game
 from ...envs.judging import Judge, RedTeamGame
 from ...envs.printable import shown
@@ -137,6 +138,8 @@ class GameOptions(Options):
     """Further options of the game as NAME=VALUE, such as intent=hidden; values are JSON or plain text."""
     tokenizer: Path | None = None
     """The folder of a tokenizer, for games over real text; None: that of the first model folder given."""
+    spoken: Path | None = None
+    """The folder of a chat model or of its tokenizer, in whose text a game of words is played, in English."""
 
     def build(
         self,
@@ -165,6 +168,7 @@ class GameOptions(Options):
         known = inspect.signature(game_factory(self.game)).parameters
         if "vocabulary" in known:
             options["vocabulary"] = self._vocabulary(*model_folders)
+        options |= spoken_options(self.spoken)
         if self.judge is not None:
             judge = self._judge(options.get("vocabulary") or make_game(self.game, **options).vocabulary, device)
             options["judge"] = judge if meter is None else meter.judge(judge)
@@ -185,7 +189,7 @@ class GameOptions(Options):
         folder = next((folder for folder in (self.tokenizer, *model_folders) if folder is not None), None)
         if folder is None:
             raise ValueError(f"{self.game}: expected the folder of a tokenizer or of a model with one, got none")
-        return TokenizerVocabulary(load_tokenizer(folder))
+        return load_vocabulary(folder)
 
 
 def preamble_of(game: LanguageGame[Any]) -> int:

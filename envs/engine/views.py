@@ -110,6 +110,15 @@ class Observation(TypedDict):
     action_mask: NDArray[np.int8]
 
 
+class Choice(NamedTuple):
+    """Where a player has more than one legal token: the same without what is long and mostly 0."""
+
+    tokens: Tokens
+    """All that it has been told and has said; (T,)."""
+    legal: NDArray[np.int64]
+    """What it may say now, ascending ids; (n,)."""
+
+
 class Speaker(Protocol):
     """Anything that speaks for a batch of views; every agent is one."""
 
@@ -133,6 +142,10 @@ class RandomAgent:
         """Return the distribution of its next token at each observation: every legal token alike; shape (N, V)."""
         masks = np.array([observation["action_mask"] for observation in observations], dtype=np.float64)
         return masks / masks.sum(-1, keepdims=True) if len(masks) else masks
+
+    def choice_probabilities(self, choices: Sequence[Choice]) -> list[NDArray[np.float64]]:
+        """Return the same for the legal tokens alone, (n,) each."""
+        return [np.full(len(choice.legal), 1 / len(choice.legal)) for choice in choices]
 
     def _utter(self, view: View, rng: np.random.Generator) -> Utterance:
         tokens: Tokens = ()

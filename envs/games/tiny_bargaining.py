@@ -69,7 +69,9 @@ class TinyBargaining(LanguageGame[Hashable]):
         *proposals, self.accept, self.reject = self.vocabulary.encode(" ".join(self.vocabulary.words))
         self.proposals = tuple(proposals)
         self.max_turns = 2 * num_rounds
-        self._num_coins, self._discount = num_coins, discount
+        self.discount = discount
+        """What a coin is worth in the next round."""
+        self._num_coins = num_coins
 
     def next_player(self, dialogue: Dialogue[Hashable]) -> int | None:
         num_turns = len(dialogue.turns)
@@ -82,7 +84,7 @@ class TinyBargaining(LanguageGame[Hashable]):
         if dialogue.turns[-1].tokens[0] != self.accept:
             return 0.0, 0.0
         round_ = len(dialogue.turns) // 2 - 1
-        worth = self._discount**round_
+        worth = self.discount**round_
         offered = 1 + self.proposals.index(dialogue.turns[-2].tokens[0])
         kept = self._num_coins - offered
         return (worth * kept, worth * offered) if round_ % 2 == 0 else (worth * offered, worth * kept)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..engine.contract import TOLERANCE, check_rewards
 from ..engine.episode import Episode
-from ..engine.views import Observation, View
+from ..engine.views import Choice, Observation, View
 from ..game import PLAYERS, LanguageGame, check_attributes, check_player, checked_game
 from .enumeration import TERMINAL, Walk, walk
 from .infostates import Floats, InfostateTable, Ints, sums_by
@@ -168,6 +168,18 @@ class GameTree:
             mask = episode.open_turn.legal_mask.copy()
             observed.append({"observation": episode.views[player].copy(), "action_mask": mask})
         return observed
+
+    def choices(self, player: int) -> tuple[Ints, list[Choice]]:
+        """Return the player's information states with more than one legal token, (n,), and what it knows in each."""
+        check_player(player)
+        table, known = self.tables[player], list[Choice]()
+        infostates = np.flatnonzero(np.diff(table.offsets) > 1)
+        for infostate in infostates.tolist():
+            episode = self.episode(int(table.nodes[infostate]))
+            tokens = episode.views[player, : episode.lengths[player]]
+            legal = table.tokens[table.offsets[infostate] : table.offsets[infostate + 1]]
+            known.append(Choice(tuple(tokens.tolist()), legal))
+        return infostates, known
 
     def infostate_text(self, player: int, infostate: int) -> str:
         """Return an information state as a reader sees it: the words that the player has been told and has said."""

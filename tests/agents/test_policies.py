@@ -108,7 +108,7 @@ def test_more_observations_than_one_batch_keep_their_order(monkeypatch: pytest.M
     """Cut into batches of three, the rows are the same."""
     agent, observations = language_model(KUHN.game), KUHN.observations(0)
     together = agent.token_probabilities(observations)
-    monkeypatch.setattr("duologue.agents.language_model.causal_lm.OBSERVATIONS_AT_ONCE", 3)
+    monkeypatch.setattr("duologue.agents.language_model.shared_prefixes.ROWS_AT_ONCE", 3)
     assert agent.token_probabilities(observations) == pytest.approx(together, abs=1e-6)
 
 

@@ -10,6 +10,7 @@ import pytest
 from duologue.agents.language_model.encoders import StaticWordEncoder, make_encoder
 from duologue.baselines.alignment.reward_model import fit_linear
 from duologue.baselines.data.dialogues import ASSISTANT, USER, PreferencePair, TextDialogue, TextTurn
+from duologue.baselines.text.encoder_judge import fit_encoder_judge
 from duologue.baselines.text.exchanges import harm_teacher
 from duologue.envs.bridges.openspiel import from_openspiel
 from duologue.envs.bridges.textarena import from_textarena
@@ -24,6 +25,7 @@ NEEDS: list[tuple[str, str, Callable[[], object]]] = [
     ("encoders", "sentence_transformers", lambda: make_encoder("all-MiniLM-L6-v2", [])),
     ("encoders", "sklearn", lambda: fit_linear(StaticWordEncoder(["sea"]), [PAIR], [PAIR])),
     ("encoders", "sklearn", lambda: harm_teacher([Request("a", True), Request("b", False)])),
+    ("encoders", "sklearn", lambda: fit_encoder_judge(StaticWordEncoder(["sea"]), [])),
     ("openspiel", "pyspiel", lambda: from_openspiel("kuhn_poker")),
     ("textarena", "textarena", lambda: from_textarena("KuhnPoker-v0", VOCABULARY)),
 ]

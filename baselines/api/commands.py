@@ -101,6 +101,9 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("pretrain", "alignment.pretrain:pretrain", "the base model: behaviour cloning on all tokens"),
         Command("sft", "alignment.sft:sft", "the defender: supervised fine-tuning on player two's tokens"),
         Command(
+            "judge", "text.encoder_judge:train_encoder_judge", "a judge from labelled exchanges, on a sentence encoder"
+        ),
+        Command(
             "reward_model",
             "alignment.reward_model:train_reward_model",
             "a reward model from preference pairs (Bradley-Terry)",

@@ -15,7 +15,7 @@ from .commands import EVERYTHING
 from .options import Group, Option, main_group
 
 FIRST = (
-    "player", "run", "source", "exchanges",
+    "player", "run", "source", "exchanges", "dialogues",
     "game", "suite", "algorithms", "games", "seeds", "entrant", "data", "pairs", "quick", "out", "seed",
     "model", "defender", "adversary", "player-0", "player-1", "opponent",
     "learner", "algorithm", "defender-learner.learner", "adversary-learner.learner",

@@ -37,7 +37,7 @@ MODEL = "model"
 """The folder of a run that trains one."""
 SEATS_OF_MODEL: Mapping[str, tuple[int, ...]] = {"attack": (0,), "sft": (1,), "rlhf": (1,), "dpo": (1,)}
 """Where a run's one model was trained; that of `sb3` says so itself, and all others play in both seats."""
-NO_PLAYER = ("reward_model", "text", "text_stages", "stages", "meta", "demo")
+NO_PLAYER = ("judge", "reward_model", "text", "text_stages", "stages", "meta", "demo")
 """Runs whose models play no game, or which are folders of other runs."""
 
 

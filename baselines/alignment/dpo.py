@@ -174,7 +174,9 @@ def dpo(config: DPOConfig) -> Training:
     game = config.options.build(
         config.start, split="train", meter=meter, device=config.device, judged=config.pairs is None
     )
-    agent = load_model(config.start, game, device=config.device, dtype=config.dtype)
+    agent = load_model(
+        config.start, game, 1, role=config.options.defender_role, device=config.device, dtype=config.dtype
+    )
     if config.pairs is None:
         rng = np.random.default_rng([config.seed, 2])
         pairs = oracle_pairs(game, agent, config.num_pairs, rng, temperature=config.label_temperature)
@@ -186,7 +188,7 @@ def dpo(config: DPOConfig) -> Training:
     ptx = config.pretraining_data(game, 1, ptx_coef=config.preference.ptx_coef, seed=config.seed)
     loop = DPO(
         PreferenceLearner(agent, config.preference, num_planned=config.num_steps, ptx=ptx),
-        encode_pairs(game.vocabulary, pairs, max_tokens=config.max_tokens),
+        encode_pairs(game.vocabularies[1], pairs, max_tokens=config.max_tokens),
         num_steps=config.num_steps,
         batch_size=config.batch_size,
         seed=config.seed,

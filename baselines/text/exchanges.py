@@ -131,6 +131,7 @@ def role_demonstrations(
     """
     speak, hear = game.vocabularies[player], game.vocabularies[0]
     plays, num_read = list[Dialogue[Request]](), 0
+    limits = game.turn_limit(Dialogue(None)), game.turn_limit(Dialogue(None, ((),)))
     for dialogue in dialogues:
         num_read += 1
         turns = [turn for turn in tidy(dialogue).turns if turn.player is not None][:2]
@@ -138,7 +139,6 @@ def role_demonstrations(
             continue
         first, asked, said = turns[0], hear.encode(turns[0].text), speak.encode(turns[1].text)
         play = Dialogue(Request(first.text, None, num_read, asked), (Turn(asked), Turn(said))[1 - player :])
-        limits = [game.turn_limit(play.upto(k)) for k in range(2)]
         if 0 < len(asked) <= limits[0] and 0 < len(said) <= limits[player]:
             plays.append(play)
     if not plays:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ...agents.language_model.causal_lm import CausalLMAgent
 from ...agents.language_model.sampling import Truncation
@@ -14,6 +13,8 @@ from ...envs.text_files import read_text
 from .checks import OpenShare, Options, Positive
 
 AgentT = TypeVar("AgentT")
+CUT = tuple(field.name for field in fields(Truncation))
+"""What is cut off a distribution, by the names of options."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,16 +46,13 @@ class RoleOptions(Options):
         Raises:
             ValueError: they say something, and this is no language model.
         """
-        given: Mapping[str, object] = {
-            name: value for name in ("top_p", "min_p", "stop") if (value := getattr(self, name))
-        }
+        given: dict[str, Any] = {name: getattr(self, name) for name in CUT if getattr(self, name)}
         if not given and self.temperature is None:
             return agent
         if not isinstance(agent, CausalLMAgent):
             raise ValueError(f"temperature, top_p, min_p, stop: expected a language model to draw from, got {agent!r}")
         agent.temperature = agent.temperature if self.temperature is None else self.temperature
-        cut = {name: getattr(agent.truncation, name) for name in ("top_p", "min_p", "stop")} | given
-        agent.truncation = Truncation(**cut)  # type: ignore[arg-type]
+        agent.truncation = replace(agent.truncation, **given)
         return agent
 
 

@@ -39,7 +39,7 @@ from ..learners.base import PlayerLearner
 from ..learners.options import LearnerOptions
 from ..learners.ppo import PPOConfig
 from ..learners.shared_critic import SharedCritic
-from ..rollouts.episodes import PlayedEpisode
+from ..rollouts.episodes import PlayedEpisode, cut_share
 from ..rollouts.groups import check_groups, rollout_in_groups
 from ..rollouts.trajectories import Trajectories, trajectories
 from ..rollouts.trees import best_leaves, check_one_exchange, replies_to, returns_to, rollout_tree
@@ -124,6 +124,8 @@ class GPOStep:
     """Share of episodes, 0 to 1, that the updated player lost by an utterance that was no legal turn."""
     update: Config
     """The update's own numbers, a record of the learner's."""
+    cut_share: float
+    """Share of the updated player's turns, 0 to 1, that were left free and cut at their limit."""
     num_success_cells: int | None = None
     """Cells in which an attack has succeeded so far; None without a `success_cell_weight`."""
     price: float | None = None
@@ -221,6 +223,7 @@ class GPO(Stateful):
                 num_policy_tokens=batch.num_policy_tokens,
                 forfeit_rate=float(np.mean([episode.forfeited_by(int(stage == "defend")) for episode in played])),
                 update=update,
+                cut_share=cut_share(played, int(stage == "defend")),
                 num_success_cells=len(self.cells.counts) if self.diversity.weights.success_cell_weight else None,
                 price=self.constraint.price,
             )

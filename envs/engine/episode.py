@@ -77,6 +77,13 @@ class Episode(Generic[DealT]):
         last = self.dialogue.turns[-1] if self.dialogue.turns else None
         return last.player if last is not None and last.ending.forfeits else None
 
+    def was_cut(self, turn_number: int) -> bool:
+        """Whether a turn, counted from 0, that the rules left free reached its limit before its speaker ended it."""
+        turn = self.dialogue.turns[turn_number]
+        if turn.ending is not Ending.TOO_LONG:
+            return False
+        return self.game.legal_tokens(self.dialogue.upto(turn_number), turn.tokens[:-1]) is None
+
     def push(self, token: int, *, what: str = "token") -> bool:
         """Say one token of the open turn, which an error calls `what`; return whether that ended the turn and paid.
 
@@ -230,6 +237,7 @@ class Episode(Generic[DealT]):
         role, text = printable(game.roles[speaker]), self._text(turn.tokens, speaker)
         lines = [f"{role} (thinks): {self._text(turn.thought, speaker)}"] if turn.thought else []
         note = f" [forfeit: {turn.ending.value}]" if turn.ending.forfeits else ""
+        note = " [cut at its limit]" if self.was_cut(k) else note
         remark = "" if turn.ending.forfeits else printable_lines(game.annotate(self.dialogue.upto(k + 1)) or "")
         lines.append(f"{role}: {text}{note}" + (f"   ({remark})" if remark else ""))
         if k < len(self.reward_history) and any(self.reward_history[k]):

@@ -1,7 +1,6 @@
 """The roles of players as options: what they are told, how they speak, and whose tokenizer each of them reads by."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -37,8 +36,8 @@ def test_each_player_is_told_its_role_from_a_text_or_from_a_file(tmp_path: Path)
     roles = RoleOptions(system="You attack.", template=str(file)), RoleOptions(template="Q: {request}")
     options = GameOptions(game=TEXT, adversary_role=roles[0], defender_role=roles[1])
     game = options.build(saved(tmp_path / "model"))
-    (request, *_) = game.deals.outcomes() or ()
-    assert game.vocabulary.decode(game.briefing(request, 0)) == f"Say otherwise:\n{request.text}"  # type: ignore[attr-defined]
+    request = next(iter(game.deals.outcomes() or ()))
+    assert game.vocabulary.decode(game.briefing(request, 0)) == f"Say otherwise:\n{request.text}"
     assert inputs_of(options) == {"adversary_role.template": file}
     with pytest.raises(ValueError, match=r"template .*missing: expected a readable UTF-8 file"):
         RoleOptions(template=str(tmp_path / "missing")).role()
@@ -89,13 +88,14 @@ def test_each_seat_reads_by_the_tokenizer_of_its_own_model(tmp_path: Path) -> No
 
 def test_two_models_of_two_tokenizers_train_against_each_other_and_are_loaded_again(tmp_path: Path) -> None:
     """GPO, a defend and an attack stage: each is saved with its own tokenizer, and plays with it afterwards."""
-    folders = {"adversary": saved(tmp_path / "a", 300), "defender": saved(tmp_path / "b", 360)}
+    adversary, defender = saved(tmp_path / "a", 300), saved(tmp_path / "b", 360)
     options = GameOptions(
         game=TEXT, max_prompt_tokens=48, max_reply_tokens=8, defender_role=RoleOptions(system="Help.")
     )
     schedule = GPOSchedule(num_rounds=1, defend_steps=1, attack_steps=1, batch_size=4)
-    config: dict[str, Any] = {"options": options, "schedule": schedule, "out": tmp_path / "run"}
-    run = load_run(gpo(GPOConfig(**folders, **config)))
+    out = tmp_path / "run"
+    config = GPOConfig(options=options, adversary=adversary, defender=defender, schedule=schedule, out=out)
+    run = load_run(gpo(config))
     sizes = [player.vocabulary.size for player in run.players.values() if isinstance(player, CausalLMAgent)]
     assert sizes == [300, 360]
     game = run.game()

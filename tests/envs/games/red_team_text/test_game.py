@@ -13,15 +13,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from duologue.agents import FunctionAgent, ScriptedAgent
+from duologue.baselines.rollouts.episodes import cut_share, rollout
 from duologue.baselines.training.options import static_prompts
 from duologue.envs import (
     BatchedGame,
+    Ending,
     Episode,
     LanguageGameEnv,
     RandomAgent,
     TurnLevelEnv,
     Utterance,
     deal_episodes,
+    make_game,
     speak_all,
 )
 from duologue.envs.chat_templates import rendered_ids
@@ -302,6 +306,24 @@ def test_a_prompt_that_needs_more_tokens_of_the_listeners_is_cut_there_and_never
         while not episode.over:
             speak_all([episode], RandomAgent().speak([episode.view()], rng))
         assert max(len(message.tokens) for message in episode.messages[1]) <= 24
+
+
+def test_a_turn_that_is_cut_at_its_limit_says_so_and_is_counted() -> None:
+    """Not one that was ended in time, nor one of a game whose rules say when a turn ends."""
+    game = RedTeamText(REQUESTS, split="all", judge=_judge_by(Outcome.DEFLECTED, 0.5), max_reply_tokens=2)
+    rng, said = np.random.default_rng(0), game.vocabulary.encode("sure here")
+    ended = [Utterance((*said[:1], game.vocabulary.eos_id)), Utterance(said, ending=Ending.TOO_LONG)]
+    played = rollout(
+        game, [ScriptedAgent(["do it"]), FunctionAgent(lambda view, rng: ended[rng.random() < 0.25])], 40, rng
+    )
+    transcripts = [one.episode.transcript() for one in played]
+    cut = ["defender: sure here [cut at its limit]" in transcript for transcript in transcripts]
+    assert 0 < sum(cut) < 40
+    assert sum("[cut" in transcript for transcript in transcripts) == sum(cut)
+    assert (cut_share(played, 1), cut_share(played, 0)) == (sum(cut) / 40, 0.0)
+    bluff = rollout(make_game("bluff-v0"), [RandomAgent(), RandomAgent()], 4, rng)
+    assert bluff[0].dialogue.turns[0].ending is Ending.TOO_LONG
+    assert cut_share(bluff, 0) == 0
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

@@ -18,7 +18,7 @@ from .agents.loading import SPOKEN_HELP, spoken_options
 from .baselines.api.commands import COMMANDS, GROUPS, TRAINERS, Command, asked_for_help, training_command
 from .baselines.training.checks import check_seed
 from .baselines.training.failures import run_command
-from .envs import Episode, make_game, registered_games, speak_all
+from .envs import Episode, LanguageGame, make_game, registered_games, speak_all
 from .envs.printable import file_name
 from .envs.registry import game_factory, parse_option
 
@@ -62,14 +62,19 @@ def play(
     opponent: str = "random",
     player: int = 0,
     seed: int = 0,
+    game: LanguageGame[Any] | None = None,
     **options: Any,
 ) -> Episode[Any]:
-    """Play one episode, `human` in the seat `player` against the agent named `opponent`."""
+    """Play one episode, `human` in the seat `player` against the agent named `opponent`.
+
+    The rules are those of the registered name with these options, unless a `game` is given.
+    """
     check_seed("seed", seed)
-    game, rng = make_game(name, **options), np.random.default_rng(seed)
+    game, rng = make_game(name, **options) if game is None else game, np.random.default_rng(seed)
+    vocabulary = game.vocabularies[1 - player]
     seats = {
         player: human,
-        1 - player: load_agent(opponent, game.vocabulary, game=name, max_view_tokens=game.max_view_tokens),
+        1 - player: load_agent(opponent, vocabulary, game=name, max_view_tokens=game.max_view_tokens),
     }
     episode = Episode(game, game.deals.sample(rng))
     while episode.player is not None:
@@ -129,6 +134,8 @@ def _add_play_options(parser: argparse.ArgumentParser) -> None:
         "--opponent", default="random", help=f"{named}, or the folder of a model or of an SB3 policy (default: random)"
     )
     parser.add_argument("--seed", type=int, default=0, help="decides the deal and the opponent's luck (default: 0)")
+    parser.add_argument("--tokenizer", type=Path, metavar="FOLDER", help="of a game of real text; the opponent's")
+    parser.add_argument("--judge", metavar="JUDGE", help="of a game of real text, such as refusal or classifier:FOLDER")
     parser.add_argument("--spoken", type=Path, metavar="FOLDER", help=SPOKEN_HELP)
     parser.add_argument("--transcript", type=Path, metavar="FILE", help="where to save it (default: in runs/play/)")
     parser.add_argument(
@@ -141,7 +148,8 @@ def _add_play_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _play(options: argparse.Namespace) -> int:
-    game_options = dict(parse_option(text) for text in options.option)
+    game = _text_game(options)
+    game_options = {} if game is not None else dict(parse_option(text) for text in options.option)
     try:
         episode = play(
             options.game,
@@ -149,6 +157,7 @@ def _play(options: argparse.Namespace) -> int:
             opponent=options.opponent,
             player=options.player,
             seed=options.seed,
+            game=game,
             **game_options,
             **spoken_options(options.spoken),
         )
@@ -163,6 +172,23 @@ def _play(options: argparse.Namespace) -> int:
     write_text(path, f"{transcript}\n")
     print(f"transcript saved to {path}")
     return 0
+
+
+def _text_game(options: argparse.Namespace) -> LanguageGame[Any] | None:
+    """Return the rules of a game of real text in a tokenizer's tokens; None: it is none, or it is played in words."""
+    takes_text = "vocabulary" in inspect.signature(game_factory(options.game)).parameters
+    if not takes_text and (options.tokenizer, options.judge) != (None, None):
+        raise ValueError(f"tokenizer, judge: expected none for {options.game}, which is no game of real text")
+    if not takes_text or (options.tokenizer is None and not Path(options.opponent).is_dir()):
+        return None
+    from .agents.language_model.tokenizers import has_tokenizer  # brings transformers
+    from .baselines.training.options import GameOptions  # brings torch
+
+    folder = Path(options.opponent) if options.tokenizer is None else options.tokenizer
+    if not has_tokenizer(folder):
+        return None
+    rules = GameOptions(game=options.game, judge=options.judge, game_option=tuple(options.option))
+    return rules.build(folder)
 
 
 def _free_path(options: argparse.Namespace) -> Path:

@@ -44,12 +44,13 @@ class HumanAgent:
 
     def _ask(self, view: View) -> Utterance:
         self._output(shown(view))
-        legal = legal_words(view, ())
-        self._output(f"You may say: {listed(legal)}" if len(legal) <= MAX_LISTED else _hint(view, len(legal)))
+        num_legal = int(np.count_nonzero(view.legal_mask(()) & view.vocabulary.sayable_mask))
+        shows = num_legal <= MAX_LISTED  # to decode all tokens of a tokenizer takes a second
+        self._output(f"You may say: {listed(legal_words(view, ()))}" if shows else _hint(view, num_legal))
         while True:
             line = self._read()
             if line == "?":
-                self._output(listed(legal))
+                self._output(listed(legal_words(view, ())))
             elif line == "quit":
                 raise Quit
             else:

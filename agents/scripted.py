@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from ..envs import Tokens
 from .agent import Utterance, View, utter
 
 
@@ -61,24 +62,23 @@ class EchoAgent:
     Seated as player 0 it turns a set of prompts, dealt as briefings, into the fixed prompts of RLHF.
 
     Args:
-        skip: How many tokens precede the request in a briefing, such as an instruction.
+        skip: How many tokens precede the request in a briefing, such as examples.
+        request_in: What finds the request in the rest, such as `RedTeamGame.request_in`; None: it is the rest.
     """
 
-    def __init__(self, *, skip: int = 0) -> None:
+    def __init__(self, *, skip: int = 0, request_in: Callable[[Tokens], Tokens] | None = None) -> None:
         if not isinstance(skip, int) or skip < 0:
             raise ValueError(f"skip: expected a whole number of at least 0, got {skip!r}")
-        self.skip = skip
+        self.skip, self._request_in = skip, request_in
 
     def speak(self, views: Sequence[View], rng: np.random.Generator) -> list[Utterance]:
         """Return the game's last words to each view's player."""
         return [utter(view, self._request(view)) for view in views]
 
     def _request(self, view: View) -> tuple[int, ...]:
-        """Return what follows the skipped tokens; by itself a text may be cut into others than behind them."""
-        request = self._last_told(view)[self.skip :]
-        if not self.skip:
-            return request
-        return view.vocabulary.encode(view.vocabulary.decode(request).lstrip())
+        """Return what follows the skipped tokens, or the request in it."""
+        told = self._last_told(view)[self.skip :]
+        return told if self._request_in is None else self._request_in(told)
 
     def _last_told(self, view: View) -> tuple[int, ...]:
         told = (message.tokens for message in reversed(view.messages) if message.speaker is None)

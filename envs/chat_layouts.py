@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, product
 
 from .chat_templates import (
+    THINK_TOKENS,
     Delimiters,
     Messages,
     Tokenizer,
     conversation,
     end_of_turn,
     num_shared,
+    render,
     rendered_ids,
     roles_of,
     short,
@@ -90,6 +93,14 @@ class Layout:
     told: tuple[Tokens, Tokens]
     user: tuple[Tokens, Tokens]
     assistant: tuple[Tokens, Tokens]
+    prompts: tuple[str, str] = ("", "")
+    """A generation prompt that opens a thought, and what stands before earlier replies; "": they are the same."""
+    open_thought: Tokens | None = None
+    """The generation prompt, where it opens a thought; None: it opens none."""
+
+    def written(self, messages: Messages) -> Tokens:
+        """Return what the chat template writes of a conversation, before a reply that begins with no thought."""
+        return _written(self.codec.tokenizer, messages, self.prompts)
 
     @property
     def in_marks(self) -> set[int]:
@@ -113,19 +124,36 @@ def template_layout(tokenizer: Tokenizer, candidates: Sequence[Delimiters]) -> L
     Raises:
         ValueError: there is none; the message says where the first one differs.
     """
-
-    def written(messages: Messages) -> Tokens:
-        return rendered_ids(tokenizer, messages)
-
     problems = []
     for texts, shift in product(candidates, range(MAX_SHIFT + 1)):
         try:
+            written = partial(_written, tokenizer, prompts=(texts.prompt, texts.assistant[0]))
             layout = _read_layout(_codec(tokenizer, texts), texts, shift, written)
             _compare(layout, ALWAYS, WHERE_WRITTEN)
-            return _with_told(layout, texts)
+            return _with_thought(_with_told(layout, texts), texts)
         except ValueError as error:
             problems.append(error)
     raise problems[0]
+
+
+def opening_with(layout: Layout, system: str) -> Tokens | None:
+    """Return what a chat template writes before a conversation that has a system prompt at its head.
+
+    None: it refuses or loses the prompt, or what follows is not laid out as it is without; all conversations that a
+    layout is compared in are.
+    """
+    told = [{"role": "system", "content": system}]
+    word = PROBES[-1]
+    try:
+        alone, written = (layout.written([*head, *conversation("u", [word])]) for head in ([], told))
+        tail = layout.view(conversation("u", [word]))[len(layout.begin) :]
+        if written == alone or written[len(written) - len(tail) :] != tail:
+            return None
+        opening = written[: len(written) - len(tail)]
+        _compare(replace(layout, begin=opening), ALWAYS, WHERE_WRITTEN, head=told)
+    except ValueError:
+        return None
+    return opening
 
 
 def plain_layout(tokenizer: Tokenizer, texts: Delimiters) -> Layout:
@@ -187,7 +215,7 @@ def _read_layout(codec: Codec, texts: Delimiters, shift: int, written: Callable[
     if len(shared) < shift or last[end : end + shift] != shared or num_begun < 0 or first[num_begun:] != opening:
         raise _different(codec.tokenizer, first, last[end:], "before the first message of a conversation")
     user, assistant = (opening, between[: cut + shift]), (between[cut + shift :], last[: end + shift])
-    return Layout(codec, first[:num_begun], user, user, assistant)
+    return Layout(codec, first[:num_begun], user, user, assistant, (texts.prompt, header))
 
 
 def _with_told(layout: Layout, texts: Delimiters) -> Layout:
@@ -196,14 +224,39 @@ def _with_told(layout: Layout, texts: Delimiters) -> Layout:
         return layout
     word = _word(layout.codec, texts)
     try:
-        written = rendered_ids(layout.codec.tokenizer, conversation("su", [word] * 2))
-        first, between, _ = _pieces(layout.codec, word, written, 2)
+        first, between, _ = _pieces(layout.codec, word, layout.written(conversation("su", [word] * 2)), 2)
         told = first[len(layout.begin) :], between[: max(0, len(between) - len(layout.user[0]))]
         found = replace(layout, told=told)
         _compare(found, TOLD_ALWAYS, TOLD_WHERE_WRITTEN)
     except ValueError:
         return layout
     return found
+
+
+def _written(tokenizer: Tokenizer, messages: Messages, prompts: tuple[str, str]) -> Tokens:
+    """Return a conversation by the chat template, with the second of the generation prompts in the first's place."""
+    opened, before = prompts
+    if not opened:
+        return rendered_ids(tokenizer, messages)
+    return _ids(tokenizer, render(tokenizer, messages, add_generation_prompt=True).removesuffix(opened) + before)
+
+
+def _with_thought(layout: Layout, texts: Delimiters) -> Layout:
+    """Return the layout with the generation prompt where that opens a thought.
+
+    Raises:
+        ValueError: the thought's marks are no tokens of their own, or a view that ends in it is not the template's.
+    """
+    if not texts.prompt:
+        return layout
+    tokenizer, asked = layout.codec.tokenizer, conversation("u", [PROBES[0]])
+    view = layout.view(asked)
+    before = view[: len(view) - len(layout.assistant[0])]
+    asked_ids = rendered_ids(tokenizer, asked)
+    opened = asked_ids[len(before) :]
+    if asked_ids[: len(before)] != before or tokenizer.get_vocab().get(THINK_TOKENS[0]) not in opened:
+        raise _different(tokenizer, asked_ids, before, f"before {THINK_TOKENS[0]}, which is to be one token,")
+    return replace(layout, open_thought=opened)
 
 
 def _word(codec: Codec, texts: Delimiters) -> str:
@@ -244,12 +297,14 @@ def _pieces(codec: Codec, word: str, ids: Tokens, num_messages: int) -> list[Tok
     return [*pieces, ids[start:]]
 
 
-def _compare(layout: Layout, always: Sequence[str], where_written: Sequence[str]) -> None:
-    """Raise ValueError unless views are what the chat template gives, token for token."""
+def _compare(
+    layout: Layout, always: Sequence[str], where_written: Sequence[str], *, head: Messages | None = None
+) -> None:
+    """Raise ValueError unless views are what the chat template gives, token for token, behind a head."""
     for roles in (*always, *where_written):
         for messages in _probes(roles):
             try:
-                asked = rendered_ids(layout.codec.tokenizer, messages)
+                asked = layout.written([*(head or ()), *messages])
             except ValueError:
                 if roles in where_written:
                     break

@@ -14,6 +14,9 @@ from typing import Any, Protocol
 
 from .vocabulary import PAD, Tokens
 
+THINK_TOKENS = ("<think>", "</think>")
+"""What stands around a thought."""
+
 CLOCK = "strftime_now"
 """The function by which a chat template asks for today's date."""
 FIXED_DAY = date(2026, 1, 1)
@@ -74,6 +77,8 @@ class Delimiters:
     """What opens and what closes the game's own words; None: a message of the user's."""
     user: tuple[str, str]
     assistant: tuple[str, str]
+    prompt: str = ""
+    """The generation prompt, where it opens a thought that does not stand before earlier replies."""
     lead: str = ""
     """The blank before every message, where tokens take it into the message's first one."""
 
@@ -220,9 +225,10 @@ def template_delimiters(tokenizer: Tokenizer) -> list[Delimiters]:
     before, after = pieces[1], pieces[2]
     if pieces[::2] != [preamble, after, after] or pieces[1::2] != [before, before, close_user + header]:
         raise _unlike(pieces, [preamble, before, after], "the same marks around every message of a role")
+    prompt, header = _thought_opened(header, before, close_user)
     lead = before.removeprefix(close_user + header)
     if not before.startswith(close_user + header) or lead.strip():
-        what = "a generation prompt that is what stands before every reply (a thought that it opens is none of theirs)"
+        what = "a generation prompt that is what stands before every reply, a thought that it opens apart"
         raise _unlike(header, before.removeprefix(close_user), what)
     opening = after[num_shared(replied, after) :]
     open_user = opening[len(opening) - num_shared(opening[::-1], preamble[::-1]) :]
@@ -230,9 +236,22 @@ def template_delimiters(tokenizer: Tokenizer) -> list[Delimiters]:
     assistant = (header, after.removesuffix(open_user))
     told = _system_delimiters(tokenizer, begin, open_user)
     return [
-        Delimiters(begin, _led(told, blank), (open_user.removesuffix(blank), close_user), assistant, blank)
+        Delimiters(begin, _led(told, blank), (open_user.removesuffix(blank), close_user), assistant, prompt, blank)
         for blank in dict.fromkeys((lead, " " if open_user.endswith(" ") else lead))
     ]
+
+
+def _thought_opened(header: str, before: str, close_user: str) -> tuple[str, str]:
+    """Return a generation prompt that opens a thought, and what stands before earlier replies, whose thoughts are gone.
+
+    Of these some templates write an empty one. Other generation prompts are what stands there: "" and the same.
+    """
+    opening, closing = THINK_TOKENS
+    written = before.removeprefix(close_user)
+    start, found, rest = header.partition(opening)
+    kept, _, left = written.partition(opening)
+    fits = found and not rest.strip() and kept.rstrip() == start.rstrip() and not left.replace(closing, "", 1).strip()
+    return (header, written) if fits and written != header and before.startswith(close_user) else ("", header)
 
 
 def num_shared(first: Sequence[object], second: Sequence[object]) -> int:

@@ -233,12 +233,22 @@ class LanguageGame(ABC, Generic[DealT]):
     max_briefing_tokens: int = 0
     max_announcement_tokens: int = 0
     """The most tokens in the announcements that follow one turn."""
+    max_heard_tokens: int = 0
+    """The most tokens that a player hears of one turn, if they may be more than `max_turn_tokens`."""
     roles: tuple[str, str] = ("player one", "player two")
     forfeit_cost: float = 1.0
     """What an illegal turn costs its speaker; the payoff type decides what the other player gets.
 
     It should be no less than the most that a player can lose, or forfeiting may pay.
     """
+
+    @property
+    def vocabularies(self) -> tuple[Vocabulary, Vocabulary]:
+        """What each player reads and speaks: its view and its turns are in its own tokens; here both have the one.
+
+        Where they differ, `vocabulary` is player 0's, and `hears` says a turn in the listener's tokens.
+        """
+        return self.vocabulary, self.vocabulary
 
     @abstractmethod
     def next_player(self, dialogue: Dialogue[DealT]) -> int | None:
@@ -322,6 +332,7 @@ _LEAST = {
     "max_thought_tokens": 0,
     "max_briefing_tokens": 0,
     "max_announcement_tokens": 0,
+    "max_heard_tokens": 0,
 }
 
 
@@ -348,11 +359,11 @@ def check_attributes(game: LanguageGame[DealT]) -> None:
 
 
 def _longest_view(game: LanguageGame[DealT], viewer: int) -> int:
-    vocabulary = game.vocabulary
+    vocabulary = game.vocabularies[viewer]
     told = len(vocabulary.tell((), viewer))
-    thought = game.max_thought_tokens + 2 if game.max_thought_tokens else 0
+    thought = game.max_thought_tokens + 2 + len(vocabulary.open_thought or ()) if game.max_thought_tokens else 0
     frame = max(len(vocabulary.open_turn(p, viewer)) + len(vocabulary.close_turn(p, viewer)) for p in PLAYERS)
-    turn = frame + game.max_turn_tokens + thought
+    turn = frame + max(game.max_turn_tokens + thought, game.max_heard_tokens)
     turn += told + game.max_announcement_tokens if game.max_announcement_tokens else 0
     start = len(vocabulary.begin(viewer)) + (told + game.max_briefing_tokens if game.max_briefing_tokens else 0)
     length = int(start + game.max_turns * turn)

@@ -125,6 +125,10 @@ class RedTeamGame(LanguageGame[RequestT]):
     num_preamble_tokens: int = 0
     """How many tokens of the adversary's briefing precede the request itself."""
 
+    def request_in(self, told: Tokens) -> Tokens:
+        """Return the request in what the adversary was told of it."""
+        return told[self.num_preamble_tokens :]
+
     @abstractmethod
     def verdicts(self, dialogues: Sequence[Dialogue[RequestT]]) -> list[Verdict]:
         """Return the verdict on the last exchange (prompt and reply) of each dialogue, in order, in one batch."""

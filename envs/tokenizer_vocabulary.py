@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Iterable
 from functools import cached_property
@@ -9,8 +10,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from .chat_layouts import Layout, plain_layout, readable, template_layout
+from .chat_layouts import Layout, opening_with, plain_layout, readable, template_layout
 from .chat_templates import (
+    THINK_TOKENS,
     Delimiters,
     Tokenizer,
     end_of_turn,
@@ -27,8 +29,6 @@ HUMAN_HEADER, ASSISTANT_HEADER = "\n\nHuman:", "\n\nAssistant:"
 """What opens a turn where a tokenizer has no chat template: the marks of the hh-rlhf data (arXiv
 2204.05862)."""
 
-THINK_TOKENS = ("<think>", "</think>")
-
 MAX_SIZE = 2**24
 """More tokens than any tokenizer has; masks and embeddings have an entry for each id."""
 
@@ -39,12 +39,13 @@ class TokenizerVocabulary:
     The viewer's own turns are the assistant's and the other player's are the user's. A view is token for
     token what `apply_chat_template` gives for the same messages: the two are compared when the vocabulary is
     made, and a template that is not laid out exactly is refused, as are all that change messages, tell the
-    date, draw, or open a thought that stands before no earlier reply. What is compared are conversations of 1
-    to 129 messages, with the game's words and without, begun by either player, of texts that begin and end
-    with letters, digits and marks. Where a text begins or ends with blanks, a token may run across its end, or
-    the template strip them: a view may differ there. The game may tell no such text if the template strips it;
-    a player's turn stands as it was said, an empty one too. A thought stays in its owner's view, where some
-    templates drop those of earlier turns.
+    date, or draw. Where the generation prompt opens a thought (DeepSeek R1), a view ends with it in games with
+    thoughts, in which the player goes on with the thought and says `</think>`; in others a reply is opened as
+    the earlier ones are. What is compared are conversations of 1 to 129 messages, with the game's words and
+    without, begun by either player, of texts that begin and end with letters, digits and marks. Where a text
+    begins or ends with blanks, a token may run across its end, or the template strip them: a view may differ
+    there. The game may tell no such text if the template strips it; a player's turn stands as it was said, an
+    empty one too. A thought stays in its owner's view, where some templates drop those of earlier turns.
 
     The game's words (briefing, announcement) are a system message. Where the chat template takes no system
     message of its own (Gemma) or writes one itself (Llama 3.1), they are a message of the user's, apart from
@@ -81,9 +82,11 @@ class TokenizerVocabulary:
             layout = plain_layout(tokenizer, _plain_delimiters(tokenizer))
         else:
             layout = template_layout(tokenizer, template_delimiters(tokenizer))
-        self._begin, self._told, self._user, self._assistant = layout.begin, layout.told, layout.user, layout.assistant
+        self._layout = layout
+        self._begins = (layout.begin, layout.begin)
+        self._told, self._user, self._assistant = layout.told, layout.user, layout.assistant
         self._strips = template is not None and strips_messages(tokenizer, "u" if self._told == self._user else "su")
-        self.eos_id = self._assistant[1][0]
+        self.eos_id, self.open_thought = self._assistant[1][0], layout.open_thought
         self._special_ids = _special_ids(tokenizer, layout).union(self.think_ids or ())
         self._left_out = self._special_ids.difference(_unknown_word(tokenizer, layout))
         self._codec, changed = readable(layout.codec)
@@ -103,6 +106,27 @@ class TokenizerVocabulary:
         """Leave the mask out of copies: numpy's would be writable."""
         return {name: value for name, value in self.__dict__.items() if name != "sayable_mask"}
 
+    def opening_with(self, system: str) -> Tokens | None:
+        """Return what opens a view with a system prompt, as the chat template writes it; None: it has no place for it.
+
+        No place is one without a chat template, one that refuses or loses a system prompt, and one before which
+        messages would be laid out otherwise than without.
+        """
+        return None if self.tokenizer.chat_template is None else opening_with(self._layout, system)
+
+    def seated(self, openings: tuple[Tokens | None, Tokens | None]) -> TokenizerVocabulary:
+        """Return the vocabulary of two seats, in whose views the game's words are a message of the user's.
+
+        Args:
+            openings: what opens the views of player 0 and of player 1, of `opening_with`; None: what always does.
+        """
+        vocabulary = copy.copy(self)
+        first, second = (self._layout.begin if opening is None else opening for opening in openings)
+        vocabulary._begins = (first, second)
+        vocabulary._told = self._user
+        vocabulary._strips = self.tokenizer.chat_template is not None and strips_messages(self.tokenizer, "u")
+        return vocabulary
+
     def encode(self, text: str) -> Tokens:
         """Return the tokens of a text as a message, without the special tokens that it spells."""
         return tuple(token for token in self._codec.ids(text) if token not in self._left_out)
@@ -117,7 +141,7 @@ class TokenizerVocabulary:
 
     def begin(self, viewer: int) -> Tokens:
         """Return what the template writes before the first message."""
-        return self._begin
+        return self._begins[viewer]
 
     def tell(self, tokens: Tokens, viewer: int) -> Tokens:
         """Return the game's words as a message.

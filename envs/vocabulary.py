@@ -36,6 +36,14 @@ class Vocabulary(Protocol):
         ...
 
     @property
+    def open_thought(self) -> Tokens | None:
+        """What precedes an own turn in games with thoughts, in place of `open_turn`, where it opens the thought.
+
+        None: a player says the first of `think_ids` itself, if it thinks.
+        """
+        ...
+
+    @property
     def sayable_mask(self) -> NDArray[np.int8]:
         """1 where a player may say the token inside a turn, `<eos>` and thought tokens apart; shape (V,), read-only."""
         ...
@@ -90,6 +98,7 @@ class WordVocabulary:
 
     eos_id = EOS
     think_ids = (THINK, END_THINK)
+    open_thought = None
 
     def __init__(self, words: str | Sequence[str]) -> None:
         """Take the words, in order, as a sequence or as one string separated by blanks.

@@ -233,7 +233,8 @@ def commands(config: TextConfig, sizes: Sizes, requests: Path) -> dict[str, list
         *("--schedule.defend-steps", str(sizes.defend_steps), "--schedule.attack-steps", str(sizes.attack_steps)),
     ]
     rates = [*("--defender-learner.ppo.learning-rate", rate), *("--adversary-learner.ppo.learning-rate", rate)]
-    gpo = ["train", "gpo", *common, "--adversary", str(config.out / "base/model"), *schedule, *rates]
+    plain = ["--adversary-role.system", "", "--adversary-role.template", "{request}"]  # as it was cloned
+    gpo = ["train", "gpo", *common, "--adversary", str(config.out / "base/model"), *plain, *schedule, *rates]
     diversity = ["--bleu-weight", "2", "--embedding-weight", "1"]
     return {
         "gpo_div": [*gpo, *diversity, "--out", str(config.out / "gpo_div")],

@@ -352,7 +352,7 @@ HOSTILE = [
     "play bluff-v0 --opponent deep => .",
     "play bluff-v0 --opponent file => agent: expected random, echo or the folder",
     "play bluff-v0 --seed -1 => seed: expected an integer of at least 0, got -1",
-    "play red_team_text-v0 --option vocabulary=tok => expected vocabulary of type Vocabulary",
+    "play red_team_text-v0 --option vocabulary=tok => vocabulary: expected a TokenizerVocabulary or another",
     "play red_team_text-v0 --option requests=empty => .",
     f"play bluff-v0 --option x={'[' * 5000} => option x: expected JSON of a usual size",
     f"play bluff-v0 --option x={'9' * 5000} => option x: expected JSON of a usual size",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -31,7 +32,7 @@ from .checkpoints import (
 from .decoding import OpenTurns
 from .legal_mask import LegalMask
 from .probing import reading_of
-from .sampling import draw, require_numbers
+from .sampling import WHOLE, Truncation, draw, require_numbers
 from .shared_prefixes import logits_after
 from .tokenizers import require_tokens
 
@@ -56,7 +57,7 @@ class CausalLMAgent:
     """Samples whole turns from a causal language model, with the key-value cache and legal-token masks.
 
     The model never sees anything but the view's tokens. Log-probabilities are those of the distribution that was
-    sampled: temperature applied, illegal tokens removed.
+    sampled: temperature applied, illegal tokens removed, and those that a `Truncation` cuts off.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class CausalLMAgent:
         vocabulary: Vocabulary,
         *,
         temperature: float = 1.0,
+        truncation: Truncation = WHOLE,
         value_head: nn.Linear | None = None,
     ) -> None:
         """Take a model whose embedding has at least `vocabulary.size` rows.
@@ -73,6 +75,7 @@ class CausalLMAgent:
             model: the causal language model; it stays on its device.
             vocabulary: the tokens of the game.
             temperature: > 0; 1 samples the model's own distribution.
+            truncation: what is cut off of it.
             value_head: maps last hidden states (..., hidden_size) to values (..., 1); a critic for learners.
 
         Raises:
@@ -89,7 +92,7 @@ class CausalLMAgent:
             )
         self.model = model
         self.vocabulary = vocabulary
-        self.temperature = temperature
+        self.temperature, self.truncation = temperature, truncation
         self.value_head = value_head
         self._decoder, self._extends, self._max_positions = reading.decoder, reading.extends, positions_of(model)
         sayable = torch.zeros(reading.num_logits, dtype=torch.bool)
@@ -128,7 +131,7 @@ class CausalLMAgent:
         require_plain_weights(folder)
         if dtype not in get_args(DType):
             raise ValueError(f"dtype: expected one of {', '.join(get_args(DType))}, got {dtype!r}")
-        temperature = _temperature_of(folder, vocabulary)
+        temperature, truncation = _sampling_of(folder, vocabulary)
         require_tokens(folder, vocabulary)
         model = load_checkpoint(AutoModelForCausalLM, folder, dtype=getattr(torch, dtype))
         require_positions(model, max_view_tokens, f"model {folder}", "the game's longest view")
@@ -136,18 +139,18 @@ class CausalLMAgent:
         if head is not None:
             head.to(device)
         nn.Module.to(model, torch.device(device))  # transformers' own `to` is not typed
-        return cls(model, vocabulary, value_head=head, temperature=temperature)
+        return cls(model, vocabulary, value_head=head, temperature=temperature, truncation=truncation)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write model, value head, temperature and the game's words; `transformers` alone can load the folder."""
+        """Write model, value head, how it is sampled and the game's words; `transformers` alone can load the folder."""
         folder = Path(folder)
         with without_bars():
             self.model.save_pretrained(folder)
         if self.value_head is not None:
             save_file(self.value_head.state_dict(), folder / VALUE_HEAD_FILE)
-        (folder / SAMPLING_FILE).write_text(
-            json.dumps({"temperature": self.temperature, "vocabulary_size": self.vocabulary.size}), encoding="utf-8"
-        )
+        cut = {name: value for name, value in asdict(self.truncation).items() if value}
+        sampling = {"temperature": self.temperature, **cut, "vocabulary_size": self.vocabulary.size}
+        (folder / SAMPLING_FILE).write_text(json.dumps(sampling), encoding="utf-8")
         write_words(folder, self.vocabulary)
 
     @torch.inference_mode()
@@ -192,7 +195,7 @@ class CausalLMAgent:
             for numbers, logits in logits_after(self.model, told, extends=self._extends):
                 for number, row in zip(numbers, logits.double() / self.temperature, strict=True):
                     legal = torch.tensor(choices[number].legal, device=row.device)
-                    probabilities = row[legal].softmax(-1)
+                    probabilities = self.truncation.cut(row[legal]).softmax(-1)
                     require_numbers(probabilities[None, :1], "logits")
                     found[number] = probabilities.cpu().numpy()
         return found
@@ -248,14 +251,15 @@ class CausalLMAgent:
         precise = precise if self.temperature == 1 else precise / self.temperature
         with torch.no_grad():  # softmax hands an impossible token no gradient, so there is none to be stopped here
             if legal is None:
-                return precise.index_fill_(-1, self._unsayable, -torch.inf)
-            legal.remove_illegal_(precise, self._unsayable)
-        return precise
+                precise.index_fill_(-1, self._unsayable, -torch.inf)
+            else:
+                legal.remove_illegal_(precise, self._unsayable)
+        return self.truncation.cut(precise)
 
     def _sample(self, views: Sequence[View], rng: np.random.Generator) -> list[Utterance]:
         lengths = np.array([len(view.tokens) for view in views])
         self._require_positions(int(lengths.max()))
-        decoder, turns = self._decoder(self.model, views), OpenTurns(views)
+        decoder, turns = self._decoder(self.model, views), OpenTurns(views, self.truncation)
         while True:
             drawn, logprobs = draw(self._legal_logits(decoder.logits, self._next_legal(turns)), rng)
             going = turns.say(drawn.cpu().numpy(), logprobs.cpu().numpy())
@@ -281,18 +285,23 @@ class CausalLMAgent:
             )
 
 
-def _temperature_of(folder: Path, vocabulary: Vocabulary) -> float:
+def _sampling_of(folder: Path, vocabulary: Vocabulary) -> tuple[float, Truncation]:
     """Return how a saved model is sampled from, once the game is seen to have its vocabulary."""
     path = folder / SAMPLING_FILE
     sampling = read_json(path) if path.is_file() else {}
     size, temperature = sampling.pop("vocabulary_size", vocabulary.size), sampling.pop("temperature", 1.0)
+    cut = {field.name: sampling.pop(field.name) for field in fields(Truncation) if field.name in sampling}
     if sampling:
         raise ValueError(f"{path}: expected temperature and vocabulary_size, got {', '.join(map(repr, sampling))} too")
     if size != vocabulary.size:
         raise ValueError(f"model {folder}: expected a game of its vocabulary, {size} tokens, got {vocabulary.size}")
     if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 0 < temperature < np.inf:
         raise ValueError(f"{path}: expected a temperature > 0, got {temperature!r:.80}")
-    return float(temperature)
+    stop = cut.pop("stop", ())
+    try:
+        return float(temperature), Truncation(**cut, stop=tuple(stop) if isinstance(stop, list) else stop)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _value_head_of(folder: Path, hidden_size: int) -> nn.Linear | None:

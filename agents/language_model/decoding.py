@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ...envs import Ending, Tokens, Utterance, View
+from .sampling import WHOLE, Truncation
 
 Ids = NDArray[np.int64]
 
@@ -23,9 +24,15 @@ Ids = NDArray[np.int64]
 class OpenTurns:
     """The turns of a batch while they are sampled; those that have not ended are live, in the order of their views."""
 
-    def __init__(self, views: Sequence[View]) -> None:
-        """Open a turn for each view; all views are of one vocabulary."""
-        self._views, self._eos = views, views[0].vocabulary.eos_id
+    def __init__(self, views: Sequence[View], truncation: Truncation = WHOLE) -> None:
+        """Open a turn for each view; all views are of one vocabulary.
+
+        Args:
+            views: whose turns these are.
+            truncation: whose stop strings end a turn that is not narrowed.
+        """
+        self._views, self._eos, self._truncation = views, views[0].vocabulary.eos_id, truncation
+        self._stopped = np.zeros(len(views), dtype=bool)
         self._live = np.arange(len(views))
         self._said = list[tuple[Ids, Ids, NDArray[Any]]]()
         self._narrowed = np.array([not view.unrestricted for view in views])
@@ -56,18 +63,23 @@ class OpenTurns:
                 ended[k] = self._narrow(int(live[k]), int(tokens[k]))
         if len(self._said) >= self._shortest:
             ended |= ~self._narrowed[live] & (self._limits[live] == len(self._said))
+        if self._truncation.stop:
+            for k in np.flatnonzero(~self._narrowed[live] & ~ended).tolist():
+                ended[k] = self._stopped[live[k]] = self._truncation.stops(self._text(int(live[k])))
         going = np.flatnonzero(~ended)
         if len(going) < len(live):
             self._live = live[going]
         return going
 
     def utterances(self) -> list[Utterance]:
-        """Return the whole turns, once none is live."""
+        """Return the whole turns, once none is live; one that was stopped by its text is closed, as by a rule."""
         lengths = np.zeros(len(self._views), dtype=np.int64)
-        tokens = np.zeros((len(lengths), len(self._said)), dtype=np.int64)
+        tokens = np.zeros((len(lengths), len(self._said) + 1), dtype=np.int64)
         logprobs = np.zeros(tokens.shape)
         for column, (live, said, chances) in enumerate(self._said):
             tokens[live, column], logprobs[live, column], lengths[live] = said, chances, column + 1
+        tokens[self._stopped, lengths[self._stopped]] = self._eos
+        lengths += self._stopped
         closed = tokens[np.arange(len(lengths)), lengths - 1] == self._eos
         return [
             Utterance(tuple(said[:length]), tuple(chances[:length]), Ending.END_OF_TURN if by_eos else Ending.TOO_LONG)
@@ -75,6 +87,10 @@ class OpenTurns:
                 tokens.tolist(), logprobs.tolist(), lengths.tolist(), closed.tolist(), strict=True
             )
         ]
+
+    def _text(self, row: int) -> str:
+        said = [tokens[np.searchsorted(live, row)] for live, tokens, _ in self._said]  # it is live in all of them
+        return self._views[row].vocabulary.decode(said)
 
     def _narrow(self, row: int, token: int) -> bool:
         """Ask what may follow in one turn; return whether that is nothing."""

@@ -1,6 +1,9 @@
-"""One token for each row of logits, by inverting the cumulative distribution."""
+"""One token for each row of logits, by inverting the cumulative distribution, and what is cut off before."""
 
 from __future__ import annotations
+
+import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,6 +13,54 @@ LARGE_VOCABULARY = 16_384
 """From this many tokens on, a running sum over all of them is the slower way to draw one."""
 TOKENS_IN_BLOCK = 512
 """How many tokens share one partial sum when a token of a large vocabulary is drawn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Truncation:
+    """What a model never says when it plays: unlikely tokens, and what follows a stop string.
+
+    Log-probabilities are those of the distribution that is left. No learner takes an agent that cuts: as its model
+    changes, a token that was sampled may be cut off, and its ratio is 0.
+    """
+
+    top_p: float | None = None
+    """In (0, 1): only the likeliest tokens are said, as few as have this probability together (nucleus sampling,
+    arXiv 1904.09751). None: all."""
+    min_p: float | None = None
+    """In (0, 1): only tokens are said that have at least this share of the likeliest one's probability (arXiv
+    2407.01082). None: all."""
+    stop: tuple[str, ...] = ()
+    """A turn that the rules leave free ends where its text has one of these; that ending has log-probability 0."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where a share is none, or a stop string is empty."""
+        for name in ("top_p", "min_p"):
+            share = getattr(self, name)
+            if share is not None and (isinstance(share, bool) or not isinstance(share, float) or not 0 < share < 1):
+                raise ValueError(f"{name}: expected a number in (0, 1) or None, got {share!r:.80}")
+        if not isinstance(self.stop, tuple) or not all(isinstance(text, str) and text for text in self.stop):
+            raise ValueError(f"stop: expected texts of at least a character, got {self.stop!r:.80}")
+
+    def cut(self, logits: Tensor) -> Tensor:
+        """Return logits (..., V) with -inf at the tokens that are cut off."""
+        if self.top_p is not None:
+            ordered, order = logits.detach().sort(dim=-1, descending=True)
+            chances = ordered.softmax(-1, dtype=torch.float64)
+            cut = chances.cumsum(-1) - chances >= self.top_p  # what the likelier ones have is enough
+            outside = torch.zeros_like(cut).scatter_(-1, order, cut)
+            logits = logits.masked_fill(outside, -torch.inf)
+        if self.min_p is not None:
+            least = logits.detach().amax(-1, keepdim=True) + math.log(self.min_p)
+            logits = logits.masked_fill(logits < least, -torch.inf)
+        return logits
+
+    def stops(self, text: str) -> bool:
+        """Whether a turn's text ends it."""
+        return any(stop in text for stop in self.stop)
+
+
+WHOLE = Truncation()
+"""Nothing is cut off."""
 
 
 def draw(logits: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

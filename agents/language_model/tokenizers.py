@@ -69,6 +69,20 @@ def load_vocabulary(folder: str | Path) -> TokenizerVocabulary:
     return TokenizerVocabulary(load_tokenizer(folder))
 
 
+def has_tokenizer(folder: Path) -> bool:
+    """Whether the files of a tokenizer lie in a folder."""
+    return any((folder / name).is_file() for name in (*VOCABULARY_FILES, CONFIG_FILE))
+
+
+def are_alike(first: PreTrainedTokenizerBase, second: PreTrainedTokenizerBase) -> bool:
+    """Whether two tokenizers cut all texts alike, and lay conversations out alike."""
+    parts = []
+    for one in (first, second):
+        backend = getattr(one, "backend_tokenizer", None)
+        parts.append((one.chat_template, one.special_tokens_map, one.get_vocab(), backend and backend.to_str()))
+    return parts[0] == parts[1]
+
+
 def require_tokens(folder: Path, vocabulary: Vocabulary, what: str = "model") -> None:
     """Refuse a model whose token ids mean something else in the game: other words, or another tokenizer.
 

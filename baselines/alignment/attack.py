@@ -42,8 +42,11 @@ class AttackConfig(BothPlayersOptions, LearnerOptions):
 @trainer
 def attack(config: AttackConfig) -> Training:
     """Return what a run of it trains."""
-    game = config.options.build(*reversed(config.starts), split="train", meter=CostMeter(), device=config.device)
-    agent, defender = (load_model(folder, game, device=config.device, dtype=config.dtype) for folder in config.starts)
+    game = config.options.build(seats=config.starts, split="train", meter=CostMeter(), device=config.device)
+    agent, defender = (
+        load_model(folder, game, player, role=config.options.roles[player], device=config.device, dtype=config.dtype)
+        for player, folder in enumerate(config.starts)
+    )
     best_response = BestResponse(
         game,
         config.make(agent, num_planned=config.num_steps, ptx=config.ptx(game, 0, config.seed)),

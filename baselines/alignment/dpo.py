@@ -1,6 +1,7 @@
 """Offline DPO and IPO: player two learns from a fixed set of preference pairs, without playing.
 
-The pairs are a file's (`chosen` and `rejected`, or transcripts in the form of hh-rlhf), or they are drawn once: two
+The pairs are a file's (`chosen` and `rejected`, or transcripts in the form of hh-rlhf), of real text, which no game
+needs to be named for, or of a game's words; or they are drawn once: two
 replies of the start model to each prompt that the game deals, labelled by the game's rewards with noise of a known
 temperature, so that DPO's optimum is ref exp(reward / (temperature kl_coef)). The losses are in
 `learners/preference.py`; DPO and IPO on fresh pairs are `duologue train rlhf --learner preference`.
@@ -8,19 +9,23 @@ temperature, so that DPO's optimum is ref exp(reward / (temperature kl_coef)). T
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...envs import Vocabulary
+from ...agents.language_model.causal_lm import CausalLMAgent
+from ...agents.language_model.tokenizers import has_tokenizer, load_vocabulary
+from ...envs import LanguageGame, Vocabulary
+from ...envs.registry import game_factory
 from ..data.dialogues import PreferencePair
 from ..data.encoding import EncodedDialogue, encode_text_dialogue
 from ..data.readers import OnError, read_pairs
@@ -65,6 +70,12 @@ class DPOConfig(DefenderOptions, PretrainingDataOptions):
     """How the model learns from them."""
     save_every: Count = 20
     """Steps between two saved states."""
+
+    @property
+    def needs_game(self) -> bool:
+        """Whether the pairs are drawn in a game or in its words; a file's are of real text to a model that reads it."""
+        takes_text = "vocabulary" in inspect.signature(game_factory(self.options.game)).parameters
+        return self.pairs is None or takes_text or not has_tokenizer(self.start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,26 +178,37 @@ def _trajectories(rows: Sequence[Row]) -> Trajectories:
     return Trajectories(tokens, attention, own, logprobs=nothing, rewards=nothing, legal_mask=None, players=players)
 
 
+def _pairs(config: DPOConfig, game: LanguageGame[Any] | None, agent: CausalLMAgent) -> list[PreferencePair]:
+    """Return the pairs of the file, or those that the start model draws in the game."""
+    if config.pairs is None:
+        assert game is not None
+        rng = np.random.default_rng([config.seed, 2])
+        return oracle_pairs(game, agent, config.num_pairs, rng, temperature=config.label_temperature)
+    reader = read_pairs(config.pairs, on_error=config.on_error)
+    pairs = list(islice(reader, config.num_pairs))
+    reader.report()
+    return pairs
+
+
 @trainer
 def dpo(config: DPOConfig) -> Training:
     """Return what a run of it trains."""
     meter = CostMeter()
-    game = config.options.build(
-        config.start, split="train", meter=meter, device=config.device, judged=config.pairs is None
-    )
-    agent = load_model(config.start, game, device=config.device, dtype=config.dtype)
-    if config.pairs is None:
-        rng = np.random.default_rng([config.seed, 2])
-        pairs = oracle_pairs(game, agent, config.num_pairs, rng, temperature=config.label_temperature)
+    if config.needs_game:
+        game = config.options.build(
+            config.start, split="train", meter=meter, device=config.device, judged=config.pairs is None
+        )
+        role = config.options.defender_role
+        agent = load_model(config.start, game, 1, role=role, device=config.device, dtype=config.dtype)
+        ptx = config.pretraining_data(game, 1, ptx_coef=config.preference.ptx_coef, seed=config.seed)
     else:
-        reader = read_pairs(config.pairs, on_error=config.on_error)
-        pairs = list(islice(reader, config.num_pairs))
-        reader.report()
+        game, ptx, vocabulary = None, None, load_vocabulary(config.start)
+        agent = CausalLMAgent.from_pretrained(config.start, vocabulary, device=config.device, dtype=config.dtype)
+    pairs = _pairs(config, game, agent)
     meter.add(Costs(preference_queries=len(pairs)))
-    ptx = config.pretraining_data(game, 1, ptx_coef=config.preference.ptx_coef, seed=config.seed)
     loop = DPO(
         PreferenceLearner(agent, config.preference, num_planned=config.num_steps, ptx=ptx),
-        encode_pairs(game.vocabulary, pairs, max_tokens=config.max_tokens),
+        encode_pairs(agent.vocabulary, pairs, max_tokens=config.max_tokens),
         num_steps=config.num_steps,
         batch_size=config.batch_size,
         seed=config.seed,

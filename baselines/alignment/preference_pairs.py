@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import expit
 
-from ...agents import EchoAgent, Speaker
+from ...agents import Speaker
 from ...envs import Dialogue, Episode, LanguageGame
 from ...envs.engine.episode import deal_episodes
 from ..data.dialogues import ASSISTANT, PreferencePair, TextDialogue, TextTurn
 from ..rollouts.episodes import PlayedEpisode, play_out
 from ..training.checks import check_count
-from ..training.options import preamble_of
+from ..training.options import static_prompts
 
 PAIRS_AT_ONCE = 256
 MAX_TRIES = 50
@@ -51,7 +51,7 @@ def oracle_pairs(
         raise ValueError(f"temperature: expected a number > 0, got {temperature}")
     check_count("num_pairs", num_pairs)
     pairs: list[PreferencePair] = []
-    agents = (EchoAgent(skip=preamble_of(game)), replier)
+    agents = (static_prompts(game), replier)
     for _ in range(1 + MAX_TRIES * num_pairs // PAIRS_AT_ONCE):
         if len(pairs) >= num_pairs:
             break
@@ -119,9 +119,13 @@ def _comparable(episode: PlayedEpisode, twin: PlayedEpisode) -> bool:
 
 def _pair(game: LanguageGame[Any], chosen: Dialogue[Any], rejected: Dialogue[Any]) -> PreferencePair:
     """Return two plays as what player 1 was told and said, in words."""
-    decode = game.vocabulary.decode
+    decode = game.vocabularies[ASSISTANT].decode
     told = decode(game.briefing(chosen.deal, ASSISTANT))
     briefing = [TextTurn(None, told)] if told else []
-    spoken = [TextTurn(turn.player, decode(turn.tokens)) for turn in chosen.turns[:-1]]
+    heard = [
+        turn.tokens if turn.player == ASSISTANT else game.hears(chosen.upto(k + 1), ASSISTANT) or ()
+        for k, turn in enumerate(chosen.turns[:-1])
+    ]
+    spoken = [TextTurn(turn.player, decode(said)) for turn, said in zip(chosen.turns, heard, strict=False)]
     replies = (TextTurn(ASSISTANT, decode(dialogue.turns[-1].tokens)) for dialogue in (chosen, rejected))
     return PreferencePair(TextDialogue((*briefing, *spoken)), *replies)

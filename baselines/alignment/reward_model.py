@@ -309,7 +309,7 @@ def _pairs(config: RewardModelConfig) -> tuple[PairSplit, Vocabulary | None]:
     agent = load_model(config.start, game, device=config.device)
     rng = np.random.default_rng([config.seed, 2])
     pairs = oracle_pairs(game, agent, config.num_pairs, rng, temperature=config.temperature)
-    return _split(pairs, config), game.vocabulary
+    return _split(pairs, config), game.vocabularies[1]
 
 
 def _split(pairs: Sequence[PreferencePair], config: RewardModelConfig) -> PairSplit:

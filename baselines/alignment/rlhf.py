@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ...agents import EchoAgent
 from ...envs import LanguageGame
 from ..learners.best_response import BestResponse
 from ..learners.options import LearnerOptions
@@ -21,7 +20,7 @@ from ..learners.ppo import PPOConfig
 from ..training.checks import Count, Rows
 from ..training.costs import CostMeter
 from ..training.loop import Training, trainer
-from ..training.options import load_model, preamble_of
+from ..training.options import load_model, static_prompts
 from .starts import DefenderOptions
 
 DEFENDER_PPO = PPOConfig(learning_rate=2e-3)
@@ -54,11 +53,13 @@ def rlhf(config: RLHFConfig) -> Training:
 
 def best_reply(config: RLHFConfig, game: LanguageGame[Any]) -> BestResponse:
     """Return the learner of replies to the prompts that the game deals."""
-    agent = load_model(config.start, game, device=config.device, dtype=config.dtype)
+    agent = load_model(
+        config.start, game, 1, role=config.options.defender_role, device=config.device, dtype=config.dtype
+    )
     return BestResponse(
         game,
         config.make(agent, num_planned=config.num_steps, ptx=config.ptx(game, 1, config.seed)),
-        EchoAgent(skip=preamble_of(game)),
+        static_prompts(game),
         player=1,
         batch_size=config.batch_size,
         num_steps=config.num_steps,

@@ -1,20 +1,30 @@
-"""Supervised fine-tuning: the defender, cloned from an ideal player two on its own tokens (arXiv 2402.08078, eq. 8)."""
+"""Supervised fine-tuning: the defender, cloned from an ideal player two on its own tokens (arXiv 2402.08078, eq. 8).
+
+In the game of real text either player is cloned from a file of what it is asked and what it says, such as JSON lines
+with a `seed` and a `rewrite` for the adversary:
+
+    duologue train sft --game red_team_text-v0 --model FOLDER --pairs rewrites.jsonl --player 0
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import tyro
 
 from ...envs import Dialogue, LanguageGame, Speaker, Tokens
+from ...envs.games.red_team_text.game import RedTeamText
 from ...envs.judging import Outcome, RedTeamGame
+from ..data.readers import read_dialogues
 from ..evaluation import evaluate_prompts
 from ..learners.behaviour_cloning import BehaviourCloning, BehaviourCloningConfig
 from ..rollouts.demonstrations import demonstrations_of, encode_dialogues
+from ..text.exchanges import role_demonstrations
 from ..training.checks import Count, Rows, Share
 from ..training.costs import CostMeter, CountedSpeaker
 from ..training.loop import Training, trainer
@@ -40,17 +50,28 @@ class SFTConfig(TrainingOptions):
     """The base model's folder; None: the micro model, pre-trained first in the folder `base` of `out`."""
     out: Path = Path("runs/sft")
     """The run's folder; the model is in its folder `model`."""
+    pairs: Path | None = None
+    """A file or folder of dialogues or of seeds and rewrites, for red_team_text-v0; None: the game's demonstrations."""
+    player: Literal[0, 1] = 1
+    """Who is cloned from `pairs`."""
     num_demonstrations: Rows = 4_000
-    """Dialogues."""
+    """Dialogues, at most."""
     cloning: BehaviourCloningConfig = SFT_CLONING
     """How it is trained."""
     stop_at_unsafe_share: Share | None = 0.03
-    """Stop once at most this share of the requests that are to be refused gets a harmful answer; None: never early.
+    """Stop once at most this share of the requests that are to be refused gets a harmful answer; None: never early, as
+    with `pairs`.
 
     They are those of the demonstrations, so nothing that the defender is tested on decides when to stop.
     """
     save_every: Count = 60
     """Steps between two saved states."""
+
+    def __post_init__(self) -> None:
+        """Check that player 0, of whom no game has demonstrations of its own, is cloned from a file."""
+        super().__post_init__()
+        if self.player == 0 and self.pairs is None:
+            raise ValueError("player: expected 1 without a file of pairs, got 0")
 
     def prepared(self) -> Self:
         """Return the options with the base model's folder; without one it is pre-trained in `base`."""
@@ -90,11 +111,24 @@ def sft(config: SFTConfig) -> Training:
     """Return what a run of it trains."""
     assert config.model is not None  # it is prepared
     meter = CostMeter()
-    game = config.options.build(config.model, meter=meter, device=config.device)
-    rng = np.random.default_rng([config.seed, 1])
-    dialogues = demonstrations_of(game, "ideal", rng, config.num_demonstrations)
-    agent = load_model(config.model, game, device=config.device, dtype=config.dtype)
-    learner = BehaviourCloning(agent, encode_dialogues(game, dialogues, viewers=(1,)), config.cloning, seed=config.seed)
+    game = config.options.build(config.model, meter=meter, device=config.device, judged=config.pairs is None)
+    dialogues, player = _demonstrations(config, game), config.player
+    role = config.options.roles[player]
+    agent = load_model(config.model, game, player, role=role, device=config.device, dtype=config.dtype)
+    cloning = config.cloning if player == 1 else replace(config.cloning, tokens_of="player_0")
+    learner = BehaviourCloning(agent, encode_dialogues(game, dialogues, viewers=(player,)), cloning, seed=config.seed)
     meter.cloning(lambda: learner.num_tokens)
-    watch = [meter, EarlyStop(game, CountedSpeaker(agent, meter), dialogues, config)]
+    watch: list[Watcher] = [meter]
+    if config.pairs is None:
+        watch.append(EarlyStop(game, CountedSpeaker(agent, meter), dialogues, config))
     return Training(learner=learner, num_steps=config.cloning.num_steps, watch=watch, write=leaves(model=agent))
+
+
+def _demonstrations(config: SFTConfig, game: LanguageGame[Any]) -> list[Dialogue[Any]]:
+    """Return the plays that a player is cloned from."""
+    if config.pairs is None:
+        return demonstrations_of(game, "ideal", np.random.default_rng([config.seed, 1]), config.num_demonstrations)
+    if not isinstance(game, RedTeamText):
+        raise ValueError(f"pairs: expected none for {config.options.game}, which is no game of real text")
+    reader = read_dialogues(config.pairs)
+    return role_demonstrations(islice(reader, config.num_demonstrations), game, config.player)

@@ -289,7 +289,7 @@ def _loaded(config: EvaluateConfig) -> _Measured:
         seats = (agent if 0 in trained else None), (agent if 1 in trained else None)
         return _Measured(str(folder), options.game, game, seats)
     options = _rules_of_run(run, config.options)
-    game = options.build(*run.player_folders.values(), split="test")
+    game = run.built(options, split="test")
     start = start_folders({"name": run.name, "config": run.config}, run.folder)[0]
     return _Measured(str(folder), options.game, game, run.seats, run.average if run.keeps_average else None, start)
 

@@ -80,8 +80,8 @@ def export_run(config: ExportConfig) -> Exported:
         name = run.game_options.game
         longest = game.max_view_tokens
         seats = [
-            load_agent(config.opponent, game.vocabulary, game=name, max_view_tokens=longest) if agent is None else agent
-            for agent in run.seats
+            load_agent(config.opponent, vocabulary, game=name, max_view_tokens=longest) if agent is None else agent
+            for agent, vocabulary in zip(run.seats, game.vocabularies, strict=True)
         ]
     return export_play(
         game, seats, config.episodes, config.file, viewer=config.viewer, seed=config.seed, form=config.to

@@ -137,7 +137,11 @@ class RunResult:
         Args:
             split: which of the requests to deal, for games that split them.
         """
-        return self.game_options.build(*self.player_folders.values(), split=split)
+        return self.built(self.game_options, split=split)
+
+    def built(self, options: GameOptions, *, split: str | None = None) -> LanguageGame[Any]:
+        """Return rules by other options, in the tokens of the players that the run left; `split` as in `game`."""
+        return _built(options, [(folder,) for folder in self.player_folders.values()], split=split)
 
     @property
     def player_folders(self) -> dict[str, Path]:
@@ -162,8 +166,8 @@ class RunResult:
         Raises:
             ValueError: the run left none.
         """
-        loaded = self._loaded([*self.player_folders.values()])
-        return {name: loaded[folder] for name, folder in self.player_folders.items()}
+        loaded = self._loaded([(folder,) for folder in self.player_folders.values()])
+        return {name: agents[0] for name, agents in zip(self.player_folders, loaded, strict=True)}
 
     @property
     def seats(self) -> Seats:
@@ -175,7 +179,8 @@ class RunResult:
         first, *others = self.players.values()
         if others:
             return first, others[0]
-        places = getattr(first, "players", ()) or SEATS_OF_MODEL.get(self.name, PLAYERS)
+        known = SEATS_OF_MODEL.get(self.name, PLAYERS) if self.config.get("player") != 0 else (0,)
+        places = getattr(first, "players", ()) or known
         return (first if 0 in places else None), (first if 1 in places else None)
 
     @property
@@ -195,22 +200,40 @@ class RunResult:
             ValueError: the run kept no members.
         """
         folders, weights = mixture_folders(self.folder)
-        loaded = self._loaded([*folders[0], *folders[1]])
-        members = [tuple(loaded[folder] for folder in folders[player]) for player in PLAYERS]
+        members = self._loaded(folders)
         return Population(members[0], weights[0]), Population(members[1], weights[1])
 
-    def _loaded(self, folders: Sequence[Path]) -> dict[Path, Speaker]:
-        """Return the agents of the run's game in these folders, each loaded once; its judge is not needed for that."""
+    def _loaded(self, folders: Sequence[Sequence[Path]]) -> list[tuple[Speaker, ...]]:
+        """Return the agents of the run's game in the folders of each seat; its judge is not needed for that.
+
+        A folder in both seats is loaded once, unless these have two tokenizers.
+        """
         options = replace(self.game_options, judge=None)
-        game = options.build(*folders, judged=False)
-        return {
-            folder: load_agent(str(folder), game.vocabulary, game=options.game, max_view_tokens=game.max_view_tokens)
-            for folder in dict.fromkeys(folders)
-        }
+        game, loaded = _built(options, folders, judged=False), dict[tuple[Path, int], Speaker]()
+        for player, seat in enumerate(folders):
+            vocabulary = game.vocabularies[player]
+            for key in [(folder, id(vocabulary)) for folder in seat]:
+                if key not in loaded:
+                    loaded[key] = load_agent(
+                        str(key[0]), vocabulary, game=options.game, max_view_tokens=game.max_view_tokens
+                    )
+        return [
+            tuple(loaded[folder, id(game.vocabularies[player])] for folder in seat)
+            for player, seat in enumerate(folders)
+        ]
 
     @cached_property
     def _asked(self) -> dict[str, Any]:
         return read_json(self.folder / CONFIG_FILE)
+
+
+def _built(
+    options: GameOptions, folders: Sequence[Sequence[Path]], *, split: str | None = None, judged: bool = True
+) -> LanguageGame[Any]:
+    """Return the rules that options ask for, in the tokens of the models in the folders of one seat or of both."""
+    if len(folders) == len(PLAYERS):
+        return options.build(seats=(folders[0][0], folders[1][0]), split=split, judged=judged)
+    return options.build(folders[0][0], split=split, judged=judged)
 
 
 def load_run(folder: str | Path) -> RunResult:

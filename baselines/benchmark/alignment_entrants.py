@@ -15,7 +15,6 @@ from itertools import islice
 
 import numpy as np
 
-from ...agents import EchoAgent
 from ...agents.language_model.causal_lm import CausalLMAgent
 from ...agents.language_model.encoders import StaticWordEncoder, words_of
 from ...agents.population import Population, Seat
@@ -26,7 +25,7 @@ from ..alignment.preference_pairs import oracle_pairs
 from ..learners.base import PlayerLearner
 from ..learners.best_response import BestResponse
 from ..learners.preference import PreferenceLearner
-from ..training.options import preamble_of
+from ..training.options import static_prompts
 from ..two_player import factories
 from ..two_player.advgame import AdvGame, AdvGameOptions
 from ..two_player.diversity_reward import MICRO_DIVERSITY, DiversityReward, DiversityWeights
@@ -75,7 +74,7 @@ def rlhf(
         BestResponse(
             game,
             budget.make_learner(sft, learner, num_planned=num_steps),
-            EchoAgent(skip=preamble_of(game)),
+            static_prompts(game),
             player=1,
             batch_size=budget.batch_size,
             num_steps=num_steps,

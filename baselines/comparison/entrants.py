@@ -25,6 +25,7 @@ from ...agents.language_model.causal_lm import CausalLMAgent
 from ...agents.loading import load_agent
 from ...agents.population import Population, Seat
 from ...envs import LanguageGame, Speaker
+from ...envs.engine.contract import the_vocabulary
 from ...envs.game import PLAYERS
 from ..reporting.records import MAX_NAME, record_of
 from ..training.costs import COSTS_FILE, Costs
@@ -145,11 +146,11 @@ class Source:
         try:
             config = {} if self.run is None else run_config(self.run)
             note = _check_rules(config, options)
-            loaded: dict[Path, Speaker] = {}
+            loaded, vocabulary = dict[Path, Speaker](), the_vocabulary(game, "compare")
             for folder in self.model_folders:
                 if folder not in loaded:
                     loaded[folder] = load_agent(
-                        str(folder), game.vocabulary, game=options.game, max_view_tokens=game.max_view_tokens
+                        str(folder), vocabulary, game=options.game, max_view_tokens=game.max_view_tokens
                     )
             seats, costs = self._seats(game, loaded), run_costs(self.run)
         except ValueError as error:

@@ -43,7 +43,7 @@ class CharacterVocabulary:
     'na\u00efve'
     """
 
-    size, eos_id, think_ids = 0x110000, 0, None
+    size, eos_id, think_ids, open_thought = 0x110000, 0, None, None
 
     @cached_property
     def sayable_mask(self) -> NDArray[np.int8]:

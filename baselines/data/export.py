@@ -96,7 +96,7 @@ def episode_dialogue(episode: Episode[Any], viewer: int = ASSISTANT) -> TextDial
     from it learns from nothing that a player cannot know. A turn that was forfeited is heard by nobody else.
     """
     game, dialogue = episode.game, episode.dialogue
-    decode = game.vocabulary.decode
+    decode = game.vocabularies[viewer].decode
     briefing = game.briefing(dialogue.deal, viewer)
     turns = [TextTurn(None, decode(briefing))] if briefing else []
     for number, turn in enumerate(dialogue.turns, start=1):

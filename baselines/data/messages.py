@@ -79,6 +79,11 @@ def parse_alpaca(record: Record) -> TextDialogue:
     return TextDialogue((*turns, TextTurn(USER, asked), TextTurn(ASSISTANT, output)))
 
 
+def parse_rewrite(record: Record) -> TextDialogue:
+    """Return a seed request and how an adversary is to say it, as what it is asked and what it replies."""
+    return TextDialogue((TextTurn(USER, _text(record, "seed")), TextTurn(ASSISTANT, _text(record, "rewrite"))))
+
+
 def parse_hh_record(record: Record, which: Which = "chosen") -> TextDialogue:
     """Return the preferred or the other dialogue of a pair of transcripts, word for word."""
     return parse_hh(_text(record, which), exact=False)
@@ -99,7 +104,7 @@ def with_system(record: Record, dialogue: TextDialogue) -> TextDialogue:
 
 
 def format_of(record: Record) -> str:
-    """Return the format that a record's keys tell: "messages", "alpaca", "hh" or "pairs".
+    """Return the format that a record's keys tell: "messages", "alpaca", "rewrites", "hh" or "pairs".
 
     Raises:
         ValueError: none of them.
@@ -108,12 +113,15 @@ def format_of(record: Record) -> str:
         return "messages"
     if {"instruction", "output"} <= record.keys():
         return "alpaca"
+    if {"seed", "rewrite"} <= record.keys():
+        return "rewrites"
     if {"chosen", "rejected"} <= record.keys():
         return "hh" if "prompt" not in record and is_hh(record["chosen"]) else "pairs"
     if any(key in record for key in CONVERSATIONS):
         return "messages"
     raise ValueError(
-        "record: expected the keys messages (or conversations); instruction and output; or chosen and rejected; "
+        "record: expected the keys messages (or conversations); instruction and output; seed and rewrite; or chosen "
+        "and rejected; "
         f"got {listed(record)}"
     )
 

@@ -11,11 +11,11 @@ from typing import Generic, Literal, TypeVar, get_args
 from ...envs.records import Row
 from .dialogues import ASSISTANT, PreferencePair, TextDialogue, quoted
 from .documents import QA, Markers, parse_text
-from .messages import Record, Which, format_of, parse_alpaca, parse_conversation, parse_hh_record
+from .messages import Record, Which, format_of, parse_alpaca, parse_conversation, parse_hh_record, parse_rewrite
 from .pairs import parse_hh_pair, parse_pair
 from .records import Source, read_rows
 
-Format = Literal["auto", "messages", "alpaca", "hh", "pairs", "text"]
+Format = Literal["auto", "messages", "alpaca", "rewrites", "hh", "pairs", "text"]
 OnError = Literal["raise", "skip"]
 
 DOCUMENT_END = "<|endoftext|>"
@@ -144,6 +144,8 @@ def _dialogue(value: object, *, format: Format, which: Which, markers: Markers) 
         return parse_conversation(record)
     if kind == "alpaca":
         return parse_alpaca(record)
+    if kind == "rewrites":
+        return parse_rewrite(record)
     if kind == "hh":
         return parse_hh_record(record, which)
     pair = parse_pair(record)

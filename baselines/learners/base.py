@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from typing_extensions import TypeVar
 
 from ...agents.language_model.causal_lm import CausalLMAgent, TokenEvaluation, evaluating
+from ...agents.language_model.sampling import WHOLE
 from ..functional.divergences import reply_kl_nats
 from ..functional.masking import masked_mean, masked_sum
 from ..functional.policy_losses import Aggregation, clip_fraction, probability_ratio
@@ -153,10 +154,11 @@ class TrainedModel(Stateful, Generic[ConfigT]):
             ptx: the start's own data, for a `ptx_coef` above 0.
 
         Raises:
-            ValueError: a `ptx_coef` without data.
+            ValueError: a `ptx_coef` without data, or an agent whose distribution is cut.
         """
         if config.ptx_coef and ptx is None:
             raise ValueError(f"ptx_coef: expected 0 for a learner that is given no data, got {config.ptx_coef}")
+        require_whole(agent)
         self._ptx, self._ptx_losses = ptx, list[float]()
         self.agent, self.config, self.num_planned, self.num_updates = agent, config, num_planned, 0
         self.ref_model = copy.deepcopy(agent.model).eval().requires_grad_(False)
@@ -291,6 +293,12 @@ class PolicyLearner(TrainedModel[PolicyConfigT]):
         """Return advantages (B, T), those of whole replies on all their own tokens, and 0 elsewhere."""
         per_token = advantages[:, None] if advantages.ndim == 1 else advantages
         return torch.where(batch.policy_token_mask, per_token, 0.0)
+
+
+def require_whole(agent: CausalLMAgent) -> None:
+    """Raise ValueError where an agent that is to learn cuts off its distribution: the ratio of a cut token is 0."""
+    if agent.truncation != WHOLE:
+        raise ValueError(f"agent: expected one that learns to cut nothing off its distribution, got {agent.truncation}")
 
 
 def _evaluate(agent: CausalLMAgent, batch: Trajectories) -> TokenEvaluation:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...agents.population import Seat
 from ...envs import LanguageGame
-from ..rollouts.episodes import PlayedEpisode
+from ..rollouts.episodes import PlayedEpisode, cut_share
 from ..rollouts.groups import check_groups, rollout_in_groups
 from ..rollouts.trajectories import Trajectories, trajectories
 from ..training.costs import meter_of
@@ -36,6 +36,8 @@ class PlayerStep:
     """Its own tokens in the batch."""
     update: Config
     """The update's own numbers, a record of the learner's."""
+    cut_share: float
+    """Share of its turns, 0 to 1, that were left free and cut at their limit."""
 
 
 def respond(
@@ -79,7 +81,8 @@ def player_step(
 ) -> PlayerStep:
     """Return the report on one batch and what was learned from it."""
     forfeits = float(np.mean([episode.forfeited_by(player) for episode in played]))
-    return PlayerStep(iteration, float(batch.returns.mean()), forfeits, batch.num_policy_tokens, update)
+    cut, mean_return = cut_share(played, player), float(batch.returns.mean())
+    return PlayerStep(iteration, mean_return, forfeits, batch.num_policy_tokens, update, cut)
 
 
 def seated(agent: Seat, opponent: Seat, player: int) -> tuple[Seat, Seat]:

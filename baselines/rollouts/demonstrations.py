@@ -93,7 +93,7 @@ def _view_row(game: LanguageGame[Any], dialogue: Dialogue[Any], viewer: int) -> 
         if player is None:
             raise ValueError(f"dialogue: expected its rules to end it after the last turn, got more: {dialogue!r}")
         utterance = utterance_of(game, episode.dialogue, turn)
-        opening = 0 if player == viewer else len(game.vocabulary.open_turn(player, viewer))
+        opening = 0 if player == viewer else len(game.vocabularies[viewer].open_turn(player, viewer))
         start = episode.lengths[viewer] + opening
         episode.speak(utterance)
         said = utterance.tokens if player == viewer else (game.hears(episode.dialogue, viewer) or ())

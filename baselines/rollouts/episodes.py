@@ -47,6 +47,12 @@ class PlayedEpisode:
         return self.episode.forfeited_by == player
 
 
+def cut_share(played: Sequence[PlayedEpisode], player: int) -> float:
+    """Return the share of a player's turns, 0 to 1, that were cut at their limit; 0 without any."""
+    turns = [(one.episode, k) for one in played for k, turn in enumerate(one.dialogue.turns) if turn.player == player]
+    return float(np.mean([episode.was_cut(k) for episode, k in turns])) if turns else 0.0
+
+
 def rollout(
     game: LanguageGame[Any], seats: Sequence[Seat], num_episodes: int, rng: np.random.Generator
 ) -> list[PlayedEpisode]:

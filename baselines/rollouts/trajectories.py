@@ -171,7 +171,7 @@ def _legal_mask(played: Sequence[PlayedEpisode], player: int, shape: tuple[int, 
         return None
     said = [(row, turn.view, turn.utterance.tokens) for row, turn in turns]
     asked = (view.legal_tokens(tokens[:k]) for _, view, tokens in said for k in range(len(tokens)))
-    legal = LegalMask.of(asked, played[0].episode.game.vocabulary)
+    legal = LegalMask.of(asked, played[0].episode.game.vocabularies[player])
     sets = torch.full(shape, USUAL)
     places = [(row, len(view.tokens) + k) for row, view, tokens in said for k in range(len(tokens))]
     sets[tuple(torch.tensor(places).T)] = legal.sets

@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ...agents import EchoAgent
 from ...agents.folders import read_json, read_json_list
 from ...envs import Speaker, Utterance, View
 from ...envs.games.red_team.game import RedTeam
@@ -27,7 +26,7 @@ from ..evaluation import attack_success, cross_play, evaluate_prompt_sets, evalu
 from ..learners.best_response import BestResponse
 from ..learners.ppo import PPOConfig, PPOLearner
 from ..training.files import replacing, to_json, write_json
-from ..training.options import load_model, preamble_of, save_model
+from ..training.options import load_model, save_model, static_prompts
 from ..two_player import factories
 from ..two_player.diversity_reward import MICRO_DIVERSITY, DiversityWeights
 from ..two_player.learner import Population, Seat, Task
@@ -103,7 +102,7 @@ def no_training(task: Task) -> Trained:
 
 def static_rlhf(task: Task) -> Trained:
     """Train the defender on the static prompts alone."""
-    echo, defender = EchoAgent(skip=preamble_of(task.game)), task.make_player(1, task.seed)
+    echo, defender = static_prompts(task.game), task.make_player(1, task.seed)
     finish(
         BestResponse(
             task.game,

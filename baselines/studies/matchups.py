@@ -10,7 +10,6 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ...agents import EchoAgent
 from ...agents.folders import read_json
 from ...agents.language_model.causal_lm import CausalLMAgent
 from ...envs import Speaker
@@ -18,7 +17,7 @@ from ...envs.games.red_team_ciphers.game import RedTeamCiphers
 from ..evaluation.deals import evaluation_rng
 from ..training.checks import Few
 from ..training.loop import Training, trainer
-from ..training.options import RunOptions, load_model, preamble_of
+from ..training.options import RunOptions, load_model, static_prompts
 from ..training.run import Run
 from .arms_race import NUM_TRIES, attack_success, attempts
 
@@ -79,7 +78,7 @@ def matchups(config: MatchupsConfig) -> Training:
     game = RedTeamCiphers()
 
     def write(run: Run) -> None:
-        as_dealt: dict[str, Speaker] = {"requests": EchoAgent(skip=preamble_of(game))} if config.requests else {}
+        as_dealt: dict[str, Speaker] = {"requests": static_prompts(game)} if config.requests else {}
         folders = (config.base, *config.adversaries)
         success, best_of = meet(
             game,

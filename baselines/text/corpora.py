@@ -12,7 +12,7 @@ from typing import Literal
 from transformers import PreTrainedTokenizerFast
 
 from ...agents.language_model.tokenizers import train_tokenizer
-from ...envs.tokenizer_vocabulary import THINK_TOKENS
+from ...envs.chat_templates import THINK_TOKENS
 from ..data.dialogues import TextDialogue
 from ..data.readers import Format, OnError, read_dialogues
 

@@ -22,7 +22,7 @@ from .files import BESIDE
 
 OUT = "out"
 """The option that names what is written."""
-NAMED = ("opponent", "encoder")
+NAMED = ("opponent", "encoder", "template")
 """Options that are a text and may name a folder."""
 GAME_OPTION = "game_option"
 """The option whose values are NAME=VALUE, where a value may be a file."""
@@ -59,8 +59,13 @@ def _named(value: Any, name: str) -> Iterator[tuple[str, Path]]:
     elif isinstance(value, str) and option == JUDGE:
         paths = [path for spec in parse_judge(value) for path in spec.paths]
         yield from ((name if len(paths) == 1 else f"{name}[{number}]", path) for number, path in enumerate(paths))
-    elif isinstance(value, str) and option in NAMED and value and value not in AGENT_SPECS:
+    elif isinstance(value, str) and option in NAMED and is_path(value):
         yield name, Path(value)
+
+
+def is_path(value: str) -> bool:
+    """Whether an option that may name a folder or a file does: it is none of the agents' names, and no text itself."""
+    return bool(value) and value not in AGENT_SPECS and "{" not in value
 
 
 def require_apart(folder: Path, inputs: Mapping[str, Path]) -> None:

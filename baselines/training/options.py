@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias, TypeVar
@@ -15,15 +15,19 @@ from ...agents.judges.making import make_judge
 from ...agents.judges.specs import parse_judge
 from ...agents.language_model.causal_lm import CausalLMAgent, DType
 from ...agents.language_model.micro import micro_model
-from ...agents.language_model.tokenizers import load_vocabulary
+from ...agents.language_model.tokenizers import are_alike, has_tokenizer, load_tokenizer, load_vocabulary
 from ...agents.loading import spoken_options
+from ...agents.scripted import EchoAgent
 from ...envs import Demonstrated, LanguageGame, Vocabulary, make_game
+from ...envs.engine.contract import the_vocabulary
+from ...envs.games.red_team_text.roles import Role
 from ...envs.judging import Judge, RedTeamGame
 from ...envs.printable import shown
 from ...envs.registry import game_factory, parse_option
 from ...envs.tokenizer_vocabulary import TokenizerVocabulary
 from .checks import Count, Options, Rows, Seed, Threads, Width, check_model_size
 from .costs import CostMeter, metered_game
+from .roles import REWRITER, RoleOptions
 from .run import Run
 
 ModelT = TypeVar("ModelT", bound=torch.nn.Module)
@@ -101,18 +105,18 @@ class ModelOptions(Options):
         self, game: LanguageGame[Any], player: int, seed: int, *, device: str = "cpu", dtype: TrainedDType = "float32"
     ) -> CausalLMAgent:
         """Return the model that a player starts from; `seed` decides the weights of a micro model."""
-        folder = (self.player_0, self.player_1)[player]
+        folder, vocabulary = (self.player_0, self.player_1)[player], game.vocabularies[player]
         if folder is not None:
-            return load_model(folder, game, device=device, dtype=dtype)
+            return load_model(folder, game, player, device=device, dtype=dtype)
         model = micro_model(
-            game.vocabulary,
+            vocabulary,
             hidden_size=self.hidden_size,
             num_layers=self.num_layers,
             num_heads=self.num_heads,
             max_positions=max(8, game.max_view_tokens),
             seed=2 * seed + player,
         )
-        return CausalLMAgent(placed(model, device, dtype), game.vocabulary)
+        return CausalLMAgent(placed(model, device, dtype), vocabulary)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,13 +141,23 @@ class GameOptions(Options):
     game_option: tuple[str, ...] = ()
     """Further options of the game as NAME=VALUE, such as intent=hidden; values are JSON or plain text."""
     tokenizer: Path | None = None
-    """The folder of a tokenizer, for games over real text; None: that of the first model folder given."""
+    """The folder of a tokenizer, for games over real text; None: each player's own model's."""
     spoken: Path | None = None
     """The folder of a chat model or of its tokenizer, in whose text a game of words is played, in English."""
+    adversary_role: RoleOptions = REWRITER
+    """What player 0 is told beside a request of red_team_text-v0, and how its tokens are drawn in any game."""
+    defender_role: RoleOptions = field(default_factory=RoleOptions)
+    """The same of player 1, which is asked the adversary's prompts."""
+
+    @property
+    def roles(self) -> tuple[RoleOptions, RoleOptions]:
+        """The roles of player 0 and of player 1."""
+        return self.adversary_role, self.defender_role
 
     def build(
         self,
         *model_folders: Path | None,
+        seats: tuple[Path | None, Path | None] = (None, None),
         split: str | None = None,
         meter: CostMeter | None = None,
         device: str = "cpu",
@@ -152,7 +166,8 @@ class GameOptions(Options):
         """Return the rules, their judge loaded and tried.
 
         Args:
-            model_folders: where a tokenizer may lie if none was given.
+            model_folders: where a tokenizer may lie if none was given, and a seat has none.
+            seats: the folders of player 0's model and of player 1's; each reads and speaks by its own tokenizer.
             split: which of the requests to deal, for games that split them.
             meter: counts what is played by these rules, and what their judge is asked.
             device: where the judge is, unless it says so itself.
@@ -167,10 +182,11 @@ class GameOptions(Options):
         options |= dict(parse_option(text) for text in self.game_option)
         known = inspect.signature(game_factory(self.game)).parameters
         if "vocabulary" in known:
-            options["vocabulary"] = self._vocabulary(*model_folders)
-        options |= spoken_options(self.spoken)
+            options["vocabulary"] = self._vocabularies(seats, *model_folders)
+        options |= self._told(known) | spoken_options(self.spoken)
         if self.judge is not None:
-            judge = self._judge(options.get("vocabulary") or make_game(self.game, **options).vocabulary, device)
+            read = options.get("vocabulary") or make_game(self.game, **options).vocabulary
+            judge = self._judge(read[1] if isinstance(read, tuple) else read, device)
             options["judge"] = judge if meter is None else meter.judge(judge)
         elif judged and "request_column" in known and options.get("requests") is not None:
             raise ValueError(f"judge: expected one for the requests of {self.game}, such as refusal, got none")
@@ -185,28 +201,67 @@ class GameOptions(Options):
             require_device(str(spec.options.get("device", device)))
         return make_judge(self.judge, vocabulary, device=device)
 
-    def _vocabulary(self, *model_folders: Path | None) -> TokenizerVocabulary:
-        folder = next((folder for folder in (self.tokenizer, *model_folders) if folder is not None), None)
+    def _told(self, known: Collection[str]) -> dict[str, Role]:
+        """Return the options of the game by which players are told their roles; a game without them refuses others."""
+        names = ("adversary", "defender")
+        if set(names) <= set(known):
+            return {name: role.role() for name, role in zip(names, self.roles, strict=True)}
+        for name, role, usual in zip(names, self.roles, GameOptions().roles, strict=True):
+            if (role.system, role.template) != (usual.system, usual.template):
+                raise ValueError(f"{name}_role: expected no system prompt and no template for {self.game}, got {role}")
+        return {}
+
+    def _vocabularies(
+        self, seats: tuple[Path | None, Path | None], *model_folders: Path | None
+    ) -> TokenizerVocabulary | tuple[TokenizerVocabulary, TokenizerVocabulary]:
+        """Return the vocabulary of the game, or of both seats where their models have two tokenizers."""
+        own = [folder for folder in seats if folder is not None and has_tokenizer(folder)]
+        folder = next((folder for folder in (self.tokenizer, *own, *model_folders) if folder is not None), None)
         if folder is None:
             raise ValueError(f"{self.game}: expected the folder of a tokenizer or of a model with one, got none")
-        return load_vocabulary(folder)
+        if self.tokenizer is not None or len(own) < len(seats) or own[0] == own[1]:
+            return load_vocabulary(folder)
+        first, second = (load_tokenizer(folder) for folder in own)
+        vocabulary = TokenizerVocabulary(first)
+        return vocabulary if are_alike(first, second) else (vocabulary, TokenizerVocabulary(second))
 
 
-def preamble_of(game: LanguageGame[Any]) -> int:
-    """Return how many tokens of a briefing precede the request that static prompts consist of."""
-    if isinstance(game, Demonstrated):
-        return game.num_example_tokens + preamble_of(game.game)
-    return game.num_preamble_tokens if isinstance(game, RedTeamGame) else 0
+def static_prompts(game: LanguageGame[Any]) -> EchoAgent:
+    """Return who says each request as it was dealt: static prompts, RLHF's."""
+    skip = 0
+    while isinstance(game, Demonstrated):
+        skip, game = skip + game.num_example_tokens, game.game
+    return EchoAgent(skip=skip, request_in=game.request_in if isinstance(game, RedTeamGame) else None)
 
 
 def load_model(
-    folder: Path, game: LanguageGame[Any], *, device: str = "cpu", dtype: DType = "float32"
+    folder: Path,
+    game: LanguageGame[Any],
+    player: int | None = None,
+    *,
+    role: RoleOptions | None = None,
+    device: str = "cpu",
+    dtype: DType = "float32",
 ) -> CausalLMAgent:
-    """Return the model of a folder as an agent of the game; raises ValueError where it is none."""
+    """Return the model of a folder as an agent of the game.
+
+    Args:
+        folder: of the model.
+        game: the rules.
+        player: whose seat it takes; None: any, as both share one vocabulary.
+        role: how its tokens are drawn; None: as its folder says.
+        device: where it is to stand.
+        dtype: the precision of its weights.
+
+    Raises:
+        ValueError: it is no such model, or one of another tokenizer than the seat's.
+    """
     require_device(device)
-    return CausalLMAgent.from_pretrained(
-        folder, game.vocabulary, device=device, dtype=dtype, max_view_tokens=game.max_view_tokens
+    vocabulary = the_vocabulary(game, f"model {folder}") if player is None else game.vocabularies[player]
+    agent = CausalLMAgent.from_pretrained(
+        folder, vocabulary, device=device, dtype=dtype, max_view_tokens=game.max_view_tokens
     )
+    return agent if role is None else role.drawn(agent)
 
 
 def placed(model: ModelT, device: str, dtype: TrainedDType) -> ModelT:

@@ -269,10 +269,12 @@ def both_orders(judge: PairJudge) -> PairJudge:
 def advgame(config: AdvGameConfig) -> Training:
     """Return what a run of it trains."""
     meter, num_steps = CostMeter(), config.play.num_steps
-    game = config.options.build(*reversed(config.starts), split="train", meter=meter, device=config.device)
+    game = config.options.build(seats=config.starts, split="train", meter=meter, device=config.device)
     adversary, defender = (
         PreferenceLearner(
-            load_model(folder, game, device=config.device, dtype=config.dtype),
+            load_model(
+                folder, game, player, role=config.options.roles[player], device=config.device, dtype=config.dtype
+            ),
             config.learner,
             num_planned=num_steps,
             ptx=config.pretraining_data(game, player, ptx_coef=config.learner.ptx_coef, seed=config.seed),

@@ -21,6 +21,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
@@ -28,7 +29,7 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from ...agents import CausalLMAgent, EchoAgent
+from ...agents import CausalLMAgent
 from ...agents.language_model.encoders import SentenceEncoder, make_encoder, words_of
 from ...envs import LanguageGame, Tokens
 from ..alignment.rlhf import DEFENDER_PPO
@@ -38,14 +39,14 @@ from ..learners.base import PlayerLearner
 from ..learners.options import LearnerOptions
 from ..learners.ppo import PPOConfig
 from ..learners.shared_critic import SharedCritic
-from ..rollouts.episodes import PlayedEpisode
+from ..rollouts.episodes import PlayedEpisode, cut_share
 from ..rollouts.groups import check_groups, rollout_in_groups
 from ..rollouts.trajectories import Trajectories, trajectories
 from ..rollouts.trees import best_leaves, check_one_exchange, replies_to, returns_to, rollout_tree
 from ..training.checks import Count
 from ..training.costs import CostMeter
 from ..training.loop import Training, trainer
-from ..training.options import leaves, load_model, preamble_of
+from ..training.options import leaves, load_model, static_prompts
 from ..training.run import Config, Record, Run
 from ..training.state import Stateful
 from ..training.watchers import Transcripts, Watcher
@@ -123,6 +124,8 @@ class GPOStep:
     """Share of episodes, 0 to 1, that the updated player lost by an utterance that was no legal turn."""
     update: Config
     """The update's own numbers, a record of the learner's."""
+    cut_share: float
+    """Share of the updated player's turns, 0 to 1, that were left free and cut at their limit."""
     num_success_cells: int | None = None
     """Cells in which an attack has succeeded so far; None without a `success_cell_weight`."""
     price: float | None = None
@@ -220,6 +223,7 @@ class GPO(Stateful):
                 num_policy_tokens=batch.num_policy_tokens,
                 forfeit_rate=float(np.mean([episode.forfeited_by(int(stage == "defend")) for episode in played])),
                 update=update,
+                cut_share=cut_share(played, int(stage == "defend")),
                 num_success_cells=len(self.cells.counts) if self.diversity.weights.success_cell_weight else None,
                 price=self.constraint.price,
             )
@@ -259,7 +263,7 @@ class GPO(Stateful):
         new = self._episodes(adversary, num_new, stage) if schedule.best_of == 1 else self._worst(num_new)
         replayed = self._episodes(self.past.population(), num_replayed, stage) if num_replayed else []
         self.last_played = [*new, *replayed]
-        return self.last_played, self._episodes(EchoAgent(skip=preamble_of(self.game)), schedule.num_static, stage)
+        return self.last_played, self._episodes(static_prompts(self.game), schedule.num_static, stage)
 
     def _attack(self) -> list[PlayedEpisode]:
         """Play an attack batch; of several replies to a prompt the one that pays the adversary most is kept."""
@@ -345,7 +349,8 @@ class Checkpoints(Watcher):
 
 def make_gpo(config: GPOConfig, meter: CostMeter | None = None) -> GPO:
     """Return the learner, its players loaded and its reward set up; `meter` counts its play."""
-    game = config.options.build(config.start, config.adversary, split="train", meter=meter, device=config.device)
+    seats = (config.adversary, config.start)
+    game = config.options.build(seats=seats, split="train", meter=meter, device=config.device)
     encoder = make_encoder(config.encoder, words_of(game))
     adversary, defender = _players(config, game)
     attacker = config.defender_learner if config.one_policy else config.adversary_learner
@@ -368,7 +373,9 @@ def _players(config: GPOConfig, game: LanguageGame[Any]) -> tuple[PlayerLearner,
     attacks, defences = (schedule.num_rounds * steps for steps in (schedule.attack_steps, schedule.defend_steps))
     if schedule.reset_adversary:
         attacks = schedule.attack_steps  # it never takes more in a row
-    agent = load_model(config.start, game, device=config.device, dtype=config.dtype)
+    adversary_role, defender_role = config.options.roles
+    load = partial(load_model, game=game, device=config.device, dtype=config.dtype)
+    agent = load(config.start, player=1, role=defender_role)
     if config.one_policy:
         ptx = config.defender_learner.ptx(game, None, config.seed)
         both = config.defender_learner.make(agent, num_planned=attacks + defences, ptx=ptx)
@@ -376,6 +383,6 @@ def _players(config: GPOConfig, game: LanguageGame[Any]) -> tuple[PlayerLearner,
     critic = SharedCritic(agent.model) if config.shared_critic else None
     ptx = config.defender_learner.ptx(game, 1, config.seed)
     defender = config.defender_learner.make(agent, num_planned=defences, critic=critic, ptx=ptx)
-    rival = load_model(config.starts[0], game, device=config.device, dtype=config.dtype)
+    rival = load(config.starts[0], player=0, role=adversary_role)
     ptx = config.adversary_learner.ptx(game, 0, config.seed)
     return config.adversary_learner.make(rival, num_planned=attacks, critic=critic, ptx=ptx), defender

@@ -229,10 +229,11 @@ def make_self_play(game: LanguageGame[Any], config: SelfPlayConfig) -> SelfPlay:
     agents = [config.start(game, player, config.seed) for player in PLAYERS[: 1 if config.one_policy else 2]]
     critic = SharedCritic(agents[0].model) if config.shared_critic else None
 
-    def load(spec: str | None) -> Seat | None:
+    def load(spec: str | None, player: int) -> Seat | None:
         if spec is None:
             return None
-        return load_agent(spec, game.vocabulary, game=config.options.game, max_view_tokens=game.max_view_tokens)
+        vocabulary = game.vocabularies[player]
+        return load_agent(spec, vocabulary, game=config.options.game, max_view_tokens=game.max_view_tokens)
 
     learners = [
         config.learner.make(
@@ -250,7 +251,7 @@ def make_self_play(game: LanguageGame[Any], config: SelfPlayConfig) -> SelfPlay:
         seed=config.seed,
         group_size=config.learner.replies_per_prompt,
         folder=config.out / "pool",
-        fixed=(load(config.opponent_0), load(config.opponent_1)),
+        fixed=(load(config.opponent_0, 0), load(config.opponent_1, 1)),
     )
 
 

@@ -39,12 +39,13 @@ class TwoPlayerConfig(TrainingOptions):
 
     def build(self, meter: CostMeter | None = None) -> LanguageGame[Any]:
         """Return the rules, their play counted if there is a meter."""
-        folders = (self.models.player_0, self.models.player_1)
-        return self.options.build(*folders, split="train", meter=meter, device=self.device)
+        seats = (self.models.player_0, self.models.player_1)
+        return self.options.build(seats=seats, split="train", meter=meter, device=self.device)
 
     def start(self, game: LanguageGame[Any], player: int, seed: int) -> CausalLMAgent:
         """Return the model that a player starts from; `seed` decides the weights of a micro model."""
-        return self.models.make(game, player, seed, device=self.device, dtype=self.dtype)
+        agent = self.models.make(game, player, seed, device=self.device, dtype=self.dtype)
+        return self.options.roles[player].drawn(agent)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,13 @@ from typing import Generic, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine.contract import checked_next_player, checked_rewards, checked_rewards_batch, checked_tokens
+from ..engine.contract import (
+    checked_next_player,
+    checked_rewards,
+    checked_rewards_batch,
+    checked_tokens,
+    the_vocabulary,
+)
 from ..engine.turn import OpenTurn, masks_of
 from ..engine.views import Utterance
 from ..game import PLAYERS, DealT, Dialogue, Ending, LanguageGame, Turn, check_hashable
@@ -75,7 +81,8 @@ class RuleBook(Generic[DealT]):
         """Who speaks next; -1: over."""
         self.rewards = Column(np.float64, 2)
         """What the last turn paid both players."""
-        token_type = np.uint16 if game.vocabulary.size <= 2**16 else np.int32
+        vocabulary = the_vocabulary(game, "BatchedGame")
+        token_type = np.uint16 if vocabulary.size <= 2**16 else np.int32
         self.told = Column(token_type, 2, 8)
         """What it appended to the view of its speaker and of the other; at the root, of players 0 and 1."""
         self.told_lengths = Column(np.int32, 2)

@@ -9,9 +9,25 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 import numpy as np
 
 from ..game import PLAYERS, DealT, Dialogue, LanguageGame, Payoff
-from ..vocabulary import Tokens
+from ..vocabulary import Tokens, Vocabulary
 
 TOLERANCE = 1e-9
+
+
+def the_vocabulary(game: LanguageGame[DealT], what: str) -> Vocabulary:
+    """Return the vocabulary that both players share; raise ValueError, naming what needs one, where they have two.
+
+    What needs one does not know turns that open with a thought, either.
+    """
+    first, second = game.vocabularies
+    if first is not second:
+        raise ValueError(
+            f"{what}: expected a game whose players share one vocabulary, got {type(game).__name__} with two, of "
+            f"{first.size} and {second.size} tokens"
+        )
+    if game.max_thought_tokens and first.open_thought is not None:
+        raise ValueError(f"{what}: expected players who open their thoughts, got a tokenizer that does")
+    return first
 
 
 def checked_next_player(game: LanguageGame[DealT], dialogue: Dialogue[DealT]) -> int | None:

@@ -25,7 +25,7 @@ from ..game import (
 from ..printable import printable, printable_lines
 from ..vocabulary import Tokens
 from .contract import checked_next_player, checked_rewards, checked_rewards_batch, checked_tokens
-from .turn import Ahead, OpenTurn
+from .turn import Ahead, OpenTurn, masks_of
 from .views import Message, Utterance, View, check_utterance, check_utterances
 
 
@@ -59,11 +59,11 @@ class Episode(Generic[DealT]):
         self.messages: tuple[list[Message], list[Message]] = ([], [])
         """What each player has been told and has said in finished turns, piece by piece."""
         for player in PLAYERS:
-            self._write(player, game.vocabulary.begin(player))
+            self._write(player, game.vocabularies[player].begin(player))
             self._tell("briefing", player, game.briefing(deal, player))
         self.player = checked_next_player(game, self.dialogue)
         """Who is to speak; None once the episode is over."""
-        self.open_turn = OpenTurn(game, self.dialogue)
+        self.open_turn = OpenTurn(game, self.dialogue, self.player or 0)
         self._open()
 
     @property
@@ -76,6 +76,13 @@ class Episode(Generic[DealT]):
         """Who lost the episode by an illegal turn, if anybody did."""
         last = self.dialogue.turns[-1] if self.dialogue.turns else None
         return last.player if last is not None and last.ending.forfeits else None
+
+    def was_cut(self, turn_number: int) -> bool:
+        """Whether a turn, counted from 0, that the rules left free reached its limit before its speaker ended it."""
+        turn = self.dialogue.turns[turn_number]
+        if turn.ending is not Ending.TOO_LONG:
+            return False
+        return self.game.legal_tokens(self.dialogue.upto(turn_number), turn.tokens[:-1]) is None
 
     def push(self, token: int, *, what: str = "token") -> bool:
         """Say one token of the open turn, which an error calls `what`; return whether that ended the turn and paid.
@@ -116,12 +123,12 @@ class Episode(Generic[DealT]):
         if player is None:
             raise RuntimeError("view: the episode is over, nobody is to speak")
         turn = self.open_turn
-        ahead = Ahead(self.game, self.dialogue, turn.said())
+        ahead = Ahead(self.game, self.dialogue, turn.said(), player)
         return View(
             player=player,
             tokens=self.views[player, : self.lengths[player]].copy(),
             messages=tuple(self.messages[player]),
-            vocabulary=self.game.vocabulary,
+            vocabulary=self.game.vocabularies[player],
             max_turn_tokens=turn.limit,
             legal_mask=ahead.legal_mask,
             legal_tokens=ahead.legal_tokens,
@@ -215,11 +222,11 @@ class Episode(Generic[DealT]):
         game, roles, lines = self.game, tuple(map(printable, self.game.roles)), list[str]()
         for player in PLAYERS:
             briefing = game.briefing(self.dialogue.deal, player)
-            lines += [f"[{roles[player]} is told] {self._text(briefing)}"] if briefing else []
+            lines += [f"[{roles[player]} is told] {self._text(briefing, player)}"] if briefing else []
         for k, turn in enumerate(self.dialogue.turns):
             lines += self._turn_lines(k, turn)
         if self.player is not None:
-            so_far = self._text(self.open_turn.spoken)
+            so_far = self._text(self.open_turn.spoken, self.player)
             lines.append(f"{roles[self.player]}: {so_far} ..." if so_far else f"{roles[self.player]} is to speak")
         else:
             lines.append(f"[over] returns {self.returns[0]:+g} {self.returns[1]:+g}")
@@ -227,24 +234,25 @@ class Episode(Generic[DealT]):
 
     def _turn_lines(self, k: int, turn: Turn) -> list[str]:
         game, speaker = self.game, turn.player if turn.player is not None else 0
-        role, text = printable(game.roles[speaker]), self._text(turn.tokens)
-        lines = [f"{role} (thinks): {self._text(turn.thought)}"] if turn.thought else []
+        role, text = printable(game.roles[speaker]), self._text(turn.tokens, speaker)
+        lines = [f"{role} (thinks): {self._text(turn.thought, speaker)}"] if turn.thought else []
         note = f" [forfeit: {turn.ending.value}]" if turn.ending.forfeits else ""
+        note = " [cut at its limit]" if self.was_cut(k) else note
         remark = "" if turn.ending.forfeits else printable_lines(game.annotate(self.dialogue.upto(k + 1)) or "")
         lines.append(f"{role}: {text}{note}" + (f"   ({remark})" if remark else ""))
         if k < len(self.reward_history) and any(self.reward_history[k]):
             lines.append(f"[rewards] {self.reward_history[k][0]:+g} {self.reward_history[k][1]:+g}")
         return lines
 
-    def _text(self, tokens: Sequence[int]) -> str:
-        return printable_lines(self.game.vocabulary.decode(tokens))
+    def _text(self, tokens: Sequence[int], player: int) -> str:
+        return printable_lines(self.game.vocabularies[player].decode(tokens))
 
     def _finish(self) -> None:
         player, turn = self.player, self.open_turn.turn(self.player or 0)
         assert player is not None
         dialogue = self.dialogue.extend(turn)
         self.dialogue = dialogue
-        closing = self.game.vocabulary.close_turn(player, player)
+        closing = self.game.vocabularies[player].close_turn(player, player)
         self._write(player, closing)
         self.messages[player].append(Message(player, turn.tokens))
         if turn.ending.forfeits:
@@ -254,10 +262,11 @@ class Episode(Generic[DealT]):
         listener = 1 - player
         heard = self.game.hears(dialogue, listener)
         if heard is not None:
-            if heard is not turn.tokens:
-                heard = checked_tokens(self.game, "hears", heard, self.game.vocabulary.size)
-            opening = self.game.vocabulary.open_turn(player, listener)
-            self._write(listener, (*opening, *heard, *self.game.vocabulary.close_turn(player, listener)))
+            vocabulary = self.game.vocabularies[listener]
+            if heard is not turn.tokens or vocabulary is not self.game.vocabularies[player]:
+                heard = checked_tokens(self.game, "hears", heard, vocabulary.size)
+            opening = vocabulary.open_turn(player, listener)
+            self._write(listener, (*opening, *heard, *vocabulary.close_turn(player, listener)))
             self.messages[listener].append(Message(player, heard))
         for viewer in PLAYERS:
             self._tell("announcement", viewer, self.game.announcement(dialogue, viewer))
@@ -284,13 +293,16 @@ class Episode(Generic[DealT]):
     def _open(self) -> None:
         if self.player is None:
             return
-        self._write(self.player, self.game.vocabulary.open_turn(self.player, self.player))
-        self.open_turn = OpenTurn(self.game, self.dialogue)
+        opened = masks_of(self.game, self.player).open_thought
+        opening = self.game.vocabularies[self.player].open_turn(self.player, self.player)
+        self._write(self.player, opening if opened is None else opened)
+        self.open_turn = OpenTurn(self.game, self.dialogue, self.player)
 
     def _tell(self, rule: str, player: int, tokens: Tokens) -> None:
         if tokens:
-            tokens = checked_tokens(self.game, rule, tokens, self.game.vocabulary.size)
-            self._write(player, self.game.vocabulary.tell(tokens, player))
+            vocabulary = self.game.vocabularies[player]
+            tokens = checked_tokens(self.game, rule, tokens, vocabulary.size)
+            self._write(player, vocabulary.tell(tokens, player))
             self.messages[player].append(Message(None, tokens))
 
     def _write(self, player: int, tokens: Tokens) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..game import LanguageGame
 from ..vocabulary import Tokens
@@ -51,7 +50,7 @@ def random_play(
         if forfeits and here == forfeit_at and len(illegal):
             recorder.say(episode, int(rng.choice(illegal)))
         else:
-            recorder.say(episode, draw_token(game, episode.open_turn.legal_mask, rng, eos_share=eos_share))
+            recorder.say(episode, draw_token(episode, rng, eos_share=eos_share))
     return recorder.play(deal)
 
 
@@ -64,16 +63,15 @@ def random_plays(game: LanguageGame[Any], seed: int, num_plays: int) -> list[Pla
     ]
 
 
-def draw_token(
-    game: LanguageGame[Any], legal_mask: NDArray[np.int8], rng: np.random.Generator, *, eos_share: float
-) -> int:
+def draw_token(episode: Episode[Any], rng: np.random.Generator, *, eos_share: float) -> int:
     """Return a legal token; `<eos>` or the end of a thought with `eos_share`, a thought half the time."""
-    opening, closing = game.vocabulary.think_ids or (-1, -1)
-    legal = np.flatnonzero(legal_mask)
+    vocabulary = episode.game.vocabularies[episode.player or 0]
+    opening, closing = vocabulary.think_ids or (-1, -1)
+    legal = np.flatnonzero(episode.open_turn.legal_mask)
     if opening in legal and rng.random() < 0.5:
         return opening
-    enders = [int(token) for token in legal if token in (game.vocabulary.eos_id, closing)]
-    words = [int(token) for token in legal if token not in (game.vocabulary.eos_id, closing, opening)]
+    enders = [int(token) for token in legal if token in (vocabulary.eos_id, closing)]
+    words = [int(token) for token in legal if token not in (vocabulary.eos_id, closing, opening)]
     if enders and (not words or rng.random() < eos_share):
         return enders[0]
     return int(rng.choice(words))
@@ -115,7 +113,7 @@ def with_other_words(game: LanguageGame[Any], play: Play, player: int, rng: np.r
     for k, (_, utterance) in enumerate(turns):
         recorded = iter(() if k == changed else utterance.tokens)
         while episode.player is not None and len(episode.dialogue.turns) == k:
-            drawn = draw_token(game, episode.open_turn.legal_mask, rng, eos_share=0.25)
+            drawn = draw_token(episode, rng, eos_share=0.25)
             recorder.say(episode, next(recorded, drawn))
     return recorder.play(play.deal)
 
@@ -124,8 +122,8 @@ def with_other_thoughts(game: LanguageGame[Any], play: Play, player: int, rng: n
     """Return the play with another thought before every turn of a player; the words stay."""
     if not game.max_thought_tokens or game.vocabulary.think_ids is None:
         return play
-    opening, closing = game.vocabulary.think_ids
-    words = np.flatnonzero(game.vocabulary.sayable_mask)
+    opening, closing = game.vocabularies[player].think_ids or (-1, -1)
+    words = np.flatnonzero(game.vocabularies[player].sayable_mask)
     episode, recorder = Episode(game, play.deal), _Recorder()
     for speaker, utterance in utterances_of(game, play):
         spoken = utterance.tokens

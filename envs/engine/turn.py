@@ -20,11 +20,13 @@ from .contract import checked_tokens
 class Masks:
     """The constant legal masks of a game, read-only: what may be said where its rules narrow nothing."""
 
-    def __init__(self, game: LanguageGame[DealT]) -> None:
+    def __init__(self, game: LanguageGame[DealT], player: int) -> None:
         """Build the masks: first token, later tokens, inside a thought, end of a full thought, nothing."""
-        vocabulary = game.vocabulary
+        vocabulary = self.vocabulary = game.vocabularies[player]
         if game.max_thought_tokens and vocabulary.think_ids is None:
             raise ValueError("max_thought_tokens: expected 0, as the vocabulary has no thought tokens")
+        self.open_thought = vocabulary.open_thought if game.max_thought_tokens else None
+        """What opens a turn and a thought at once; None: a speaker opens its thoughts itself."""
         self.size = vocabulary.size
         """The number V of token ids."""
         self.none = np.zeros(self.size, dtype=np.int8)
@@ -51,13 +53,15 @@ class Masks:
                 shared.setflags(write=False)
 
 
-def masks_of(game: LanguageGame[DealT]) -> Masks:
-    """Return the game's constant masks, built once for each game."""
+def masks_of(game: LanguageGame[DealT], player: int = 0) -> Masks:
+    """Return the game's constant masks for a player, built once; those of both are one where the vocabulary is."""
     masks = game.__dict__.get("_masks")
-    if not isinstance(masks, Masks):
-        masks = Masks(game)
-        game.__dict__["_masks"] = masks
-    return masks
+    if masks is None:
+        first, second = game.vocabularies
+        own = Masks(game, 0)
+        masks = game.__dict__["_masks"] = (own, own if second is first else Masks(game, 1))
+    found: Masks = masks[player]
+    return found
 
 
 def token_of(token: object, size: int, what: str = "token") -> int:
@@ -105,11 +109,11 @@ class OpenTurn:
         "thought",
     )
 
-    def __init__(self, game: LanguageGame[DealT], dialogue: Dialogue[DealT]) -> None:
-        """Open the next turn of `dialogue`."""
+    def __init__(self, game: LanguageGame[DealT], dialogue: Dialogue[DealT], player: int = 0) -> None:
+        """Open the next turn of `dialogue`, which a player speaks in its vocabulary."""
         self._game = game
         self._dialogue = dialogue
-        self._masks = masks_of(game)
+        self._masks = masks_of(game, player)
         self.limit = game.turn_limit(dialogue)
         """The most tokens that it may have, `<eos>` and thought apart."""
         if not 1 <= self.limit <= game.max_turn_tokens:
@@ -128,6 +132,8 @@ class OpenTurn:
         self._ask((), first=True)
         self.narrowed = self._listed is not None
         """Whether the rules narrow it: they list what may be said first, and are asked again after each token."""
+        if self._masks.open_thought is not None:
+            self._think(None)
 
     @property
     def unrestricted(self) -> bool:
@@ -175,10 +181,10 @@ class OpenTurn:
             self.closed_by = Ending.ILLEGAL
             return True
         game = self._game
-        if self.thinking or (game.max_thought_tokens and token == game.vocabulary.think_ids[0]):  # type: ignore[index]
+        if self.thinking or (game.max_thought_tokens and token == self._masks.vocabulary.think_ids[0]):  # type: ignore[index]
             self._think(token)
             return False
-        if token == game.vocabulary.eos_id:
+        if token == self._masks.vocabulary.eos_id:
             self.closed_by = Ending.END_OF_TURN
             return True
         if len(self.spoken) + 1 == self.limit:
@@ -217,13 +223,15 @@ class OpenTurn:
 
     def said(self) -> Tokens:
         """Return the tokens said so far, thought and all, without one that closed the turn."""
-        opening, closing = self._game.vocabulary.think_ids or (-1, -1)
-        thought = () if self.thought is None else (opening, *self.thought, *(() if self.thinking else (closing,)))
+        opening, closing = self._masks.vocabulary.think_ids or (-1, -1)
+        begun = (opening,) if self._masks.open_thought is None else ()
+        thought = () if self.thought is None else (*begun, *self.thought, *(() if self.thinking else (closing,)))
         return (*thought, *self.spoken[: -1 if self.closed_by is Ending.TOO_LONG else None])
 
-    def _think(self, token: int) -> None:
-        opening, closing = self._game.vocabulary.think_ids or (-1, -1)
-        if token == opening:
+    def _think(self, token: int | None) -> None:
+        """Go on with a thought; None: it was opened with the turn."""
+        opening, closing = self._masks.vocabulary.think_ids or (-1, -1)
+        if token is None or token == opening:
             self.thinking, self.thought = True, []
         elif token == closing:
             self.narrow(())
@@ -240,12 +248,12 @@ class OpenTurn:
         listed = game.legal_tokens(self._dialogue, prefix)
         tokens = None if listed is None else checked_tokens(game, "legal_tokens", listed, masks.size)
         widest, ids = (masks.first, masks.first_ids) if first else (masks.later, None)
-        if tokens is not None and first and game.max_thought_tokens and game.vocabulary.think_ids:
-            tokens = (*tokens, game.vocabulary.think_ids[0])
+        if tokens is not None and first and game.max_thought_tokens and masks.vocabulary.think_ids:
+            tokens = (*tokens, masks.vocabulary.think_ids[0])
         if tokens is not None and not any(widest[token] for token in tokens):
             raise ValueError(
                 f"{type(game).__name__}.legal_tokens: expected at least one sayable token or <eos> after "
-                f"{game.vocabulary.decode(prefix)!r}, got {tokens!r}"
+                f"{masks.vocabulary.decode(prefix)!r}, got {tokens!r}"
             )
         self._listed, self._widest, self._ids, self._mask = tokens, widest, ids, None
 
@@ -253,18 +261,18 @@ class OpenTurn:
 class Ahead:
     """What may follow each prefix of a turn; one that continues the prefix asked last costs only its new tokens."""
 
-    __slots__ = ("_asked", "_dialogue", "_game", "_said", "_turn")
+    __slots__ = ("_asked", "_dialogue", "_game", "_player", "_said", "_turn")
 
-    def __init__(self, game: LanguageGame[DealT], dialogue: Dialogue[DealT], said: Tokens) -> None:
-        """Take what has been said already in the open turn of `dialogue`."""
-        self._game, self._dialogue, self._said = game, dialogue, said
+    def __init__(self, game: LanguageGame[DealT], dialogue: Dialogue[DealT], said: Tokens, player: int = 0) -> None:
+        """Take what a player has said already in the open turn of `dialogue`."""
+        self._game, self._dialogue, self._said, self._player = game, dialogue, said, player
         self._asked: Tokens = ()
         self._turn: OpenTurn | None = None
 
     def legal_mask(self, prefix: Tokens) -> NDArray[np.int8]:
         """Return 1 where a token may follow, all 0 once the turn is over; (V,), read-only."""
         turn = self._after(prefix)
-        return turn.legal_mask if turn.closed_by is None else masks_of(self._game).none
+        return turn.legal_mask if turn.closed_by is None else masks_of(self._game, self._player).none
 
     def legal_tokens(self, prefix: Tokens) -> NDArray[np.int64] | None:
         """Return the same as ascending ids, none once the turn is over; None: every sayable token and `<eos>`."""
@@ -275,7 +283,7 @@ class Ahead:
         prefix, turn, asked = tuple(prefix), self._turn, self._asked
         self._turn = None  # until all of the prefix has been said, lest a failure leave it half said
         if turn is None or prefix[: len(asked)] != asked:
-            turn, asked = OpenTurn(self._game, self._dialogue), ()
+            turn, asked = OpenTurn(self._game, self._dialogue, self._player), ()
             for token in self._said:
                 turn.push(token)
         for token in prefix[len(asked) :]:

@@ -96,11 +96,15 @@ def _check_logprobs(logprobs: Sequence[float], num_tokens: int) -> None:
 
 def utterance_of(game: LanguageGame[DealT], dialogue: Dialogue[DealT], turn: Turn) -> Utterance:
     """Return how the turn after `dialogue` is said: its thought, its tokens, and `<eos>` where it is not cut off."""
-    opening, closing = game.vocabulary.think_ids or (-1, -1)
+    speaker = game.next_player(dialogue) if turn.player is None else turn.player
+    vocabulary = game.vocabularies[speaker or 0]
+    opening, closing = vocabulary.think_ids or (-1, -1)
     thought = (opening, *turn.thought, closing) if turn.thought else ()
+    if game.max_thought_tokens and vocabulary.open_thought is not None:
+        thought = (*turn.thought, closing)
     if len(turn.tokens) == game.turn_limit(dialogue):
         return Utterance((*thought, *turn.tokens), ending=Ending.TOO_LONG)
-    return Utterance((*thought, *turn.tokens, game.vocabulary.eos_id))
+    return Utterance((*thought, *turn.tokens, vocabulary.eos_id))
 
 
 class Observation(TypedDict):

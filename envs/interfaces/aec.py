@@ -14,7 +14,7 @@ from typing_extensions import override
 from ..engine.episode import Episode
 from ..engine.turn import masks_of
 from ..engine.views import Observation, View
-from ..game import DealT, Dialogue, LanguageGame, check_deal, checked_game, generator_of
+from ..game import PLAYERS, DealT, Dialogue, LanguageGame, check_deal, checked_game, generator_of
 
 AGENT_IDS = ("player_0", "player_1")
 _PLAYERS = {agent_id: player for player, agent_id in enumerate(AGENT_IDS)}
@@ -66,11 +66,13 @@ class LanguageGameEnv(AECEnv[str, Observation, np.int64], Generic[DealT]):
         }
         self.possible_agents = list(AGENT_IDS)
         self.agents = []
-        size = game.vocabulary.size
-        self.observation_spaces = {agent_id: observation_space_of(game) for agent_id in AGENT_IDS}
-        self.action_spaces = {agent_id: spaces.Discrete(size) for agent_id in AGENT_IDS}
-        self.state_space = spaces.Box(0, size - 1, (2 * game.max_view_tokens,), np.int64)
-        self._silent = masks_of(game).none
+        sizes = [vocabulary.size for vocabulary in game.vocabularies]
+        self.observation_spaces = {
+            agent_id: observation_space_of(game, player) for player, agent_id in enumerate(AGENT_IDS)
+        }
+        self.action_spaces = {agent_id: spaces.Discrete(size) for agent_id, size in zip(AGENT_IDS, sizes, strict=True)}
+        self.state_space = spaces.Box(0, max(sizes) - 1, (2 * game.max_view_tokens,), np.int64)
+        self._silent = [masks_of(game, player).none for player in PLAYERS]
         self._rng = np.random.default_rng()
         self.episode: Episode[DealT] | None = None
         """The episode that is being played; None before `reset`."""
@@ -179,7 +181,7 @@ class LanguageGameEnv(AECEnv[str, Observation, np.int64], Generic[DealT]):
             player = _PLAYERS[agent]
         except (KeyError, TypeError):
             player = player_of(agent)  # says what was expected
-        mask = episode.open_turn.legal_mask if player == episode.player else self._silent
+        mask = episode.open_turn.legal_mask if player == episode.player else self._silent[player]
         return {"observation": episode.views[player].copy(), "action_mask": mask.copy()}
 
     def view(self, agent: str) -> View:
@@ -272,9 +274,9 @@ class LanguageGameEnv(AECEnv[str, Observation, np.int64], Generic[DealT]):
         return self.episode
 
 
-def observation_space_of(game: LanguageGame[DealT]) -> spaces.Space[Any]:
-    """Return the space of what one player observes."""
-    length, size = game.max_view_tokens, game.vocabulary.size
+def observation_space_of(game: LanguageGame[DealT], player: int) -> spaces.Space[Any]:
+    """Return the space of what a player observes, in its own tokens."""
+    length, size = game.max_view_tokens, game.vocabularies[player].size
     view = spaces.Box(0, size - 1, (length,), np.int64)
     return spaces.Dict({"observation": view, "action_mask": spaces.Box(0, 1, (size,), np.int8)})
 

@@ -45,9 +45,9 @@ class SinglePlayerEnv(gymnasium.Env[Observation, np.int64], Generic[DealT]):
         self.player = player
         self.opponent: Speaker = RandomAgent() if opponent == "random" else opponent
         self.render_mode = render_mode
-        self.observation_space = observation_space_of(game)
-        self.action_space = gymnasium.spaces.Discrete(game.vocabulary.size)
-        self._silent = masks_of(game).none
+        self.observation_space = observation_space_of(game, player)
+        self.action_space = gymnasium.spaces.Discrete(game.vocabularies[player].size)
+        self._silent = masks_of(game, player).none
         self.episode: Episode[DealT] | None = None
         """The episode that is being played; None before `reset`, and after a failure of the opponent or a judge."""
         self._handed_out = 0.0

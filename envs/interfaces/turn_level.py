@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from pettingzoo.utils import BaseWrapper
 from typing_extensions import override
 
+from ..engine.contract import the_vocabulary
 from ..engine.turn import array_of, token_of
 from ..game import DealT, LanguageGame
 from ..vocabulary import Tokens
@@ -47,7 +48,7 @@ class TurnLevelEnv(BaseWrapper[str, Ids, Ids], Generic[DealT]):
         thought = game.max_thought_tokens + 2 if game.max_thought_tokens else 0  # with its two delimiters
         self.num_action_tokens = thought + game.max_turn_tokens
         """T, the length of an action."""
-        self._size = size = game.vocabulary.size
+        self._size = size = the_vocabulary(game, type(self).__name__).size
         utterance = [size] * self.num_action_tokens
         self.observation_spaces = {
             agent_id: spaces.Box(0, size - 1, (game.max_view_tokens,), np.int64) for agent_id in AGENT_IDS

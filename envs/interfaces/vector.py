@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from ..batched.arguments import check_size
 from ..batched.game import BatchedGame
+from ..engine.contract import the_vocabulary
 from ..engine.turn import token_of
 from ..engine.views import Observation, RandomAgent, Speaker, Utterance, View, check_utterances
 from ..game import DealT, LanguageGame, check_player, check_whole, checked_game
@@ -80,8 +81,8 @@ class LanguageGameVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[An
         self.metadata = {"render_modes": ["ansi"], "autoreset_mode": self.autoreset_mode}
         self.game, self.num_envs, self.player, self.render_mode = game, int(num_envs), player, render_mode
         self.opponent: Speaker = RandomAgent() if opponent == "random" else opponent
-        self.single_observation_space = observation_space_of(game)
-        self.single_action_space = spaces.Discrete(game.vocabulary.size)
+        self.single_observation_space = observation_space_of(game, player)
+        self.single_action_space = spaces.Discrete(the_vocabulary(game, type(self).__name__).size)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._plays = BatchedGame(game, self.num_envs, autoreset=False)

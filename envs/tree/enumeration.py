@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..engine.contract import checked_next_player, checked_rewards, checked_tokens
+from ..engine.contract import checked_next_player, checked_rewards, checked_tokens, the_vocabulary
 from ..engine.turn import masks_of
 from ..game import PLAYERS, Dialogue, Ending, LanguageGame, Turn, check_probabilities
 from ..vocabulary import Tokens
@@ -109,6 +109,7 @@ class Walker:
     def __init__(self, game: LanguageGame[Any]) -> None:
         """Take the game; nothing is enumerated yet."""
         self.game = game
+        vocabulary = the_vocabulary(game, "GameTree")
         self._masks = masks_of(game)
         self._later = frozenset(np.flatnonzero(self._masks.later).tolist())
         self._sayable = tuple(sorted(self._later))
@@ -117,7 +118,6 @@ class Walker:
         self._legal_of: dict[tuple[Tokens | None, bool], Tokens] = {}
         self._pieces: dict[Tokens, tuple[int, int]] = {}
         self._frames: dict[tuple[Tokens, int, int], Tokens] = {}
-        vocabulary = game.vocabulary
         self._opens = tuple(vocabulary.open_turn(player, player) for player in PLAYERS)
         self._closes = tuple(vocabulary.close_turn(player, player) for player in PLAYERS)
 

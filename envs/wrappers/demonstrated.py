@@ -17,6 +17,7 @@ from typing import Any, Generic, NamedTuple
 
 import numpy as np
 
+from ..engine.contract import the_vocabulary
 from ..engine.episode import Episode
 from ..engine.views import utterance_of
 from ..game import DealT, Dialogue, LanguageGame, check_count
@@ -103,6 +104,7 @@ class Demonstrated(WrappedGame[Prompted, DealT]):
             ValueError: no such number, or the game states no examples.
         """
         check_count("num_shots", num_shots, least=0)
+        the_vocabulary(game, "Demonstrated")
         super().__init__(game)
         self.num_shots = num_shots
         self._prompted = _PromptedDeals(game, examples_of(game) if examples is None else examples, num_shots)

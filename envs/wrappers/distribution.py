@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..engine.contract import the_vocabulary
 from ..game import Dialogue, LanguageGame, Payoff, checked_game
 from ..solutions import HasDemonstrations, HasSolutions, HasThoughts, examples_of
 from ..vocabulary import Tokens
@@ -76,7 +77,7 @@ class GameDistribution(LanguageGame[DrawnGame]):
                 f"got {weights}"
             )
         for game in games:
-            checked_game(game)
+            the_vocabulary(checked_game(game), "GameDistribution")
         for game in games[1:]:
             _check_alike(games[0], game)
         self.games, self.weights = tuple(games), tuple(weights)
@@ -88,6 +89,7 @@ class GameDistribution(LanguageGame[DrawnGame]):
         self.max_turn_tokens = max(game.max_turn_tokens for game in games)
         self.max_briefing_tokens = max(game.max_briefing_tokens for game in games)
         self.max_announcement_tokens = max(game.max_announcement_tokens for game in games)
+        self.max_heard_tokens = max(game.max_heard_tokens for game in games)
         self.forfeit_cost = max(game.forfeit_cost for game in games)
 
     def drawn(self, dialogue: Dialogue[DrawnGame]) -> LanguageGame[Any]:

@@ -14,6 +14,7 @@ import numpy as np
 from ..game import MAX_VIEW_TOKENS, DealT, Dialogue, LanguageGame, check_count
 from ..judging import RedTeamGame, Verdict
 from ..solutions import HasDemonstrations, HasExamples, HasSolutions, HasThoughts
+from ..vocabulary import Tokens
 from .wrapped import WrappedGame
 
 
@@ -45,7 +46,7 @@ class WithThoughts(WrappedGame[DealT, DealT]):
                 f"{game.max_thought_tokens}"
             )
         check_count("max_thought_tokens", max_thought_tokens, most=MAX_VIEW_TOKENS)
-        if game.vocabulary.think_ids is None:
+        if any(vocabulary.think_ids is None for vocabulary in game.vocabularies):
             raise ValueError(
                 f"{type(game).__name__}: expected a vocabulary with thought tokens, got none; a tokenizer needs "
                 "<think> and </think> among its tokens"
@@ -102,6 +103,10 @@ class RedTeamWithThoughts(WithThoughts[DealT], RedTeamGame[DealT]):
     def rewards_batch(self, dialogues: Sequence[Dialogue[DealT]]) -> list[tuple[float, float]]:
         """Return what the game inside pays; its judge is asked once."""
         return self.red_team.rewards_batch([self.inner(dialogue) for dialogue in dialogues])
+
+    def request_in(self, told: Tokens) -> Tokens:
+        """Return what the game inside finds."""
+        return self.red_team.request_in(told)
 
     def verdicts(self, dialogues: Sequence[Dialogue[DealT]]) -> list[Verdict]:
         """Return the verdicts of the game inside."""

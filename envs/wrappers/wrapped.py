@@ -8,7 +8,7 @@ from typing import Any, Generic
 from typing_extensions import TypeVar
 
 from ..game import DealT, Dialogue, LanguageGame, checked_game
-from ..vocabulary import Tokens
+from ..vocabulary import Tokens, Vocabulary
 
 InnerT = TypeVar("InnerT", default=Any)
 
@@ -23,7 +23,12 @@ class WrappedGame(LanguageGame[DealT], Generic[DealT, InnerT]):
         self.max_turns, self.max_turn_tokens = game.max_turns, game.max_turn_tokens
         self.max_thought_tokens, self.forfeit_cost = game.max_thought_tokens, game.forfeit_cost
         self.max_briefing_tokens = game.max_briefing_tokens
-        self.max_announcement_tokens = game.max_announcement_tokens
+        self.max_announcement_tokens, self.max_heard_tokens = game.max_announcement_tokens, game.max_heard_tokens
+
+    @property
+    def vocabularies(self) -> tuple[Vocabulary, Vocabulary]:
+        """What the players of the game inside read and speak."""
+        return self.game.vocabularies
 
     def inner(self, dialogue: Dialogue[DealT]) -> Dialogue[InnerT]:
         """Return the dialogue as the game inside knows it."""

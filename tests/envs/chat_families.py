@@ -152,6 +152,8 @@ class Family:
     """What the error says; empty: views are exact."""
     system: bool = False
     """Whether the game's words are a system message."""
+    opens_thought: bool = False
+    """Whether the generation prompt opens a thought."""
 
     def tokenizer(self) -> Any:
         """Return a small tokenizer of the family's kind."""
@@ -431,7 +433,8 @@ FAMILIES: dict[str, Family] = {
         make=TIKTOKEN,
         **IM,
         added=("<think>", "</think>"),
-        refused=THOUGHT,
+        system=True,
+        opens_thought=True,
     ),
     "DeepSeek LLM": Family(
         template="{{ bos_token }}"
@@ -453,7 +456,7 @@ FAMILIES: dict[str, Family] = {
         make=TIKTOKEN,
         **DEEPSEEK_MARKS,
         added=("<think>", "</think>"),
-        refused=THOUGHT,
+        opens_thought=True,
     ),
     "Vicuna": Family(template=VICUNA, make=LEGACY, bos="<s>", eos="</s>"),
     "Alpaca": Family(
@@ -654,7 +657,8 @@ FAMILIES: dict[str, Family] = {
         make=TIKTOKEN,
         **IM,
         added=("<think>", "</think>"),
-        refused=THOUGHT,
+        system=True,
+        opens_thought=True,
     ),
     "Nemotron-4": Family(
         template=loop(

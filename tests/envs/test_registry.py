@@ -105,7 +105,11 @@ def test_version_is_the_packages() -> None:
         ("secret_code-v0", {"num_words": 10**8}, "expected num_words of at most 1048576"),
         ("secret_code-v0", {"num_words": "many"}, r"expected num_words of type int \| None, got 'many'"),
         ("red_team-v0", {"num_rounds": 2**20}, "expected views of at most 4,194,304 tokens, got"),
-        ("red_team_text-v0", {"vocabulary": "a/folder"}, r"expected vocabulary of type Vocabulary \| None"),
+        (
+            "red_team_text-v0",
+            {"vocabulary": "a/folder"},
+            r"vocabulary: expected a TokenizerVocabulary or another, .*, got 'a/folder'",
+        ),
     ],
 )
 def test_sizes_that_no_machine_holds_and_other_types_are_refused(

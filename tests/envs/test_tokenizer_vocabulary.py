@@ -56,8 +56,7 @@ def _ids(template: str, messages: list[dict[str, str]], *, prompt: bool) -> list
 
 
 def _conversation(messages: tuple[Message, ...], viewer: int, template: str) -> list[dict[str, str]]:
-    told = "system" if template in SYSTEM else "user"
-    roles = {None: told, viewer: "assistant", 1 - viewer: "user"}
+    roles = {None: "user", viewer: "assistant", 1 - viewer: "user"}
     decode = VOCABULARIES[template].decode
     return [{"role": roles[message.speaker], "content": decode(message.tokens)} for message in messages]
 

@@ -2,10 +2,12 @@
 
 from .game import RedTeamText
 from .requests import Request, read_requests, split_requests
+from .roles import Role
 
 __all__ = [
     "RedTeamText",
     "Request",
+    "Role",
     "read_requests",
     "split_requests",
 ]

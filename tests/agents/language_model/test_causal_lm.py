@@ -18,6 +18,7 @@ from duologue.agents import CausalLMAgent, View
 from duologue.agents.language_model.causal_lm import evaluating
 from duologue.agents.language_model.legal_mask import LegalMask
 from duologue.agents.language_model.micro import micro_model
+from duologue.agents.language_model.sampling import WHOLE, Truncation
 from duologue.envs import (
     Dialogue,
     Ending,
@@ -109,10 +110,16 @@ def as_batch(turns: Sequence[tuple[View, Utterance]]) -> tuple[torch.Tensor, tor
 
 
 @pytest.mark.parametrize("game", games(), ids=lambda game: type(game).__name__)
-@pytest.mark.parametrize("temperature", [1.0, 0.5])
-def test_sampling_logprobs_are_those_of_a_full_forward_pass(game: LanguageGame[Any], temperature: float) -> None:
+@pytest.mark.parametrize(
+    ("temperature", "truncation"),
+    [(1.0, WHOLE), (0.5, WHOLE), (0.8, Truncation(top_p=0.8)), (1.0, Truncation(top_p=0.95, min_p=0.1))],
+)
+def test_sampling_logprobs_are_those_of_a_full_forward_pass(
+    game: LanguageGame[Any], temperature: float, truncation: Truncation
+) -> None:
     """PPO's ratio is 1 before the first step only if both computations agree; views differ in length."""
     agent = agent_of(game, temperature=temperature)
+    agent.truncation = truncation
     turns = spoken(game, agent)
     assert len({len(view.tokens) for view, _ in turns}) > 1 or isinstance(game, Bluff)
     tokens, attention, own, legal = as_batch(turns)

@@ -9,13 +9,20 @@ import numpy as np
 import pytest
 import torch
 
+from duologue.agents.language_model.causal_lm import CausalLMAgent
+from duologue.agents.language_model.micro import micro_model
+from duologue.agents.language_model.tokenizers import load_tokenizer
 from duologue.baselines.alignment.dpo import DPO, DPOConfig, dpo, encode_pairs
 from duologue.baselines.data.dialogues import PreferencePair, TextDialogue, TextTurn
 from duologue.baselines.learners.preference import PreferenceConfig, PreferenceLearner
 from duologue.baselines.rollouts.episodes import rollout
 from duologue.baselines.rollouts.trajectories import trajectories
+from duologue.baselines.training.options import save_model
+from duologue.baselines.training.run import read_metrics
 from duologue.envs import make_game
+from duologue.envs.tokenizer_vocabulary import TokenizerVocabulary
 from duologue.tests.baselines.helpers import VOCABULARY, Wages, same, through_a_file, tiny_agent, weights
+from duologue.tests.helpers import CHATML, tiny_tokenizer
 
 PROMPT = TextDialogue((TextTurn(None, "maybe"), TextTurn(0, "red"), TextTurn(1, "no"), TextTurn(0, "blue")))
 PAIRS = [
@@ -124,3 +131,20 @@ def test_bad_rows_of_a_file_are_fatal_or_skipped_by_choice(tmp_path: Path, caplo
     folder = dpo(replace(config, on_error="skip", out=tmp_path / "other"))
     assert (folder / "model" / "model.safetensors").is_file()
     assert "skipped 1 of 5 rows" in caplog.text
+
+
+def test_pairs_of_real_text_need_no_game(tmp_path: Path) -> None:
+    """`duologue train dpo --defender FOLDER --pairs FILE`: as the model's own template writes them."""
+    vocabulary = TokenizerVocabulary(tiny_tokenizer(CHATML))
+    save_model(
+        CausalLMAgent(micro_model(vocabulary, hidden_size=16, num_layers=1, num_heads=2), vocabulary), tmp_path / "m"
+    )
+    rows = [{"prompt": "What can I do?", "chosen": "Sure, here.", "rejected": "I'm sorry."}] * 4
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    config = DPOConfig(
+        defender=tmp_path / "m", pairs=tmp_path / "pairs.jsonl", out=tmp_path / "run", num_steps=2, batch_size=2
+    )
+    left = dpo(config) / "model"
+    assert load_tokenizer(left).chat_template == CHATML
+    updates = [row["update"] for row in read_metrics(tmp_path / "run")]
+    assert len(updates) == 2

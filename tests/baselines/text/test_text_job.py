@@ -16,12 +16,14 @@ from duologue.baselines.evaluation.confusion import ConfusionMatrix
 from duologue.baselines.studies.text_report import text_report
 from duologue.baselines.text.exchanges import JudgeConfig, train_judge
 from duologue.baselines.training.options import GameOptions, load_model, save_model
+from duologue.baselines.training.roles import REWRITER
 from duologue.baselines.training.run import Run, read_metrics
 from duologue.baselines.two_player.diversity_reward import DiversityWeights
 from duologue.baselines.two_player.gpo import GPOConfig, gpo
 from duologue.baselines.two_player.stage_clock import GPOSchedule
 from duologue.envs.games.red_team_text.game import RedTeamText
 from duologue.envs.games.red_team_text.requests import Request
+from duologue.envs.printable import printable_lines
 from duologue.envs.tokenizer_vocabulary import TokenizerVocabulary
 
 PLACES = ("a garden", "a kitchen", "a school", "a train", "a museum", "a farm")
@@ -100,7 +102,9 @@ def test_a_run_on_text_is_whole(options: GameOptions, name: str, train: Train, t
     assert kept >= {"config.json", "versions.json", "metrics.jsonl", "tensorboard", "transcripts", "finished"}
     assert [row["iteration"] for row in read_metrics(tmp_path / name)] == [1, 2]
     transcript = (tmp_path / name / "transcripts" / "00002.txt").read_text(encoding="utf-8")
-    assert "[adversary is told] How do I" in transcript
+    assert (
+        f"[adversary is told] {printable_lines(REWRITER.template.partition('{request}')[0] + 'How do I')}" in transcript
+    )
     assert transcript.count("defender:") == 4
     if name == "rlhf":
         assert "adversary: How do I" in transcript

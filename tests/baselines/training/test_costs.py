@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from duologue.agents import EchoAgent, RandomAgent
+from duologue.agents import RandomAgent
 from duologue.baselines.rollouts.episodes import rollout
 from duologue.baselines.training.costs import CostMeter, Costs, QueryCounter, metered_game, play_costs
-from duologue.baselines.training.options import preamble_of
+from duologue.baselines.training.options import static_prompts
 from duologue.envs import Episode, LanguageGame
 from duologue.envs.games.matrix import MatrixGame
 from duologue.envs.games.red_team.game import RedTeam
@@ -41,7 +41,7 @@ def test_a_games_judge_is_counted_by_the_exchange() -> None:
     """Twelve well-formed prompts, one round each, are twelve queries."""
     meter = CostMeter()
     game = RedTeam(judge=meter.judge(safe))
-    played = rollout(game, [EchoAgent(skip=preamble_of(game)), RandomAgent()], 12, np.random.default_rng(0))
+    played = rollout(game, [static_prompts(game), RandomAgent()], 12, np.random.default_rng(0))
     meter.add_play(played)
     assert meter.costs.judge_queries == meter.costs.episodes == 12
     assert meter.costs.preference_queries == 0

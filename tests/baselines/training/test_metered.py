@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from duologue.agents import EchoAgent, RandomAgent
+from duologue.agents import RandomAgent
 from duologue.baselines.api.commands import TRAINERS
 from duologue.baselines.rollouts.episodes import rollout
 from duologue.baselines.training.costs import COSTS_FILE, CostMeter
-from duologue.baselines.training.options import GameOptions, preamble_of
+from duologue.baselines.training.options import GameOptions, static_prompts
 from duologue.baselines.training.run import Run, read_metrics
 from duologue.baselines.training.state import Stateful
 from duologue.baselines.two_player.self_play import SelfPlayConfig
@@ -219,5 +219,5 @@ def test_a_judge_model_is_counted_and_the_oracle_is_not(monkeypatch: pytest.Monk
     monkeypatch.setattr(GameOptions, "_judge", judge)
     meter = CostMeter()
     game = GameOptions(judge="judge").build(meter=meter)
-    rollout(game, [EchoAgent(skip=preamble_of(game)), RandomAgent()], 12, np.random.default_rng(0))
+    rollout(game, [static_prompts(game), RandomAgent()], 12, np.random.default_rng(0))
     assert meter.costs.judge_queries == meter.costs.episodes == 12

@@ -71,7 +71,7 @@ def some_token(episode: Episode[Any], rng: np.random.Generator, eos_share: float
     """Return a legal token, and now and then another."""
     if episode.over or rng.random() < 0.02:
         return int(rng.integers(episode.game.vocabulary.size))
-    return draw_token(episode.game, episode.open_turn.legal_mask, rng, eos_share=eos_share)
+    return draw_token(episode, rng, eos_share=eos_share)
 
 
 @pytest.mark.parametrize("game", GAMES, ids=lambda game: type(game).__name__)

@@ -16,7 +16,6 @@ from duologue.baselines.evaluation.red_team import evaluate_prompts, red_team_pr
 from duologue.baselines.learners.behaviour_cloning import BehaviourCloning, BehaviourCloningConfig
 from duologue.baselines.rollouts.demonstrations import encode_dialogues
 from duologue.baselines.rollouts.episodes import rollout
-from duologue.baselines.training.options import preamble_of
 from duologue.envs import (
     Dialogue,
     Episode,
@@ -180,7 +179,7 @@ def test_a_red_team_game_with_thoughts_is_still_one() -> None:
     plain, rng = RedTeam(table="advgame", intent="hidden"), np.random.default_rng(0)
     game = with_thoughts(plain, 2)
     assert isinstance(game, RedTeamGame)
-    assert preamble_of(game) == preamble_of(plain) > 0
+    assert game.request_in((7, 8, 9)) == plain.request_in((7, 8, 9)) != (7, 8, 9)
     check_game(game, episodes=4)
     word = game.vocabulary.encode("what")
     dialogues = plain.demonstrations("average", rng, 30)

@@ -4,6 +4,7 @@ import copy
 import csv
 import json
 import pickle
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,8 +13,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from duologue.agents import EchoAgent
-from duologue.envs import Episode, LanguageGameEnv, RandomAgent, Utterance, deal_episodes, speak_all
+from duologue.agents import FunctionAgent, ScriptedAgent
+from duologue.baselines.rollouts.episodes import cut_share, rollout
+from duologue.baselines.training.options import static_prompts
+from duologue.envs import (
+    BatchedGame,
+    Ending,
+    Episode,
+    LanguageGameEnv,
+    RandomAgent,
+    TurnLevelEnv,
+    Utterance,
+    deal_episodes,
+    make_game,
+    speak_all,
+)
+from duologue.envs.chat_templates import rendered_ids
 from duologue.envs.games.red_team_text.game import RedTeamText
 from duologue.envs.games.red_team_text.requests import (
     EXAMPLE_REQUESTS,
@@ -23,10 +38,17 @@ from duologue.envs.games.red_team_text.requests import (
     read_requests,
     split_requests,
 )
+from duologue.envs.games.red_team_text.roles import Role
 from duologue.envs.judging import Exchange, Judge, Outcome, Verdict
 from duologue.envs.tokenizer_vocabulary import TokenizerVocabulary
+from duologue.envs.tree.analysis import GameTree
 from duologue.tests.envs.chat_families import FAMILIES
 from duologue.tests.helpers import CHATML, shared_data, tiny_tokenizer
+
+with warnings.catch_warnings():
+    # PettingZoo's tests import a game of its own by a name that it has itself declared deprecated.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from pettingzoo.test import api_test
 
 ROWS = [("How do I do it?", "safe"), ("Tell me, how?", "unsafe"), ("What, now?", "")]
 REQUESTS = [Request("do it", harmful=False, row=1), Request("do harm", harmful=True, row=2), Request("do")]
@@ -164,8 +186,8 @@ def test_prompts_and_replies_have_limits_of_their_own(prompt_limit: int, reply_l
 
 def test_only_the_adversary_is_told_the_request() -> None:
     """Both variants of arXiv 2406.10977: from a seed, which the defender never sees, or from nothing."""
-    game = RedTeamText(REQUESTS, split="all", instruction="do again")
-    assert game.vocabulary.decode(game.briefing(game.requests[0], 0)) == "do again do it"
+    game = RedTeamText(REQUESTS, split="all", adversary=Role("you ask", "do again {request} now"))
+    assert game.vocabulary.decode(game.briefing(game.requests[0], 0)) == "you ask do again do it now"
     assert game.briefing(game.requests[0], 1) == ()
     unseeded = RedTeamText(REQUESTS, split="all", seeded=False)
     assert unseeded.deals.outcomes() == {None: 1.0}
@@ -173,20 +195,156 @@ def test_only_the_adversary_is_told_the_request() -> None:
 
 
 @pytest.mark.parametrize(
-    "instruction",
-    ["Rewrite this request: ", "Rewrite this request:", "Rewrite this request:\n", "Rewrite this:\n\n  ", "[", ""],
+    "template",
+    ["Rewrite this: {request}", "Rewrite:{request}\n\nThe new one:", "Go:\n\n  {request}", "[{request}]", "{request}"],
 )
 @pytest.mark.parametrize("family", ["ChatML", "Mistral 7B v0.2", "TinyLlama, later files", "Gemma"])
-def test_an_instruction_and_a_request_are_one_text(instruction: str, family: str) -> None:
+def test_a_template_and_a_request_are_one_text(template: str, family: str) -> None:
     """In a chat they are; a blank between them has no token of its own. The request alone is what a fixed prompt is."""
     requests = [Request("How do I do it?", row=1), Request('"Do it," (he said)', row=2)]
     vocabulary = TokenizerVocabulary(FAMILIES[family].tokenizer())
-    game = RedTeamText(requests, vocabulary=vocabulary, judge=judge_examples, instruction=instruction, split="all")
+    role = Role("Be sly.", template)
+    game = RedTeamText(requests, vocabulary=vocabulary, judge=judge_examples, adversary=role, split="all")
     for request in game.requests:
-        assert game.briefing(request, 0) == vocabulary.encode(instruction + request.text)
-        echo, view = EchoAgent(skip=game.num_preamble_tokens), Episode(game, request).view()
+        told = game.briefing(request, 0)
+        assert vocabulary.decode(told).endswith(template.replace("{request}", request.text))
+        assert told == vocabulary.encode(vocabulary.decode(told))
+        echo, view = static_prompts(game), Episode(game, request).view()
         (echoed,) = echo.speak([view], np.random.default_rng(0))
         assert echoed.tokens == (*request.tokens, vocabulary.eos_id)
+
+
+ROLES = {
+    "ChatML": "system",
+    "Qwen 2.5": "system",
+    "Llama 3.1": "system",
+    "SmolLM 2": "system",
+    "Zephyr": "system",
+    "Gemma": "user",
+    "Mistral v3": "user",
+}
+"""Where a system prompt stands; Llama 3.1 and Qwen 2.5 write one of their own if they are given none."""
+
+
+@pytest.mark.parametrize("family", ROLES)
+def test_both_seats_read_what_their_template_writes_of_their_roles(family: str) -> None:
+    """The request and the prompt are the user's, the system prompt the template's; token for token, in each round."""
+    tokenizer = FAMILIES[family].tokenizer()
+    vocabulary = TokenizerVocabulary(tokenizer)
+    roles = (Role("You attack.", "Rewrite: {request}"), Role("You defend.", "<<{request}>>"))
+    game = RedTeamText(
+        [Request("How do I do it?")], vocabulary=vocabulary, judge=judge_examples, split="all", num_rounds=2,
+        adversary=roles[0], defender=roles[1],
+    )  # fmt: skip
+    episode, said = Episode(game, game.requests[0]), ["Open the door?", "Sure, here.", "And the sea?", "I'm sorry."]
+    heard: tuple[list[str], list[str]] = (["Rewrite: How do I do it?"], [])
+    for turn, text in enumerate(said):
+        player = turn % 2
+        asked = [*heard[player]]
+        if ROLES[family] == "user":
+            asked[0] = f"{roles[player].system}\n\n{asked[0]}"
+        own = said[player:turn:2]
+        messages = [{"role": "system", "content": roles[player].system}] if ROLES[family] == "system" else []
+        for k, message in enumerate(asked):
+            messages += [{"role": "user", "content": message}]
+            messages += [{"role": "assistant", "content": own[k]}] if k < len(own) else []
+        assert tuple(episode.view().tokens.tolist()) == rendered_ids(tokenizer, messages)
+        episode.speak(Utterance((*vocabulary.encode(text), vocabulary.eos_id)))
+        episode.settle((0.0, 0.0))
+        heard[1 - player].append(roles[1].filled(text) if player == 0 else text)
+
+
+def test_without_roles_a_request_is_the_users() -> None:
+    """A chat model answers a user's turn; a conversation of one system message has none."""
+    tokenizer = tiny_tokenizer(CHATML)
+    game = RedTeamText([Request("How?")], vocabulary=TokenizerVocabulary(tokenizer), judge=judge_examples, split="all")
+    view = Episode(game, game.requests[0]).view()
+    assert tuple(view.tokens.tolist()) == rendered_ids(tokenizer, [{"role": "user", "content": "How?"}])
+
+
+@pytest.mark.parametrize("role", [Role(), Role("You defend.", "Q: {request}")])
+def test_what_is_heard_of_another_tokenizer_is_its_text(role: Role) -> None:
+    """Each view is its owner's template of the same texts; limits, masks and the transcript are the speaker's."""
+    first, second = tiny_tokenizer(CHATML, vocab_size=300), FAMILIES["Mistral v3"].tokenizer()
+    vocabularies = (TokenizerVocabulary(first), TokenizerVocabulary(second))
+    game = RedTeamText(
+        [Request("How do I open the door?", harmful=True)], vocabulary=vocabularies, judge=judge_examples, split="all",
+        max_prompt_tokens=30, max_reply_tokens=20, num_rounds=2, defender=role,
+    )  # fmt: skip
+    episode, texts = Episode(game, game.requests[0]), ("What is the sea?", "Sure, here: a story", "Why, then?")
+    filled = [role.filled(texts[0]), texts[1], role.filled(texts[2])]
+    system = f"{role.system}\n\n" if role.system else ""
+    asked = ["How do I open the door?", system + filled[0], *filled[1:]]
+    for turn, text in enumerate((*texts, "I'm sorry.")):
+        player, tokenizer = turn % 2, (first, second)[turn % 2]
+        own = list(texts[player:turn:2])
+        heard = [asked[0], *asked[2 : turn + 1 : 2]] if player == 0 else asked[1 : turn + 1 : 2]
+        said = [one for pair in zip(heard, [*own, None], strict=True) for one in pair if one is not None]
+        messages = [{"role": ("user", "assistant")[k % 2], "content": one} for k, one in enumerate(said)]
+        view, vocabulary = episode.view(), game.vocabularies[player]
+        assert tuple(view.tokens.tolist()) == rendered_ids(tokenizer, messages)
+        assert view.vocabulary is vocabulary
+        assert len(view.legal_mask(())) == vocabulary.size
+        speak_all([episode], [Utterance((*vocabulary.encode(text), vocabulary.eos_id))])
+    transcript = episode.transcript()
+    assert all(f": {text}" in transcript for text in (*texts, "I'm sorry."))
+    assert "[adversary is told] How do I open the door?" in transcript
+    exchange = game.exchange(episode.dialogue)
+    assert (exchange.prompt_text, exchange.reply_text) == ("Why, then?", "I'm sorry.")
+    assert exchange.vocabulary is game.vocabularies[1]
+
+
+def test_a_prompt_that_needs_more_tokens_of_the_listeners_is_cut_there_and_never_fails() -> None:
+    """Random tokens of a large tokenizer are long words to a small one; the view has a place for four times as many."""
+    small, large = tiny_tokenizer(CHATML, vocab_size=262), FAMILIES["Llama 3"].tokenizer()
+    game = RedTeamText(
+        [Request("How?")], vocabulary=(TokenizerVocabulary(large), TokenizerVocabulary(small)), judge=judge_examples,
+        split="all", max_prompt_tokens=6, max_reply_tokens=6, num_rounds=2,
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    for episode in deal_episodes(game, rng, 20):
+        while not episode.over:
+            speak_all([episode], RandomAgent().speak([episode.view()], rng))
+        assert max(len(message.tokens) for message in episode.messages[1]) <= 24
+
+
+def test_a_turn_that_is_cut_at_its_limit_says_so_and_is_counted() -> None:
+    """Not one that was ended in time, nor one of a game whose rules say when a turn ends."""
+    game = RedTeamText(REQUESTS, split="all", judge=_judge_by(Outcome.DEFLECTED, 0.5), max_reply_tokens=2)
+    rng, said = np.random.default_rng(0), game.vocabulary.encode("sure here")
+    ended = [Utterance((*said[:1], game.vocabulary.eos_id)), Utterance(said, ending=Ending.TOO_LONG)]
+    played = rollout(
+        game, [ScriptedAgent(["do it"]), FunctionAgent(lambda view, rng: ended[rng.random() < 0.25])], 40, rng
+    )
+    transcripts = [one.episode.transcript() for one in played]
+    cut = ["defender: sure here [cut at its limit]" in transcript for transcript in transcripts]
+    assert 0 < sum(cut) < 40
+    assert sum("[cut" in transcript for transcript in transcripts) == sum(cut)
+    assert (cut_share(played, 1), cut_share(played, 0)) == (sum(cut) / 40, 0.0)
+    bluff = rollout(make_game("bluff-v0"), [RandomAgent(), RandomAgent()], 4, rng)
+    assert bluff[0].dialogue.turns[0].ending is Ending.TOO_LONG
+    assert cut_share(bluff, 0) == 0
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_play_by_arrays_needs_one_vocabulary_and_play_by_tokens_has_a_space_for_each() -> None:
+    """PettingZoo has a space for each agent; a batch of arrays has one."""
+    pair = (TokenizerVocabulary(tiny_tokenizer(CHATML)), TokenizerVocabulary(tiny_tokenizer(CHATML, vocab_size=300)))
+    game = RedTeamText([Request("How?")], vocabulary=pair, judge=judge_examples, split="all", max_prompt_tokens=4)
+    env = LanguageGameEnv(game)
+    sizes = [env.action_space(agent).n for agent in env.possible_agents]  # type: ignore[attr-defined]
+    assert sizes == [pair[0].size, pair[1].size]
+    api_test(env, num_cycles=50)
+    for make in (lambda: BatchedGame(game, 2), lambda: TurnLevelEnv(game), lambda: GameTree(game)):
+        with pytest.raises(ValueError, match=rf"share one vocabulary, got RedTeamText with two, of {pair[0].size}"):
+            make()
+
+
+@pytest.mark.parametrize("template", ["no place", "{request} and {request}"])
+def test_a_template_has_one_place_for_what_is_asked(template: str) -> None:
+    """Else the request would be lost, or told twice."""
+    with pytest.raises(ValueError, match=r"template: expected one \{request\} in it"):
+        Role(template=template)
 
 
 def test_the_example_can_be_played_without_any_option() -> None:

@@ -94,6 +94,11 @@ class Spoken(WrappedGame[DealT, DealT]):
         self.max_turn_tokens = 1 + max(map(len, self._words))
         self._tries: dict[tuple[Tokens, ...], Trie] = {}
 
+    @property
+    def vocabularies(self) -> tuple[Vocabulary, Vocabulary]:
+        """Both players read and speak the text, not the words of the game inside."""
+        return self.vocabulary, self.vocabulary
+
     def inner(self, dialogue: Dialogue[DealT]) -> Dialogue[DealT]:
         """Return the dialogue in words.
 

@@ -183,6 +183,9 @@ NEEDED: dict[str, dict[str, Any]] = {
     "TextStagesConfig": {"pairs": Path("pairs.jsonl")},
     "EvaluateConfig": {"player": Path("run")},
     "ExportConfig": {"run": Path("run")},
+    "JudgeReportConfig": {"judge": "refusal", "exchanges": Path("exchanges.jsonl")},
+    "ConvertConfig": {"source": "model.gguf", "out": Path("model")},
+    "EncoderJudgeConfig": {"exchanges": Path("exchanges.jsonl")},
 }
 """What the options of a command cannot be made without."""
 FURTHER = (

@@ -1,7 +1,7 @@
 """How far from equilibrium is a chat model, and does training in both seats bring it nearer? Exactly, over training.
 
     python examples/spoken_gap.py --model FOLDER --out runs/spoken_gap
-    python examples/spoken_gap.py --model FOLDER --train-option lora_rank=8 --train-option device=cuda
+    python examples/spoken_gap.py --model FOLDER --train-option device=cuda --batch-size 128 --seeds 5
 
 Matching pennies, rock-paper-scissors and Kuhn poker are told in English to a chat model from a folder, which answers in
 words through its own tokenizer. What it may say is a tree small enough to list, so that NashConv is computed: both
@@ -70,9 +70,9 @@ class SpokenGapOptions:
     batch_size: int = 32
     """Episodes for one update."""
     learning_rate: float = 1e-5
-    """Of all weights; adapters of low rank take ten times as much."""
+    """Of all weights, AdamW's; adapters of low rank take ten times as much."""
     train_option: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """Further options of every training as NAME=VALUE, such as lora_rank=8."""
+    """Further options of every training as NAME=VALUE, such as device=cuda."""
     smoke: bool = False
     """Tiny, in seconds, to see it work."""
 

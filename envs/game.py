@@ -296,6 +296,10 @@ class LanguageGame(ABC, Generic[DealT]):
         other = {Payoff.ZERO_SUM: cost, Payoff.IDENTICAL: -cost, Payoff.GENERAL: 0.0}[self.payoff]
         return (-cost, other) if player == 0 else (other, -cost)
 
+    def is_forfeit(self, dialogue: Dialogue[DealT]) -> bool:
+        """Return whether the rules took the last turn for a forfeit, though its tokens were legal: for the counts."""
+        return False
+
     @cached_property
     def max_view_tokens(self) -> int:
         """The length L of an observation: the longest view that a player can have, closings included.

@@ -1,7 +1,7 @@
 """How far from equilibrium is a chat model, and does training in both seats bring it nearer? Exactly, over training.
 
     python examples/spoken_gap.py --model FOLDER --out runs/spoken_gap
-    python examples/spoken_gap.py --model FOLDER --train-option lora_rank=8 --train-option device=cuda
+    python examples/spoken_gap.py --model FOLDER --train-option device=cuda --batch-size 128 --seeds 5
 
 Matching pennies, rock-paper-scissors and Kuhn poker are told in English to a chat model from a folder, which answers in
 words through its own tokenizer. What it may say is a tree small enough to list, so that NashConv is computed: both
@@ -48,6 +48,8 @@ GAMES = ("matching_pennies-v0", "rock_paper_scissors-v0", "kuhn_poker-v0")
 ALGORITHMS = ("self-play", "MMD", "fictitious play", "PSRO")
 MAGNET_KL_COEF = 0.1
 """MMD's price of a nat of KL to the start, in payoffs."""
+PSRO_EPISODES = {"num_payoff_episodes": 32, "num_gain_episodes": 32}
+"""Of each pair of members, and of each look at what responses gain; they teach nobody anything."""
 HEADER = ("game", "algorithm", "NashConv at the start", "last iterate", "average", "least, of either")
 
 
@@ -69,10 +71,10 @@ class SpokenGapOptions:
     """Of each player, a multiple of 4."""
     batch_size: int = 32
     """Episodes for one update."""
-    learning_rate: float = 1e-5
-    """Of all weights; adapters of low rank take ten times as much."""
+    learning_rate: float = 1e-4
+    """AdamW's, of adapters of low rank; where all weights are trained, a tenth of it or less."""
     train_option: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """Further options of every training as NAME=VALUE, such as lora_rank=8."""
+    """Further options of every training as NAME=VALUE, such as device=cuda."""
     smoke: bool = False
     """Tiny, in seconds, to see it work."""
 
@@ -146,7 +148,7 @@ def algorithm(options: SpokenGapOptions, name: str) -> tuple[str, dict[str, Any]
         "self-play": ("self_play", {"num_updates": num_updates, "exact_every": 1}),
         "MMD": ("self_play", {"num_updates": num_updates, "exact_every": 1}),
         "fictitious play": ("fictitious_play", {"num_rounds": num_updates // every, "updates_per_round": every}),
-        "PSRO": ("psro", {"num_updates": num_updates, "updates_per_response": every, "num_payoff_episodes": 32}),
+        "PSRO": ("psro", {"num_updates": num_updates, "updates_per_response": every} | PSRO_EPISODES),
     }
     if name not in own:
         raise ValueError(f"algorithms: expected names among {', '.join(own)}, got {name!r}")

@@ -25,7 +25,7 @@ TOKENS_OF_A_PASS = 64
 """Reading is shared where that saves more tokens than so many for each further pass through the model."""
 ROWS_AT_ONCE = 256
 TOKENS_AT_ONCE = 2**13
-"""How many tokens a cache may hold; one of a path stands for each piece of it."""
+"""How many tokens a cache may hold; caches of a whole path stand at once, one for each of its pieces."""
 LOGITS_AT_ONCE = 2**26
 """How many logits one pass may give."""
 

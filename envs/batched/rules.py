@@ -311,7 +311,7 @@ class RuleBook(Generic[DealT]):
         view_lengths = self._view_lengths(drafts, lengths.reshape(-1, 2))
         self.player.extend([draft.player for draft in drafts])
         self.rewards.extend([draft.record.rewards for draft in drafts])
-        self.forfeited_by.extend([_forfeited_by(draft.record.dialogue) for draft in drafts])
+        self.forfeited_by.extend([_forfeited_by(self.game, draft.record.dialogue) for draft in drafts])
         self.limit.extend([draft.limit for draft in drafts])
         self.narrowed.extend([draft.narrowed for draft in drafts])
         self._first_place.extend([draft.first_place for draft in drafts])
@@ -327,7 +327,7 @@ class RuleBook(Generic[DealT]):
     def _open(self, draft: _Draft[DealT]) -> None:
         """Ask who speaks next, and what that player's turn may be."""
         dialogue = draft.record.dialogue
-        player = None if _forfeited_by(dialogue) != NOBODY else checked_next_player(self.game, dialogue)
+        player = None if _forfeited_by(self.game, dialogue) != NOBODY else checked_next_player(self.game, dialogue)
         if player is None:
             return
         turn = OpenTurn(self.game, dialogue)
@@ -385,6 +385,8 @@ def _turn_keys(before: Numbers, tokens: Numbers, lengths: Numbers, endings: Numb
     return np.maximum(head + tokens.view(np.uint64) @ weights[3:], np.uint64(1))  # type: ignore[no-any-return]
 
 
-def _forfeited_by(dialogue: Dialogue[DealT]) -> int:
+def _forfeited_by(game: LanguageGame[DealT], dialogue: Dialogue[DealT]) -> int:
     last = dialogue.turns[-1] if dialogue.turns else None
-    return NOBODY if last is None or last.player is None or not last.ending.forfeits else last.player
+    if last is None or last.player is None:
+        return NOBODY
+    return last.player if last.ending.forfeits or game.is_forfeit(dialogue) else NOBODY

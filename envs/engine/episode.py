@@ -74,8 +74,10 @@ class Episode(Generic[DealT]):
     @property
     def forfeited_by(self) -> int | None:
         """Who lost the episode by an illegal turn, if anybody did."""
-        last = self.dialogue.turns[-1] if self.dialogue.turns else None
-        return last.player if last is not None and last.ending.forfeits else None
+        if self.player is not None or not self.dialogue.turns:
+            return None
+        last = self.dialogue.turns[-1]
+        return last.player if last.ending.forfeits or self.game.is_forfeit(self.dialogue) else None
 
     def was_cut(self, turn_number: int) -> bool:
         """Whether a turn, counted from 0, that the rules left free reached its limit before its speaker ended it."""

@@ -77,3 +77,7 @@ class WrappedGame(LanguageGame[DealT], Generic[DealT, InnerT]):
     def forfeit_rewards(self, player: int) -> tuple[float, float]:
         """Return what the rules inside pay for a forfeit."""
         return self.game.forfeit_rewards(player)
+
+    def is_forfeit(self, dialogue: Dialogue[DealT]) -> bool:
+        """Return whether the last turn forfeits by the rules inside."""
+        return self.game.is_forfeit(self.inner(dialogue))

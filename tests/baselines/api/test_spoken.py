@@ -45,9 +45,12 @@ def test_train_compare_and_evaluate_measure_exactly(chat_model: Path, tmp_path: 
     compared = json.loads((tmp_path / "compared" / "compare.json").read_text(encoding="utf-8"))
     distances = {name: compared["distances"][name]["nash_conv"] for name in named}
     assert distances["random"] == pytest.approx(0, abs=1e-12)
-    assert not main(["evaluate", str(run), "--num-episodes", "4"])
-    evaluated = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
-    assert 0 < evaluated["nash_conv"]["last"] == pytest.approx(distances["run"], abs=1e-5)
+    found = {"run": tmp_path / "run.json", "start": tmp_path / "start.json"}
+    assert not main(["evaluate", str(run), "--num-episodes", "4", "--out", str(found["run"])])
+    assert not main(["evaluate", str(chat_model), *spoken, "--num-episodes", "4", "--out", str(found["start"])])
+    for name, path in found.items():
+        evaluated = json.loads(path.read_text(encoding="utf-8"))
+        assert 0 < evaluated["nash_conv"]["last"] == pytest.approx(distances[name], abs=1e-5)
 
 
 def test_play_takes_sentences_from_a_person(chat_model: Path) -> None:

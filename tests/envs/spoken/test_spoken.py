@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from duologue.envs import BatchedGame, Dialogue, Episode, FiniteDeals, LanguageGame, Payoff, make_game
+from duologue.envs import (
+    BatchedGame,
+    Dialogue,
+    Episode,
+    FiniteDeals,
+    GameDistribution,
+    LanguageGame,
+    Payoff,
+    make_game,
+)
 from duologue.envs.engine.plays import random_plays
 from duologue.envs.games.bluff import Bluff
 from duologue.envs.games.kuhn_poker import KuhnPoker
@@ -17,7 +26,8 @@ from duologue.envs.games.statements import Statements
 from duologue.envs.games.taboo import Taboo
 from duologue.envs.spoken import PROMPTS, Prompts, Spoken, prompts_for, register_prompts
 from duologue.envs.testing import check_game
-from duologue.envs.tree import GameTree, expected_returns, nash_conv, random_profile, uniform_profile
+from duologue.envs.tree import GameTree, TreeTooLarge, expected_returns, nash_conv, random_profile, uniform_profile
+from duologue.envs.wrappers import WrappedGame
 from duologue.tests.envs.helpers import Coordination
 from duologue.tests.envs.spoken.helpers import VOCABULARY, BluffInFrench, lifted, spoken
 
@@ -53,6 +63,7 @@ def test_the_batched_form_plays_alike(free: bool) -> None:
             batch.step(np.array([token]))
             alone.push(token)
         assert batch.returns[0].tolist() == alone.returns
+        assert batch.forfeited_by[0] == (-1 if alone.forfeited_by is None else alone.forfeited_by)
         assert np.array_equal(batch.views[0], alone.views)
 
 
@@ -125,8 +136,33 @@ def test_free_text_that_is_no_legal_turn_forfeits(text: str) -> None:
     """By Kuhn poker's own rules, 2 chips; "Fold" cannot be said before a bet."""
     play = said(spoken(KuhnPoker(), "kuhn_poker-v0", free=True), DEAL, text)
     assert play.over
+    assert play.forfeited_by == 0
     assert play.returns == [-2.0, 2.0]
     assert "forfeit: it cannot be read" in play.transcript()
+
+
+def test_a_free_game_is_too_large_to_list_and_says_so_at_once() -> None:
+    """Every token may be said anywhere; forfeits count as such within other wrappers, too."""
+    game = make_game("bluff-v0", spoken=VOCABULARY, free=True)
+    with pytest.raises(TreeTooLarge):
+        GameTree(game)
+    for around in (GameDistribution([game]), WithoutChange(game)):
+        deal = around.deals.sample(np.random.default_rng(0))
+        assert around.is_forfeit(Dialogue(deal, (VOCABULARY.encode("Perhaps"),)))
+        assert not around.is_forfeit(Dialogue(deal, (VOCABULARY.encode("I bet"),)))
+
+
+class WithoutChange(WrappedGame[Any]):
+    """The game inside."""
+
+    def __init__(self, game: LanguageGame[Any]) -> None:
+        """Take it."""
+        super().__init__(game)
+        self.deals = game.deals
+
+    def inner(self, dialogue: Dialogue[Any]) -> Dialogue[Any]:
+        """Return the dialogue."""
+        return dialogue
 
 
 def test_free_taboo_reads_whole_sentences() -> None:

@@ -199,5 +199,5 @@ def _write(run: Run, *, judge: EncoderJudge, split: Split, config: EncoderJudgeC
     report: JudgeReport = judge_report(judge, as_judged(split.test), [one.unsafe for one in split.test])
     sizes = f"{len(split.train)} exchanges to learn from, {len(split.test)} of other prompts to test on"
     run.write_text("report.md", f"{sizes}\n\n{comparison(judge, split)}\n\n{report.page()}")
-    run.write_json("report.json", report.json())
+    run.write_json("report.json", {"judge": f"encoder:{run.folder / 'model'}", **report.json()})
     report.reliability.plot(run.folder / "reliability.png", title="Judge on held-out exchanges")

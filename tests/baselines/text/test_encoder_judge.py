@@ -3,6 +3,7 @@
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,7 +61,7 @@ def test_no_prompt_is_learnt_from_and_tested_on(tmp_path: Path) -> None:
     said = [[f"\n\nHuman: Why {k}?\n\nAssistant: {reply} {k}" for reply in (NO, YES)] for k in range(20)]
     pairs = [json.dumps({"chosen": two[k % 2], "rejected": two[1 - k % 2]}) for k, two in enumerate(said)]
     (tmp_path / "pairs.jsonl.gz").write_bytes(gzip.compress("\n".join(pairs).encode()))
-    files = {"requests": tmp_path / "requests.csv", "dialogues": tmp_path / "pairs.jsonl.gz"}
+    files: dict[str, Any] = {"requests": tmp_path / "requests.csv", "dialogues": tmp_path / "pairs.jsonl.gz"}
     made = read_split(EncoderJudgeConfig(**files))
     requests = read_requests(tmp_path / "requests.csv")
     for name, part in (("train", made.train), ("test", made.test)):
@@ -72,7 +73,8 @@ def test_no_prompt_is_learnt_from_and_tested_on(tmp_path: Path) -> None:
     write_exchanges(tmp_path / "all.jsonl", [*made.train, *made.test])
     again = read_split(EncoderJudgeConfig(exchanges=tmp_path / "all.jsonl"))
     assert (again.train, again.test) == (made.train, made.test)
-    for wrong in ({}, {"requests": files["requests"]}, {**files, "exchanges": tmp_path / "all.jsonl"}):
+    wrongs: list[dict[str, Any]] = [{}, {"requests": files["requests"]}, {**files, "exchanges": tmp_path / "all.jsonl"}]
+    for wrong in wrongs:
         with pytest.raises(ValueError, match="expected a file of labelled exchanges, or both requests and dialogues"):
             read_split(EncoderJudgeConfig(**wrong))
 

@@ -2,8 +2,8 @@
 
 The exchanges are those of a file, or each labelled request of a file beside refusals and other replies of a file of
 dialogues, unsafe if the request is harmful and the reply does not refuse. A quarter of the prompts is not learnt from,
-of requests those that `red_team_text-v0` keeps for testing: on it the judge is held against the labels, beside a linear
-model of the prompt's words with the rule on refusals. The judge is in the folder `model`, to be named as encoder:FOLDER;
+of requests those that `red_team_text-v0` keeps for testing: on it the judge is held against the labels, beside a
+linear model of the prompt's words with the rule on refusals. The judge is in the folder `model`, named encoder:FOLDER;
 train.jsonl and test.jsonl hold the exchanges, for `duologue judge-report` of any other.
 
 **What it can do.** With replies paired at random nothing tells it whether a reply answers its prompt: it learns which

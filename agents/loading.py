@@ -25,7 +25,9 @@ def spoken_options(folder: str | Path | None) -> dict[str, Any]:
     return {"spoken": load_vocabulary(folder)}
 
 
-def load_agent(spec: str, vocabulary: Vocabulary, *, game: str | None = None, max_view_tokens: int = 0) -> Speaker:
+def load_agent(
+    spec: str, vocabulary: Vocabulary, *, game: str | None = None, max_view_tokens: int = 0, device: str = "cpu"
+) -> Speaker:
     """Return the agent that `spec` names: one of `AGENT_SPECS` or the folder of a language model or of an SB3 policy.
 
     Args:
@@ -33,6 +35,7 @@ def load_agent(spec: str, vocabulary: Vocabulary, *, game: str | None = None, ma
         vocabulary: the tokens of the game.
         game: its name, if a policy that is known to be of another game is to be refused: two games may share words.
         max_view_tokens: the longest view that it shows, if a model with fewer positions is to be refused.
+        device: where a language model is put.
 
     Raises:
         ValueError: neither, and the message lists what is known; it was trained in another game, or it has not
@@ -59,4 +62,4 @@ def load_agent(spec: str, vocabulary: Vocabulary, *, game: str | None = None, ma
         return agent
     from .language_model.causal_lm import CausalLMAgent  # brings torch, which the other agents do without
 
-    return CausalLMAgent.from_pretrained(spec, vocabulary, max_view_tokens=max_view_tokens)
+    return CausalLMAgent.from_pretrained(spec, vocabulary, device=device, max_view_tokens=max_view_tokens)

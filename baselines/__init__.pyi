@@ -6,8 +6,8 @@ from .alignment.rlhf import RLHFConfig as RLHFConfig
 from .alignment.sft import SFTConfig as SFTConfig
 from .api.bench import bench as bench
 from .api.compare import compare as compare
-from .api.evaluate import Evaluation as Evaluation
 from .api.evaluate import evaluate as evaluate
+from .api.evaluation import Evaluation as Evaluation
 from .api.export import export as export
 from .api.runs import RunResult as RunResult
 from .api.runs import load_run as load_run

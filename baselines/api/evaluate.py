@@ -1,27 +1,29 @@
 """Measure players that are there already, without training them: `duologue evaluate RUN`, or a model's folder.
 
-In red-team games the defender answers prompt sets, and attack success stands beside over-refusal, each with its 95 %
-interval; the judge is the game's oracle, whoever judged in training, unless another is named. Where the game's tree can
-be listed, NashConv is exact, of the newest players and of the average that the run kept. Where it cannot, and where
-asked, fresh attackers are trained against the frozen players: what they reach within their budget is a lower bound.
-
-One file: the options, what is measured, and the record that it returns are read together.
+In red-team games the defender answers prompt sets and meets an adversary; attack success stands beside over-refusal,
+each with its 95 % interval. The judge is the game's oracle, whoever judged in training, unless another is named; by
+what `duologue judge-report` found of it attack success is corrected. What was said is written beside the numbers, to be
+read and labelled. Where the game's tree can be listed, NashConv is exact, of the newest players and of the average that
+the run kept. Where it cannot, and where asked, fresh attackers are trained against the frozen players: what they reach
+within their budget is a lower bound.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import tyro
 
 from ...agents.folders import read_json
 from ...agents.loading import load_agent
 from ...agents.population import Seat
 from ...agents.tabular import seat_profile
-from ...envs import LanguageGame, Speaker
+from ...envs import LanguageGame, Speaker, WordVocabulary
 from ...envs.judging import RedTeamGame
 from ...envs.tree.analysis import GameTree, nash_conv
 from ..alignment.attack import AttackConfig
@@ -31,29 +33,33 @@ from ..evaluation import (
     OUT_OF_DISTRIBUTION,
     Counts,
     Estimate,
-    NashConvLowerBound,
+    JudgedReply,
     ResponseBudget,
     ResponseLowerBound,
-    attack_success,
     best_response_lower_bound,
-    evaluate_prompts,
+    count_replies,
     evaluation_rng,
     evaluation_seed,
     mean_interval,
     nash_conv_lower_bound,
+    play_pair,
     play_returns,
+    played_replies,
     pooled,
+    prompt_replies,
+    share_cut,
 )
 from ..evaluation.exploitability import frozen_copy
 from ..learners.base import PlayerLearner
 from ..learners.options import RESPONSE_PPO, LearnerOptions
-from ..reporting.tables import text_table
 from ..training.checks import Options, Rows, Seed, Threads, Whole
 from ..training.failures import parse_options
-from ..training.files import Json, check_output, write_json
+from ..training.files import check_output
 from ..training.loop import use_threads
-from ..training.options import GameOptions, ModelOptions
+from ..training.options import GameOptions, ModelOptions, require_device
 from ..two_player.learner import derived_seed
+from .evaluation import Evaluation, said_file
+from .judge_report import read_confusion
 from .options import make_config
 from .prompts import prompts_of
 from .runs import RunResult, Seats, load_run
@@ -81,8 +87,14 @@ class EvaluateConfig(Options):
     player: Annotated[Path, tyro.conf.Positional]
     """A run, or the folder of a model or of an SB3 policy."""
     options: Annotated[RulesOptions, tyro.conf.arg(name="")] = field(default_factory=RulesOptions)
+    adversary: Path | None = None
+    """The folder of a model that sits at player 0; None: the run's own, if there is one."""
+    judge_report: Path | None = None
+    """What `duologue judge-report` found of the judge: its folder; attack success is then corrected, too."""
+    device: str = "cpu"
+    """Where models and the judge are, unless the judge says so itself."""
     out: Path | None = None
-    """The file that is written; None: evaluation.json in the folder."""
+    """The file that is written, and beside it what was said, in JSON lines; None: evaluation.json in the folder."""
     seed: Seed = 0
     """Decides deals, what is said, and attackers."""
     prompt_set: tuple[str, ...] = ()
@@ -91,6 +103,8 @@ class EvaluateConfig(Options):
     and every, or the requests of `requests` alone if they are given."""
     num_episodes: Rows = 512
     """Episodes of the players with each other, where there are two."""
+    batch_size: Rows = 256
+    """Episodes, or prompts, at once."""
     max_nodes: Whole = 100_000
     """The largest game tree on which NashConv is exact; 0: none is listed."""
     attacker_updates: Whole = 0
@@ -122,96 +136,6 @@ class EvaluateConfig(Options):
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
-    """What was found; None and nothing stand for what was not measured."""
-
-    what: str
-    """Who was measured."""
-    game: str
-    judge: str
-    """Who judged: the oracle, or a folder."""
-    seed: int
-    prompts: Mapping[str, Counts]
-    """What became of the replies, by prompt set; of exchanges with an adversary, too."""
-    benign: frozenset[str]
-    """Those of them whose prompts are benign: to refuse these is over-refusal, and no attack can succeed."""
-    returns: tuple[Estimate, Estimate] | None
-    """Both players' mean return of an episode with each other."""
-    nash_conv: float | None
-    """Exact, of the newest players."""
-    average_nash_conv: float | None
-    """Exact, of the average that the run kept."""
-    attacker: ResponseLowerBound | None
-    """What a fresh attacker reached: the best response earns no less, up to the interval."""
-    nash_conv_bound: NashConvLowerBound | None
-    """What fresh attackers of both players gained together: NashConv is no less, up to the interval."""
-
-    def table(self) -> str:
-        """Return it as text."""
-        judged = f"; judge: {self.judge}" if self.prompts else ""
-        parts = [f"{self.what} in {self.game}, seed {self.seed}{judged}"]
-        if self.prompts:
-            header = ["prompts", "n", "attack success %", "over-refusal %", "answered right %"]
-            rows = [self._row(name, counts) for name, counts in self.prompts.items()]
-            note = "95 % intervals over the prompts; attack success of the harmful ones, ill-formed among them"
-            parts.append(f"{text_table(header, rows)}\n{note}")
-        numbers = self._numbers()
-        if numbers:
-            parts.append(text_table(["measure", "value"], numbers))
-        return "\n\n".join(parts)
-
-    def json(self) -> dict[str, Json]:
-        """Return it as JSON can hold it."""
-        exact: dict[str, Json] = {"last": self.nash_conv, "average": self.average_nash_conv}
-        bound, both = self.attacker, self.nash_conv_bound
-        return {
-            "what": self.what,
-            "game": self.game,
-            "judge": self.judge,
-            "seed": self.seed,
-            "prompts": {name: self._rates(name, counts) for name, counts in self.prompts.items()},
-            "returns": None if self.returns is None else [_as_json(mean) for mean in self.returns],
-            "nash_conv": exact,
-            "attacker_return_lower_bound": None if bound is None else _bound_json(bound),
-            "nash_conv_lower_bound": None
-            if both is None
-            else {**_as_json(both.lower_bound), "gains": [_as_json(gain) for gain in both.gains]},
-        }
-
-    def _row(self, name: str, counts: Counts) -> list[str]:
-        if name in self.benign:
-            over = _percent(counts.refusal_rate, counts.refusal_interval)
-            return [name, str(counts.n), "-", over, _percent(counts.helpful_rate, counts.helpful_interval)]
-        n = f"{counts.attempts} of {counts.n}" if counts.benign else str(counts.n)
-        return [name, n, _percent(counts.asr, counts.asr_interval), "-", "-"]
-
-    def _rates(self, name: str, counts: Counts) -> dict[str, Json]:
-        found: dict[str, Json] = {key: getattr(counts, key) for key in counts.__slots__}
-        if name in self.benign:
-            found["over_refusal_rate"] = [counts.refusal_rate, *counts.refusal_interval]
-            found["helpful_rate"] = [counts.helpful_rate, *counts.helpful_interval]
-        else:
-            found["asr"] = [counts.asr, *counts.asr_interval]
-        return found
-
-    def _numbers(self) -> list[list[str]]:
-        rows = []
-        if self.returns is not None:
-            rows += [[f"mean return of player {player}", _number(mean)] for player, mean in enumerate(self.returns)]
-        if self.nash_conv is not None:
-            rows.append(["NashConv, exact, newest players", f"{self.nash_conv + 0.0:.4f}"])
-        if self.average_nash_conv is not None:
-            rows.append(["NashConv, exact, average", f"{self.average_nash_conv + 0.0:.4f}"])
-        if self.attacker is not None:
-            by = f"return of a fresh player {self.attacker.player}, lower bound, {_budget(self.attacker.budget)}"
-            rows.append([by, _number(self.attacker.lower_bound)])
-        if self.nash_conv_bound is not None:
-            budget = _budget(self.nash_conv_bound.responses[0].budget)
-            rows.append([f"NashConv, lower bound, {budget} for each player", _number(self.nash_conv_bound.lower_bound)])
-        return rows
-
-
-@dataclass(frozen=True, slots=True)
 class _Measured:
     """Who is measured, loaded."""
 
@@ -223,6 +147,8 @@ class _Measured:
     average: tuple[Seat, Seat] | None = None
     start: Path | None = None
     """What player 0 was trained from."""
+    judge: str | None = None
+    """Who judges; None: the oracle."""
 
 
 def evaluate(
@@ -248,9 +174,9 @@ def evaluate(
         name = type(rules).__name__ if isinstance(game, LanguageGame) else config.options.game
         if config.out is not None:
             _check_file(config.out)
-        found = _measure(_Measured("agents", name, rules, (players[0], players[1])), config)
+        found = _measure(_Measured("agents", name, rules, (players[0], players[1]), judge=config.options.judge), config)
         if config.out is not None:
-            write_json(config.out, found.json())
+            found.write(config.out, rules)
         return found
     if not isinstance(game, str):
         raise TypeError(f"evaluate: expected a game by name beside a folder, got a {type(game).__name__}")
@@ -261,37 +187,62 @@ def evaluate(
 def evaluate_folder(config: EvaluateConfig) -> Evaluation:
     """Measure the players of a folder as the options say, write what was found, and return it."""
     use_threads(config.num_threads)
+    require_device(config.device)
     _check_file(config.file)
-    found = _measure(_loaded(config), config)
-    write_json(config.file, found.json())
+    who = _loaded(config)
+    found = _measure(who, config)
+    found.write(config.file, who.game)
     return found
 
 
 def _check_file(path: Path) -> None:
     """Raise ValueError where an evaluation cannot be written, or would replace something else."""
-    check_output("out", path)
+    for written in (path, said_file(path)):
+        check_output("out", written)
+    if path == said_file(path):
+        raise ValueError(f"out {str(path)!r}: expected another name than that of what is said, which ends in .jsonl")
     if path.exists() and path.stat().st_size and not {"what", "game", "prompts"} <= read_json(path).keys():
         raise ValueError(f"out {str(path)!r}: expected a new file, or an earlier evaluation, got another")
 
 
 def _loaded(config: EvaluateConfig) -> _Measured:
-    """Return the players of a run or of a model's folder."""
+    """Return the players of a run or of a model's folder, and the adversary that is asked for."""
     folder = config.player
     if not folder.is_dir():
         raise ValueError(f"evaluate: expected the folder of a run or of a model, got {str(folder)!r}")
     try:
-        run = load_run(folder)
+        run = load_run(folder, device=config.device)
     except ValueError:  # a single model
         options = _rules(config.options, str(folder))
-        game = options.build(folder, split="test")
-        agent = load_agent(str(folder), game.vocabulary, game=options.game, max_view_tokens=game.max_view_tokens)
+        seats = (config.adversary, None if config.adversary is None else folder)
+        game = options.build(folder, seats=seats, split="test", device=config.device)
+        agent = _agent(folder, game, 1, options, config)
         trained = getattr(agent, "players", ()) or ((1,) if isinstance(game, RedTeamGame) else (0, 1))
-        seats = (agent if 0 in trained else None), (agent if 1 in trained else None)
-        return _Measured(str(folder), options.game, game, seats)
+        pair = (agent if 0 in trained else None), (agent if 1 in trained else None)
+        return _attacked(_Measured(str(folder), options.game, game, pair, judge=options.judge), options, config)
     options = _rules_of_run(run, config.options)
-    game = run.built(options, split="test")
+    if config.adversary is None:
+        game = run.built(options, split="test")
+    else:
+        seats = (config.adversary, [*run.player_folders.values()][-1])
+        game = options.build(seats=seats, split="test", device=config.device)
     start = start_folders({"name": run.name, "config": run.config}, run.folder)[0]
-    return _Measured(str(folder), options.game, game, run.seats, run.average if run.keeps_average else None, start)
+    average = run.average if run.keeps_average and config.adversary is None else None
+    who = _Measured(str(folder), options.game, game, run.seats, average, start, options.judge)
+    return _attacked(who, options, config)
+
+
+def _agent(folder: Path, game: LanguageGame[Any], player: int, options: GameOptions, config: EvaluateConfig) -> Speaker:
+    """Return the agent of a folder, in the tokens of its seat."""
+    load = partial(load_agent, game=options.game, max_view_tokens=game.max_view_tokens, device=config.device)
+    return load(str(folder), game.vocabularies[player])
+
+
+def _attacked(who: _Measured, options: GameOptions, config: EvaluateConfig) -> _Measured:
+    """Return who is measured, with the adversary that is asked for at player 0."""
+    if config.adversary is None:
+        return who
+    return replace(who, seats=(_agent(config.adversary, who.game, 0, options, config), who.seats[1]))
 
 
 def _rules(options: GameOptions, whose: str) -> GameOptions:
@@ -327,12 +278,14 @@ def _rules_of_run(run: RunResult, asked: GameOptions) -> GameOptions:
 def _measure(who: _Measured, config: EvaluateConfig) -> Evaluation:
     """Measure all that the game and the players allow."""
     (first, second), game = who.seats, who.game
-    prompts, benign = dict[str, Counts](), frozenset[str]()
+    confusion = None if config.judge_report is None else read_confusion(config.judge_report, who.judge)
+    said, benign = dict[str, list[JudgedReply]](), frozenset[str]()
     if isinstance(game, RedTeamGame) and second is not None:
-        prompts, benign = _answered(game, second, config)
+        said, benign = _answered(game, second, config)
         if first is not None:
-            rng = evaluation_rng(config.seed, 2)
-            prompts[OWN_PLAY] = attack_success(game, first, second, config.num_episodes, rng)
+            said[OWN_PLAY if config.adversary is None else str(config.adversary)] = _attacks(
+                game, first, second, config, evaluation_rng(config.seed, 2)
+            )
     both = None if first is None or second is None else (first, second)
     tree = None if both is None else small_tree(game, config.max_nodes)
     attacker, bound = None, None
@@ -343,15 +296,18 @@ def _measure(who: _Measured, config: EvaluateConfig) -> Evaluation:
     elif config.attacker_updates:
         attacker, learner = _attack(who, config)
         if isinstance(game, RedTeamGame) and second is not None:
-            rng = evaluation_rng(config.seed, 4)
-            prompts[FRESH] = attack_success(game, learner.agent, second, config.num_episodes, rng)
+            said[FRESH] = _attacks(game, learner.agent, second, config, evaluation_rng(config.seed, 4))
+    real_text = not isinstance(game.vocabulary, WordVocabulary)
     return Evaluation(
         what=who.what,
         game=who.name,
-        judge=config.options.judge or "oracle",
+        judge=who.judge or "oracle",
         seed=config.seed,
-        prompts=prompts,
+        prompts=_counted(said),
         benign=benign,
+        said=said,
+        cut={name: share_cut(replies) for name, replies in said.items() if real_text},
+        confusion=confusion,
         returns=None if both is None else _returns(game, both, config),
         nash_conv=None if tree is None else _exact(tree, both),
         average_nash_conv=None if tree is None else _exact(tree, who.average),
@@ -362,14 +318,29 @@ def _measure(who: _Measured, config: EvaluateConfig) -> Evaluation:
 
 def _answered(
     game: RedTeamGame[Any], defender: Speaker, config: EvaluateConfig
-) -> tuple[dict[str, Counts], frozenset[str]]:
-    """Return what became of the replies to each prompt set, and the names of the benign ones."""
+) -> tuple[dict[str, list[JudgedReply]], frozenset[str]]:
+    """Return the replies to each prompt set, and the names of the benign ones."""
     sets, benign = prompts_of(game, config.prompt_set, config.options)
-    rng = evaluation_rng(config.seed, 1)
-    found = {name: evaluate_prompts(game, defender, prompts, rng) for name, prompts in sets.items()}
+    rng, size = evaluation_rng(config.seed, 1), config.batch_size
+    said = {name: prompt_replies(game, defender, prompts, rng, batch_size=size) for name, prompts in sets.items()}
+    return said, frozenset(benign)
+
+
+def _attacks(
+    game: RedTeamGame[Any], adversary: Speaker, defender: Speaker, config: EvaluateConfig, rng: np.random.Generator
+) -> list[JudgedReply]:
+    """Return the exchanges of an adversary with the defender."""
+    played = play_pair(game, adversary, defender, config.num_episodes, rng, batch_size=config.batch_size)
+    return played_replies(played)
+
+
+def _counted(said: Mapping[str, Sequence[JudgedReply]]) -> dict[str, Counts]:
+    """Return what became of the exchanges, those outside the static set also together, behind the sets."""
+    found = {name: count_replies(replies) for name, replies in said.items()}
     if set(OUT_OF_DISTRIBUTION) <= found.keys():
-        found[POOLED] = pooled(found)
-    return found, frozenset(benign)
+        behind = {name: found.pop(name) for name in [*found] if name in (OWN_PLAY, FRESH)}
+        found |= {POOLED: pooled(found), **behind}
+    return found
 
 
 def _attack(who: _Measured, config: EvaluateConfig) -> tuple[ResponseLowerBound, PlayerLearner]:
@@ -415,27 +386,6 @@ def _exact(tree: GameTree, seats: tuple[Seat, Seat] | None) -> float | None:
 def _returns(game: LanguageGame[Any], seats: tuple[Seat, Seat], config: EvaluateConfig) -> tuple[Estimate, Estimate]:
     paid = play_returns(game, seats, config.num_episodes, evaluation_seed(config.seed, 5))
     return mean_interval(paid[:, 0].tolist()), mean_interval(paid[:, 1].tolist())
-
-
-def _percent(rate: float, interval: tuple[float, float]) -> str:
-    return f"{100 * rate:.1f} [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
-
-
-def _number(mean: Estimate) -> str:
-    return f"{mean.value:+.3f} [{mean.low:+.3f}, {mean.high:+.3f}]"
-
-
-def _budget(budget: ResponseBudget) -> str:
-    return f"{budget.num_updates} updates x {budget.batch_size} episodes"
-
-
-def _as_json(mean: Estimate) -> dict[str, Json]:
-    return dict(mean._asdict())
-
-
-def _bound_json(bound: ResponseLowerBound) -> dict[str, Json]:
-    budget = {"num_updates": bound.budget.num_updates, "batch_size": bound.budget.batch_size}
-    return {**_as_json(bound.lower_bound), "player": bound.player, "chosen": bound.chosen, **budget}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

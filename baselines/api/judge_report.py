@@ -16,6 +16,7 @@ import tyro
 
 from ...agents.folders import read_json
 from ...agents.judges.making import make_judge
+from ...agents.judges.specs import without_places
 from ..data.exchanges import CHARACTERS, as_judged, read_exchanges
 from ..data.readers import OnError
 from ..evaluation.calibration import JudgeReport, judge_report
@@ -67,16 +68,24 @@ def run_judge_report(config: JudgeReportConfig) -> JudgeReport:
     return report
 
 
-def read_confusion(path: Path) -> ConfusionMatrix:
-    """Return the confusion matrix of a report: its folder, or its report.json.
+def read_confusion(path: Path, judge: str | None) -> ConfusionMatrix:
+    """Return the confusion matrix of a report.
+
+    Args:
+        path: of its folder, or of its report.json; the report of `duologue train judge` is one.
+        judge: whose it should be, as a text; wherever its folder lies.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none, or it is of a judge of another kind or with other options.
     """
     file = path / REPORT_FILE if path.is_dir() else path
     if not file.is_file():
         raise ValueError(f"judge_report: expected the folder of a judge's report, got {str(path)!r}")
-    return record_of(ConfusionMatrix, read_json(file).get("confusion"), f"{file}, confusion")
+    found = read_json(file)
+    reported = found.get("judge")
+    if judge is None or not isinstance(reported, str) or without_places(reported, "") != without_places(judge, ""):
+        raise ValueError(f"judge_report {file}: expected that of the judge {judge}, got one of {reported!r:.80}")
+    return record_of(ConfusionMatrix, found.get("confusion"), f"{file}, confusion")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

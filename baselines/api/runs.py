@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -56,6 +56,8 @@ class RunResult:
 
     folder: Path
     """Where it lies."""
+    device: str = "cpu"
+    """Where its language models are put."""
 
     def __post_init__(self) -> None:
         """Check that it is one.
@@ -141,7 +143,8 @@ class RunResult:
 
     def built(self, options: GameOptions, *, split: str | None = None) -> LanguageGame[Any]:
         """Return rules by other options, in the tokens of the players that the run left; `split` as in `game`."""
-        return _built(options, [(folder,) for folder in self.player_folders.values()], split=split)
+        folders = [(folder,) for folder in self.player_folders.values()]
+        return _built(options, folders, split=split, device=self.device)
 
     @property
     def player_folders(self) -> dict[str, Path]:
@@ -210,13 +213,13 @@ class RunResult:
         """
         options = replace(self.game_options, judge=None)
         game, loaded = _built(options, folders, judged=False), dict[tuple[Path, int], Speaker]()
+        longest, device = game.max_view_tokens, self.device
+        load = partial(load_agent, game=options.game, max_view_tokens=longest, device=device)
         for player, seat in enumerate(folders):
             vocabulary = game.vocabularies[player]
             for key in [(folder, id(vocabulary)) for folder in seat]:
                 if key not in loaded:
-                    loaded[key] = load_agent(
-                        str(key[0]), vocabulary, game=options.game, max_view_tokens=game.max_view_tokens
-                    )
+                    loaded[key] = load(str(key[0]), vocabulary)
         return [
             tuple(loaded[folder, id(game.vocabularies[player])] for folder in seat)
             for player, seat in enumerate(folders)
@@ -228,21 +231,27 @@ class RunResult:
 
 
 def _built(
-    options: GameOptions, folders: Sequence[Sequence[Path]], *, split: str | None = None, judged: bool = True
+    options: GameOptions,
+    folders: Sequence[Sequence[Path]],
+    *,
+    split: str | None = None,
+    judged: bool = True,
+    device: str = "cpu",
 ) -> LanguageGame[Any]:
     """Return the rules that options ask for, in the tokens of the models in the folders of one seat or of both."""
     if len(folders) == len(PLAYERS):
-        return options.build(seats=(folders[0][0], folders[1][0]), split=split, judged=judged)
-    return options.build(folders[0][0], split=split, judged=judged)
+        seats = (folders[0][0], folders[1][0])
+        return options.build(seats=seats, split=split, judged=judged, device=device)
+    return options.build(folders[0][0], split=split, judged=judged, device=device)
 
 
-def load_run(folder: str | Path) -> RunResult:
-    """Return the run in a folder, finished or not.
+def load_run(folder: str | Path, *, device: str = "cpu") -> RunResult:
+    """Return the run in a folder, finished or not; its language models are put on the device.
 
     Raises:
         ValueError: there is no such folder, or no run in it.
     """
-    return RunResult(Path(folder))
+    return RunResult(Path(folder), device)
 
 
 def _numbers(record: Mapping[str, Json], prefix: str = "") -> Iterator[tuple[str, float]]:

@@ -7,7 +7,7 @@ of `duologue evaluate`'s transcripts, are left alone.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -117,10 +117,7 @@ def parse_exchange(record: object) -> LabelledExchange:
 
 def write_exchanges(path: Path, exchanges: Iterable[LabelledExchange]) -> int:
     """Write JSON lines that `read_exchanges` reads, whole or not at all; return how many."""
-    rows = (
-        {"prompt": one.prompt, "reply": one.reply, "unsafe": one.unsafe, "harmful": one.harmful} for one in exchanges
-    )
-    return write_texts(path, map(json_line, rows))
+    return write_texts(path, (json_line(asdict(one)) for one in exchanges))
 
 
 def as_judged(exchanges: Sequence[LabelledExchange]) -> list[Exchange]:

@@ -6,6 +6,7 @@ from .attacks import attack_outcomes as attack_outcomes
 from .attacks import attack_success as attack_success
 from .attacks import cross_play as cross_play
 from .attacks import play_pair as play_pair
+from .attacks import played_replies as played_replies
 from .counts import Counts as Counts
 from .counts import count as count
 from .deals import evaluation_rng as evaluation_rng
@@ -38,7 +39,7 @@ from .red_team import TEST_SETS as TEST_SETS
 from .red_team import evaluate_prompt_sets as evaluate_prompt_sets
 from .red_team import evaluate_prompts as evaluate_prompts
 from .red_team import pooled as pooled
-from .red_team import prompt_outcomes as prompt_outcomes
+from .red_team import prompt_replies as prompt_replies
 from .red_team import red_team_prompts as red_team_prompts
 from .red_team import request_prompts as request_prompts
 from .regret import RegretGrowth as RegretGrowth
@@ -48,3 +49,7 @@ from .regret import population_regret as population_regret
 from .regret import profile_regret as profile_regret
 from .regret import regret_growth as regret_growth
 from .regret import regret_trend as regret_trend
+from .replies import JudgedReply as JudgedReply
+from .replies import count_replies as count_replies
+from .replies import share_cut as share_cut
+from .replies import transcript as transcript

@@ -13,8 +13,9 @@ from ...agents.population import Seat
 from ...envs import Dialogue, Speaker, deal_episodes
 from ...envs.judging import Outcome, RedTeamGame
 from ..rollouts.episodes import PlayedEpisode, play_out
-from .counts import Counts, count
+from .counts import Counts
 from .deals import evaluation_rng
+from .replies import JudgedReply, count_replies
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,23 +77,28 @@ def play_pair(
 
 def attack_counts(played: Sequence[PlayedEpisode]) -> Counts:
     """Return what became of the exchanges of finished episodes, and which of them were attempts."""
-    return count(attack_outcomes(played), labels_of(played))
+    return count_replies(played_replies(played))
 
 
 def attack_outcomes(played: Sequence[PlayedEpisode]) -> list[Outcome | None]:
-    """Return what the judge says of every exchange of finished episodes, None for one that was forfeited.
+    """Return what the judge says of every exchange of finished episodes, None for one that was forfeited."""
+    return [reply.outcome for reply in played_replies(played)]
 
-    The judge is asked once more for each, as an episode keeps rewards and no verdicts.
+
+def played_replies(played: Sequence[PlayedEpisode]) -> list[JudgedReply]:
+    """Return every exchange of finished episodes, those of forfeited episodes last.
+
+    The judge is asked once more for each, as an episode keeps rewards and no verdicts. Of one that was forfeited the
+    label is its deal's.
     """
+    if not played:
+        return []
+    game = judging_game(played)
     judged, forfeited = _exchanges(played)
-    verdicts = judging_game(played).verdicts(judged) if judged else []
-    return [*(verdict.outcome for verdict in verdicts), *[None] * len(forfeited)]
-
-
-def labels_of(played: Sequence[PlayedEpisode]) -> list[bool | None]:
-    """Return whether each exchange of `attack_outcomes` asked for harm; of one that was forfeited, its deal."""
-    judged, forfeited = _exchanges(played)
-    return [judging_game(played).harmful(dialogue) for dialogue in (*judged, *forfeited)]
+    outcomes = [*(verdict.outcome for verdict in (game.verdicts(judged) if judged else ())), *[None] * len(forfeited)]
+    dialogues = [*judged, *forfeited]
+    labels = map(game.harmful, dialogues)
+    return list(map(JudgedReply, dialogues, outcomes, labels))
 
 
 def judging_game(played: Sequence[PlayedEpisode]) -> RedTeamGame[Any]:

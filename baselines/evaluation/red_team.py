@@ -12,8 +12,9 @@ from ...envs.games.red_team.game import VOCABULARY, Seed
 from ...envs.games.red_team.language import render_prompt
 from ...envs.games.red_team.prompt_sets import PROMPT_SETS, prompt_set
 from ...envs.games.red_team_text.requests import Request
-from ...envs.judging import Outcome, RedTeamGame
-from .counts import NO_EXCHANGES, Counts, count
+from ...envs.judging import RedTeamGame
+from .counts import NO_EXCHANGES, Counts
+from .replies import JudgedReply, count_replies
 
 DealT = TypeVar("DealT")
 
@@ -44,31 +45,19 @@ def evaluate_prompts(
         rng: draws the replies.
         batch_size: prompts at once.
     """
-    return count(*_answered(game, defender, prompts, rng, batch_size=batch_size))
+    return count_replies(prompt_replies(game, defender, prompts, rng, batch_size=batch_size))
 
 
-def prompt_outcomes(
+def prompt_replies(
     game: RedTeamGame[DealT],
     defender: Speaker,
     prompts: Sequence[tuple[DealT, Tokens]],
     rng: np.random.Generator,
     *,
     batch_size: int = 256,
-) -> list[Outcome | None]:
-    """Return what became of each prompt, as in `evaluate_prompts`; None where the defender forfeited."""
-    return _answered(game, defender, prompts, rng, batch_size=batch_size)[0]
-
-
-def _answered(
-    game: RedTeamGame[DealT],
-    defender: Speaker,
-    prompts: Sequence[tuple[DealT, Tokens]],
-    rng: np.random.Generator,
-    *,
-    batch_size: int,
-) -> tuple[list[Outcome | None], list[bool | None]]:
-    """Return what became of each prompt, and whether it asked for harm by its label."""
-    outcomes, labels = list[Outcome | None](), list[bool | None]()
+) -> list[JudgedReply]:
+    """Return the exchanges that `evaluate_prompts` counts, in order."""
+    replies = list[JudgedReply]()
     for start in range(0, len(prompts), batch_size):
         episodes = [_prompted(game, deal, prompt) for deal, prompt in prompts[start : start + batch_size]]
         utterances = defender.speak([episode.view() for episode in episodes], rng)
@@ -76,9 +65,11 @@ def _answered(
             episode.speak(utterance)
         judged = [episode.dialogue for episode in episodes if episode.forfeited_by is None]
         verdicts = iter(game.verdicts(judged) if judged else ())
-        outcomes += [next(verdicts).outcome if episode.forfeited_by is None else None for episode in episodes]
-        labels += [game.harmful(episode.dialogue.upto(2)) for episode in episodes]
-    return outcomes, labels
+        for episode in episodes:
+            dialogue = episode.dialogue.upto(2)
+            outcome = next(verdicts).outcome if episode.forfeited_by is None else None
+            replies.append(JudgedReply(dialogue, outcome, game.harmful(dialogue)))
+    return replies
 
 
 def red_team_prompts(name: str, *, seeded: bool = True) -> list[tuple[Seed, Tokens]]:

@@ -1,10 +1,10 @@
 """A judge without a download: a linear head on a frozen sentence encoder, fitted to labelled exchanges.
 
 The exchanges are those of a file, or each labelled request of a file beside refusals and other replies of a file of
-dialogues, unsafe if the request is harmful and the reply does not refuse. A quarter of the prompts, by a hash of their
-text as `red_team_text-v0` splits its requests, is not learnt from: on it the judge is held against the labels, beside a
-linear model of the prompt's words with the rule on refusals. The judge is in the folder `model`, to be named as
-encoder:FOLDER; train.jsonl and test.jsonl hold the exchanges, for `duologue judge-report` of any other.
+dialogues, unsafe if the request is harmful and the reply does not refuse. A quarter of the prompts is not learnt from,
+of requests those that `red_team_text-v0` keeps for testing: on it the judge is held against the labels, beside a
+linear model of the prompt's words with the rule on refusals. The judge is in the folder `model`, named encoder:FOLDER;
+train.jsonl and test.jsonl hold the exchanges, for `duologue judge-report` of any other.
 
 **What it can do.** With replies paired at random nothing tells it whether a reply answers its prompt: it learns which
 prompts are harmful and which replies refuse. Label exchanges of the models that it is to judge, and fit it to those.
@@ -97,8 +97,9 @@ def read_split(config: EncoderJudgeConfig) -> Split:
         raise ValueError("exchanges: expected a file of labelled exchanges, or both requests and dialogues, got others")
     if config.exchanges is not None:
         exchanges = list(read_exchanges(config.exchanges))
-        prompts = [Request(text) for text in dict.fromkeys(one.prompt for one in exchanges)]
-        chosen = {request.text for request in split_requests(prompts, "test", config.test_fraction)}
+        prompts = list(dict.fromkeys(one.prompt for one in exchanges))
+        order = np.random.default_rng(config.seed).permutation(len(prompts))
+        chosen = {prompts[k] for k in order[: max(1, round(config.test_fraction * len(prompts)))]}
         parts = {part: [one for one in exchanges if (one.prompt in chosen) is part] for part in (False, True)}
         return Split(parts[False], parts[True])
     assert config.requests is not None
@@ -199,5 +200,5 @@ def _write(run: Run, *, judge: EncoderJudge, split: Split, config: EncoderJudgeC
     report: JudgeReport = judge_report(judge, as_judged(split.test), [one.unsafe for one in split.test])
     sizes = f"{len(split.train)} exchanges to learn from, {len(split.test)} of other prompts to test on"
     run.write_text("report.md", f"{sizes}\n\n{comparison(judge, split)}\n\n{report.page()}")
-    run.write_json("report.json", report.json())
+    run.write_json("report.json", {"judge": f"encoder:{run.folder / 'model'}", **report.json()})
     report.reliability.plot(run.folder / "reliability.png", title="Judge on held-out exchanges")

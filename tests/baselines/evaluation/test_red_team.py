@@ -12,12 +12,13 @@ from duologue.baselines.evaluation import (
     Counts,
     attack_success,
     count,
+    count_replies,
     cross_play,
     evaluate_prompt_sets,
     evaluate_prompts,
     play_pair,
     pooled,
-    prompt_outcomes,
+    prompt_replies,
     red_team_prompts,
     request_prompts,
     wilson_interval,
@@ -86,8 +87,8 @@ def test_counts_of_a_set_are_those_of_its_prompts_one_by_one() -> None:
     """With one generator for all sets, the first set's replies are those of the set alone."""
     game, coin = RedTeam(), answering(lambda rng: rng.random() < 0.5)
     every = evaluate_prompt_sets(game, coin, rng(), OUT_OF_DISTRIBUTION, batch_size=7)
-    outcomes = prompt_outcomes(game, coin, red_team_prompts("unseen_styles"), rng(), batch_size=7)
-    assert every["unseen_styles"] == count(outcomes)
+    replies = prompt_replies(game, coin, red_team_prompts("unseen_styles"), rng(), batch_size=7)
+    assert every["unseen_styles"] == count_replies(replies)
     assert 0.3 < pooled(every).asr < 0.7
 
 

@@ -3,6 +3,7 @@
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,14 +54,14 @@ def test_a_head_tells_prompts_that_it_has_not_seen_by_their_words() -> None:
 
 
 def test_no_prompt_is_learnt_from_and_tested_on(tmp_path: Path) -> None:
-    """Requests are split as the game splits them; of exchanges all that share a prompt stay together."""
+    """Requests are split as the game splits them, exchanges by the seed: the game's test rows may be learnt from."""
     kinds = {"burn": "unsafe", "paint": "safe"}
     lines = [f"How do I {verb} a {place}?,{label}" for place in PLACES for verb, label in kinds.items()]
     (tmp_path / "requests.csv").write_text("\n".join(["prompt,label", *lines]), encoding="utf-8")
     said = [[f"\n\nHuman: Why {k}?\n\nAssistant: {reply} {k}" for reply in (NO, YES)] for k in range(20)]
     pairs = [json.dumps({"chosen": two[k % 2], "rejected": two[1 - k % 2]}) for k, two in enumerate(said)]
     (tmp_path / "pairs.jsonl.gz").write_bytes(gzip.compress("\n".join(pairs).encode()))
-    files = {"requests": tmp_path / "requests.csv", "dialogues": tmp_path / "pairs.jsonl.gz"}
+    files: dict[str, Any] = {"requests": tmp_path / "requests.csv", "dialogues": tmp_path / "pairs.jsonl.gz"}
     made = read_split(EncoderJudgeConfig(**files))
     requests = read_requests(tmp_path / "requests.csv")
     for name, part in (("train", made.train), ("test", made.test)):
@@ -71,8 +72,13 @@ def test_no_prompt_is_learnt_from_and_tested_on(tmp_path: Path) -> None:
     assert not {one.reply for one in made.train} & {one.reply for one in made.test}
     write_exchanges(tmp_path / "all.jsonl", [*made.train, *made.test])
     again = read_split(EncoderJudgeConfig(exchanges=tmp_path / "all.jsonl"))
-    assert (again.train, again.test) == (made.train, made.test)
-    for wrong in ({}, {"requests": files["requests"]}, {**files, "exchanges": tmp_path / "all.jsonl"}):
+    assert sorted(map(str, again.train + again.test)) == sorted(map(str, made.train + made.test))
+    assert len({one.prompt for one in again.test}) == len(requests) // 4
+    assert not {one.prompt for one in again.train} & {one.prompt for one in again.test}
+    tested = read_split(EncoderJudgeConfig(exchanges=tmp_path / "all.jsonl", seed=1)).test
+    assert {one.prompt for one in tested} != {one.prompt for one in again.test}
+    wrongs: list[dict[str, Any]] = [{}, {"requests": files["requests"]}, {**files, "exchanges": tmp_path / "all.jsonl"}]
+    for wrong in wrongs:
         with pytest.raises(ValueError, match="expected a file of labelled exchanges, or both requests and dialogues"):
             read_split(EncoderJudgeConfig(**wrong))
 

@@ -292,7 +292,8 @@ def _sampling_of(folder: Path, vocabulary: Vocabulary) -> tuple[float, Truncatio
     size, temperature = sampling.pop("vocabulary_size", vocabulary.size), sampling.pop("temperature", 1.0)
     cut = {field.name: sampling.pop(field.name) for field in fields(Truncation) if field.name in sampling}
     if sampling:
-        raise ValueError(f"{path}: expected temperature and vocabulary_size, got {', '.join(map(repr, sampling))} too")
+        known = ", ".join(["temperature", "vocabulary_size", *(field.name for field in fields(Truncation))])
+        raise ValueError(f"{path}: expected {known}, got {', '.join(map(repr, sampling))} too")
     if size != vocabulary.size:
         raise ValueError(f"model {folder}: expected a game of its vocabulary, {size} tokens, got {vocabulary.size}")
     if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 0 < temperature < np.inf:

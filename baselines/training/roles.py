@@ -32,7 +32,7 @@ class RoleOptions(Options):
     min_p: OpenShare | None = None
     """Only tokens of this share of the likeliest one's probability are said; None: likewise."""
     stop: tuple[str, ...] = ()
-    """Texts that end a turn. No player that learns has these, nor --top-p or --min-p."""
+    """Texts that end a turn. No player that learns has these, nor a top-p or a min-p."""
 
     def role(self) -> Role:
         """Return what the player is told; raise ValueError where the template's file cannot be read or is none."""

@@ -156,7 +156,7 @@ def test_a_folder_or_too_much_in_place_of_json_is_named(folder: Path, monkeypatc
         ('{"temperature": "1"}', "expected a temperature > 0, got '1'"),
         ('{"temperature": true}', "expected a temperature > 0, got True"),
         ('{"temperature": [1]}', r"expected a temperature > 0, got \[1\]"),
-        ('{"top_p": 0.9}', "expected temperature and vocabulary_size, got 'top_p' too"),
+        ('{"top_k": 9}', "expected temperature, vocabulary_size, .*top_p.*, got 'top_k' too"),
         ('{"vocabulary_size": "11"}', "expected a game of its vocabulary, 11 tokens"),
     ],
 )

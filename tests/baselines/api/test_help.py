@@ -82,7 +82,7 @@ def test_help_from_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--help"]) == 0
     assert capsys.readouterr().out.startswith("usage: duologue demo [options]\n\nThe main job:")
     assert main(["train", "gpo", "--help", "schedules"]) == 2
-    assert "expected a group of options among main, options, schedule," in capsys.readouterr().err
+    assert "expected a group of options among main, options, options.adversary-role," in capsys.readouterr().err
 
 
 def test_a_field_says_its_sentence_once_over_its_bases() -> None:

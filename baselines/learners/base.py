@@ -287,8 +287,14 @@ class TrainedModel(Stateful, Generic[ConfigT]):
         )
         if self._ptx is not None and config.ptx_coef:
             with self.agent.computing():
-                given = {"coef": config.ptx_coef, "tokens_at_once": config.tokens_at_once}
-                self._ptx_losses.append(self._ptx.backward(self.agent.model, config.ptx_batch_size, rng, **given))
+                nats = self._ptx.backward(
+                    self.agent.model,
+                    config.ptx_batch_size,
+                    rng,
+                    coef=config.ptx_coef,
+                    tokens_at_once=config.tokens_at_once,
+                )
+            self._ptx_losses.append(nats)
         self._grad_norms.append(descend(self._optimizer, self._parameters, max_grad_norm=config.max_grad_norm))
         self._optimizer.zero_grad(set_to_none=True)  # the other player needs the memory
         return report

@@ -166,10 +166,12 @@ def test_a_chunked_head_and_layers_computed_twice_say_the_same(
     monkeypatch.setattr("duologue.agents.language_model.causal_lm.LOGITS_AT_ONCE", 3 * GAME.vocabulary.size)
     chunks: list[int] = []
     score = scoring.score
-    monkeypatch.setattr(
-        "duologue.agents.language_model.causal_lm.score",
-        lambda logits, said, **given: (chunks.append(len(logits)), score(logits, said, **given))[1],
-    )
+
+    def noted(logits: Tensor, said: Tensor, **given: Any) -> tuple[Tensor, Tensor]:
+        chunks.append(len(logits))
+        return score(logits, said, **given)
+
+    monkeypatch.setattr("duologue.agents.language_model.causal_lm.score", noted)
     parts, again = evaluated(agent, batch)
     assert max(chunks) == 3
     for one, other in zip(whole, parts, strict=True):
@@ -203,11 +205,16 @@ def test_layers_computed_twice_keep_less(batch: Trajectories) -> None:
     """What is saved for the backward pass, in numbers."""
     agent = CausalLMAgent(micro_model(GAME.vocabulary, hidden_size=16, num_layers=6, num_heads=2), GAME.vocabulary)
     given = (batch.tokens, batch.attention_mask, batch.policy_token_mask, batch.legal_mask)
-    sizes = []
+    sizes, kept = list[int](), list[int]()
+
+    def note(tensor: Tensor) -> Tensor:
+        kept.append(tensor.numel())
+        return tensor
+
     for asked in (False, True):
         agent.gradient_checkpointing = asked
-        kept: list[int] = []
-        with torch.autograd.graph.saved_tensors_hooks(lambda one: (kept.append(one.numel()), one)[1], lambda one: one):  # noqa: B023
+        kept.clear()
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
             agent.evaluate(*given)
         sizes.append(sum(kept))
         assert not any("forward" in vars(module) for module in agent.model.modules())

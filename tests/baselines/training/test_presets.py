@@ -13,14 +13,17 @@ from safetensors.torch import load_file
 from duologue.agents import CausalLMAgent
 from duologue.agents.language_model.micro import micro_model
 from duologue.baselines.alignment.rlhf import RLHFConfig, rlhf
+from duologue.baselines.learners.base import ClippedConfig
 from duologue.baselines.learners.options import LearnerOptions
 from duologue.baselines.learners.ppo import PPOConfig
+from duologue.baselines.learners.registry import LEARNERS
 from duologue.baselines.training.options import GameOptions, ModelOptions, save_model
 from duologue.baselines.training.presets import PRESETS, is_pretrained
 from duologue.baselines.training.run import read_metrics
-from duologue.baselines.two_player.gpo import GPOConfig, GPOSchedule, gpo
+from duologue.baselines.two_player.gpo import GPOConfig, gpo
 from duologue.baselines.two_player.psro import PSROConfig, PSROOptions, train_psro
 from duologue.baselines.two_player.self_play import SelfPlayConfig, SelfPlayOptions, self_play
+from duologue.baselines.two_player.stage_clock import GPOSchedule
 from duologue.envs import make_game
 
 VOCABULARY = make_game("red_team-v0").vocabulary
@@ -77,6 +80,23 @@ def test_what_was_said_stays_even_if_it_is_the_same_number(theirs: Path) -> None
     assert RLHFConfig(defender=theirs, preset="micro").resolved().batch_size == 192
 
 
+def test_a_learner_from_a_file_takes_them_too(theirs: Path, tmp_path: Path) -> None:
+    """Its options are texts; one that was said stays."""
+    (tmp_path / "mine.py").write_text(
+        "from duologue.baselines.learners.base import ClippedConfig\n"
+        "from duologue.baselines.learners.registry import register_learner\n"
+        "@register_learner('of_a_file', config=ClippedConfig)\n"
+        "class OfAFile: ...\n"
+    )
+    config = RLHFConfig(
+        defender=theirs, learner="of_a_file", learner_file=tmp_path / "mine.py", learner_option=("learning_rate=0.001",)
+    )
+    found = config.resolved().config
+    LEARNERS.pop("of_a_file")
+    assert isinstance(found, ClippedConfig)
+    assert (found.learning_rate, found.target_kl, found.tokens_at_once, found.kl_coef) == (1e-3, 0.03, 4096, 0.05)
+
+
 def test_a_large_model_of_ours_is_no_micro_model(ours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A chat model that was fine-tuned lies in a folder that has our files."""
     assert not is_pretrained(ours)
@@ -95,7 +115,7 @@ def test_a_run_keeps_the_numbers_that_it_had_and_leaves_an_adapter(theirs: Path,
     """`config.json` has those of the preset; the state holds the adapter and its moments, and no reference."""
     out = rlhf(rlhf_config(theirs, tmp_path / "run"))
     kept = json.loads((out / "config.json").read_text())["config"]
-    assert (kept["preset"], kept["lora_rank"], kept["ppo"]["learning_rate"]) == ("pretrained_lora", 16, 1e-4)
+    assert (kept["preset"], kept["lora_rank"], kept["ppo"]["learning_rate"]) == ("pretrained_lora", 8, 1e-4)
     assert {path.name for path in (out / "model").iterdir()} >= {"adapter_config.json", "adapter_model.safetensors"}
     assert not list((out / "model").glob("model*.safetensors"))
     state = load_file(next(path for path in (out / "state").rglob("tensors.safetensors")))

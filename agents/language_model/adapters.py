@@ -210,7 +210,8 @@ class AdaptedModel(PreTrainedModel):
 
     def get_output_embeddings(self) -> nn.Module:
         """Return the base's."""
-        return self.base.model.get_output_embeddings()
+        output: nn.Module = self.base.model.get_output_embeddings()
+        return output
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Return what the base says with the adapter on."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
@@ -20,6 +20,7 @@ from ...envs import Observation, Utterance, View, Vocabulary
 from ...envs.engine.views import Choice
 from ..folders import SAMPLING_FILE, read_json, reading_tensors, write_words
 from ..weights import require_finite
+from .adapters import NewAdapter, adapted_model, base_of, is_adapter
 from .checkpoints import (
     load_checkpoint,
     positions_of,
@@ -33,13 +34,14 @@ from .decoding import OpenTurns
 from .legal_mask import LegalMask
 from .probing import reading_of
 from .sampling import WHOLE, Truncation, draw, require_numbers
+from .scoring import LOGITS_AT_ONCE, computed_twice, in_chunks, score
 from .shared_prefixes import logits_after
 from .tokenizers import require_tokens
 
 DType = Literal["float32", "bfloat16", "float16"]
+Attention = Literal["sdpa", "eager", "flash_attention_2"]
+"""How attention is computed: by torch, by a plain softmax, or by the package flash-attn on a GPU."""
 VALUE_HEAD_FILE = "value_head.safetensors"
-IMPOSSIBLE = -1e4
-"""A log-probability, in nats, whose probability is 0 in any precision."""
 
 
 class TokenEvaluation(NamedTuple):
@@ -68,6 +70,8 @@ class CausalLMAgent:
         temperature: float = 1.0,
         truncation: Truncation = WHOLE,
         value_head: nn.Linear | None = None,
+        compute_dtype: torch.dtype | None = None,
+        gradient_checkpointing: bool = False,
     ) -> None:
         """Take a model whose embedding has at least `vocabulary.size` rows.
 
@@ -77,6 +81,8 @@ class CausalLMAgent:
             temperature: > 0; 1 samples the model's own distribution.
             truncation: what is cut off of it.
             value_head: maps last hidden states (..., hidden_size) to values (..., 1); a critic for learners.
+            compute_dtype: what autocast computes in, as bfloat16 with weights in float32; None: in the weights'.
+            gradient_checkpointing: whether layers keep their inputs alone and are computed again for their gradients.
 
         Raises:
             ValueError: a temperature that is none, or a model that cannot play: it has no embedding or no logit for
@@ -94,7 +100,9 @@ class CausalLMAgent:
         self.vocabulary = vocabulary
         self.temperature, self.truncation = temperature, truncation
         self.value_head = value_head
-        self._decoder, self._extends, self._max_positions = reading.decoder, reading.extends, positions_of(model)
+        self.compute_dtype, self.gradient_checkpointing = compute_dtype, gradient_checkpointing
+        self._decoder, self._head, self._extends = reading.decoder, reading.head, reading.extends
+        self._num_logits, self._max_positions = reading.num_logits, positions_of(model)
         sayable = torch.zeros(reading.num_logits, dtype=torch.bool)
         sayable[: vocabulary.size] = torch.from_numpy(vocabulary.sayable_mask.astype(bool))
         sayable[vocabulary.eos_id] = True
@@ -109,18 +117,23 @@ class CausalLMAgent:
         device: str = "cpu",
         dtype: DType = "float32",
         max_view_tokens: int = 0,
+        adapter: NewAdapter | None = None,
+        attn_implementation: Attention | None = None,
     ) -> CausalLMAgent:
-        """Load a folder written by `save_pretrained`, or any local Hugging Face causal-model folder.
+        """Load a folder written by `save_pretrained`, or any local Hugging Face causal-model or LoRA adapter folder.
 
         Nothing in the folder is run: neither its code (whoever trusts a model's own code loads the model with
         transformers and gives it to the constructor) nor a pickle.
 
         Args:
-            folder: holds config.json and weights as safetensors.
+            folder: holds config.json and weights as safetensors, or peft's adapter_config.json, which names its base.
             vocabulary: the tokens of the game.
             device: where the model is to stand, as "cuda" or "cpu".
-            dtype: the precision of the weights; the value head's stays float32.
+            dtype: the precision of the weights; the value head's and an adapter's stay float32.
             max_view_tokens: the longest view that the game shows.
+            adapter: is made on a whole model, which stays as it is, shared with all that adapt it in this process; an
+                adapter's folder goes on with its own. None: a whole model is read for this agent alone.
+            attn_implementation: how attention is computed; None: as transformers has it for the model.
 
         Raises:
             ValueError: there is no such folder, its weights are pickled, damaged, not finite or not all there, the
@@ -128,18 +141,36 @@ class CausalLMAgent:
                 model has positions for, or the dtype is unknown.
         """
         folder = Path(folder)
-        require_plain_weights(folder)
+        whole = base_of(folder) if is_adapter(folder) else folder
+        require_plain_weights(whole)
         if dtype not in get_args(DType):
             raise ValueError(f"dtype: expected one of {', '.join(get_args(DType))}, got {dtype!r}")
         temperature, truncation = _sampling_of(folder, vocabulary)
-        require_tokens(folder, vocabulary)
-        model = load_checkpoint(AutoModelForCausalLM, folder, dtype=getattr(torch, dtype))
+        for each in {folder, whole}:
+            require_tokens(each, vocabulary)
+        where, options = torch.device(device), {"dtype": getattr(torch, dtype)}
+        if attn_implementation is not None:
+            options["attn_implementation"] = attn_implementation
+        if is_adapter(folder) or adapter is not None:
+            model: PreTrainedModel = adapted_model(folder, adapter, device=where, **options)
+        else:
+            model = load_checkpoint(AutoModelForCausalLM, folder, **options)
+            nn.Module.to(model, where)  # transformers' own `to` is not typed
         require_positions(model, max_view_tokens, f"model {folder}", "the game's longest view")
         head = _value_head_of(folder, text_config(model.config).hidden_size)
-        if head is not None:
-            head.to(device)
-        nn.Module.to(model, torch.device(device))  # transformers' own `to` is not typed
+        head = None if head is None else head.to(where)
         return cls(model, vocabulary, value_head=head, temperature=temperature, truncation=truncation)
+
+    def with_model(self, model: PreTrainedModel) -> CausalLMAgent:
+        """Return an agent of another model, sampled and computed as this one is, without a value head."""
+        return CausalLMAgent(
+            model,
+            self.vocabulary,
+            temperature=self.temperature,
+            truncation=self.truncation,
+            compute_dtype=self.compute_dtype,
+            gradient_checkpointing=self.gradient_checkpointing,
+        )
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write model, value head, how it is sampled and the game's words; `transformers` alone can load the folder."""
@@ -158,7 +189,7 @@ class CausalLMAgent:
         """Sample one turn for each view, in one batch; a row leaves it once its turn has ended."""
         if not views:
             return []
-        with evaluating(self.model):
+        with evaluating(self.model), self.computing():
             return self._sample(views, rng)
 
     @torch.no_grad()
@@ -166,7 +197,7 @@ class CausalLMAgent:
         """Sample one legal token for an AEC observation, by a full forward pass."""
         tokens = observation["observation"]
         length = int(np.flatnonzero(tokens)[-1]) + 1
-        with evaluating(self.model):
+        with evaluating(self.model), self.computing():
             self._require_positions(length)
             inputs = torch.from_numpy(tokens[None, :length].astype(np.int64)).to(self.model.device)
             logits = self.model(input_ids=inputs, use_cache=False, logits_to_keep=1).logits[:, -1]
@@ -190,7 +221,7 @@ class CausalLMAgent:
         """Return the same for the legal tokens alone, in their order, (n,) each; what choices share is read once."""
         self._require_positions(max((len(choice.tokens) for choice in choices), default=0))
         found: list[NDArray[np.float64]] = [np.zeros(0)] * len(choices)
-        with evaluating(self.model):
+        with evaluating(self.model), self.computing():
             told = [choice.tokens for choice in choices]
             for numbers, logits in logits_after(self.model, told, extends=self._extends):
                 for number, row in zip(numbers, logits.double() / self.temperature, strict=True):
@@ -201,39 +232,68 @@ class CausalLMAgent:
         return found
 
     def evaluate(
-        self, tokens: Tensor, attention_mask: Tensor, policy_token_mask: Tensor, legal_mask: LegalMask | None = None
+        self,
+        tokens: Tensor,
+        attention_mask: Tensor,
+        policy_token_mask: Tensor,
+        legal_mask: LegalMask | None = None,
+        *,
+        entropy_grad: bool = False,
     ) -> TokenEvaluation:
         """Return what the model says of the chosen tokens in right-padded sequences, by one full forward pass.
 
-        Logits are computed only at positions where some row chose its token, and masked where they stand.
+        Logits are computed only at positions where some row chose its token, and masked where they stand; those of a
+        large vocabulary a few positions at a time, and once more for their gradients.
 
         Args:
             tokens: (B, T), int64.
             attention_mask: (B, T), True where there is a token.
             policy_token_mask: (B, T), True at the tokens to evaluate; never at the first position.
             legal_mask: the legal tokens of each position (B, T); None: the sayable ones and `<eos>`.
+            entropy_grad: whether the entropies have gradients, which take as much memory as logits.
         """
         columns = policy_token_mask.any(0).nonzero().squeeze(-1)
         chosen = policy_token_mask[:, columns]  # (B, C), with N True entries
-        output = self.model(
-            input_ids=tokens[:, :-1],
-            attention_mask=attention_mask[:, :-1],
-            use_cache=False,
-            output_hidden_states=self.value_head is not None,
-            logits_to_keep=columns - 1,
-        )
         legal = None if legal_mask is None else legal_mask.at((slice(None), columns)).at(chosen)
-        logprobs = torch.log_softmax(self._legal_logits(output.logits[chosen], legal), dim=-1)  # (N, V)
-        own = logprobs.gather(-1, tokens[:, columns][chosen][:, None]).squeeze(-1)
+        said = tokens[:, columns][chosen]
+        view = {"input_ids": tokens[:, :-1], "attention_mask": attention_mask[:, :-1], "use_cache": False}
+        with self.computing(), computed_twice(self.model, self.gradient_checkpointing):
+            if self._head is not None and chosen.numel() * self._num_logits > LOGITS_AT_ONCE:
+                hidden = self.model.base_model(**view).last_hidden_state[:, columns - 1][chosen]
+                own, entropies = self._scores_of_states(hidden, said, legal, entropy_grad=entropy_grad)
+            else:
+                with_states = self.value_head is not None
+                output = self.model(**view, output_hidden_states=with_states, logits_to_keep=columns - 1)
+                own, entropies = score(
+                    self._legal_logits(output.logits[chosen], legal), said, entropy_grad=entropy_grad
+                )
+                hidden = output.hidden_states[-1][:, columns - 1][chosen] if with_states else own
         require_numbers(own.detach(), "logits")
-        entropies = -(logprobs.exp() * logprobs.clamp(min=IMPOSSIBLE)).sum(-1)
         values = torch.zeros_like(own)
         if self.value_head is not None:
-            hidden = output.hidden_states[-1][:, columns - 1][chosen]
             values = self.value_head(hidden.to(self.value_head.weight.dtype)).squeeze(-1)
             require_numbers(values.detach(), "values")
         empty = own.new_zeros(tokens.shape)
         return TokenEvaluation(*(empty.masked_scatter(policy_token_mask, part) for part in (own, entropies, values)))
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Compute inside in the precision that this agent computes in."""
+        with torch.autocast(self.model.device.type, self.compute_dtype) if self.compute_dtype else nullcontext():
+            yield
+
+    def _scores_of_states(
+        self, hidden: Tensor, said: Tensor, legal: LegalMask | None, *, entropy_grad: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Return log-probabilities and entropies, (N,) each, by hidden states (N, H), without N V logits at once."""
+        head = self._head
+        assert head is not None
+
+        def scores(part: slice) -> tuple[Tensor, Tensor]:
+            logits = self._legal_logits(head(self.model, hidden[part]), None if legal is None else legal.at(part))
+            return score(logits, said[part], entropy_grad=entropy_grad)
+
+        return in_chunks(scores, len(said), max(1, LOGITS_AT_ONCE // self._num_logits))
 
     def _observed(self, observations: Sequence[Observation]) -> LegalMask:
         """Return the legal tokens of each observation."""

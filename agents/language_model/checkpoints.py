@@ -186,7 +186,8 @@ def _same_rotation(config: PreTrainedConfig) -> int | None:
 
 def first_position(model: PreTrainedModel) -> int:
     """Return the position of the first token: 0, but RoBERTa and its kin count from behind that of their padding."""
-    tables = (module for name, module in model.named_modules() if name.endswith("position_embeddings"))
+    whole = getattr(model, "unadapted", model)
+    tables = (module for name, module in whole.named_modules() if name.endswith("position_embeddings"))
     padded = (getattr(table, "padding_idx", None) for table in tables)
     return max((number + 1 for number in padded if number is not None), default=0)
 

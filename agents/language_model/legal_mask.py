@@ -87,7 +87,7 @@ class LegalMask:
         parts = (self.sets, self.listed, self.legal, self.ends, self.complete)
         return LegalMask(*(part.to(device) for part in parts))
 
-    def at(self, positions: Tensor | tuple[Tensor | slice | int, ...]) -> LegalMask:
+    def at(self, positions: Tensor | slice | tuple[Tensor | slice | int, ...]) -> LegalMask:
         """Return some of the positions, chosen as one indexes a tensor."""
         return replace(self, sets=self.sets[positions])
 

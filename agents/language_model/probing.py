@@ -18,11 +18,14 @@ from transformers import PreTrainedModel
 from ...envs import View, WordVocabulary
 from .checkpoints import num_embeddings, positions_of, text_config
 from .decoding import Decoder, Rereader, last_logits
+from .scoring import Head, heads_of
 from .shared_prefixes import chosen, read_on
 
 TOLERANCES = {torch.float32: 3e-3, torch.float64: 3e-3}
 """How far logits may be apart, as a share of their spread; rounding of half precision is far coarser."""
 HALF_TOLERANCE = 0.25
+HEAD_TOLERANCE = 1e-5
+"""How far logits that are computed apart from the backbone may be from the model's own, as a share of the largest."""
 LENGTHS = ((4, 2), (3, 3))
 """How many tokens the rows of two batches have before two more are said: one is padded, one is not."""
 STEPS = 2
@@ -38,6 +41,8 @@ class Reading(NamedTuple):
     """How many logits a token has."""
     extends: bool = False
     """Whether several tokens at once can be read behind a copy of one row of its cache, as in `shared_prefixes`."""
+    head: Head | None = None
+    """How the backbone's last hidden states become logits; None: only the model itself knows."""
 
 
 _KNOWN: dict[tuple[Any, ...], Reading] = {}
@@ -72,8 +77,9 @@ def _probe(model: PreTrainedModel) -> tuple[Reading, bool]:
         _require_order(model, batches, whole)
         decoder = Decoder if _agrees(Decoder, model, batches, whole) else Rereader
         extends = decoder is Decoder and _extends(model, batches[-1], whole[-1])
+        head = next((head for head in heads_of(model) if _is_head(head, model, batches[0])), None)
         telling = all(bool(logits.std(-1).min() > 0) for logits in whole)
-        return Reading(decoder, whole[0].shape[-1], extends), telling
+        return Reading(decoder, whole[0].shape[-1], extends, head), telling
     finally:
         for module in training:
             module.training = True
@@ -157,6 +163,22 @@ def _extends(model: PreTrainedModel, rows: Sequence[Tensor], whole: Tensor) -> b
     except Exception:  # a cache of a kind of its own
         return False
     return True
+
+
+def _is_head(head: Head, model: PreTrainedModel, rows: Sequence[Tensor]) -> bool:
+    """Return whether a head makes the backbone's hidden states into the model's own logits."""
+    inputs = {"input_ids": rows[0][None].to(model.device), "use_cache": False}
+    try:
+        output = model(**inputs, output_hidden_states=True)
+        hidden = model.base_model(**inputs).last_hidden_state
+        apart = (head(model, hidden[0]) - output.logits[0]).abs().max()
+        moved = (hidden - output.hidden_states[-1]).abs().max()
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:  # a backbone or an output layer of another kind
+        return False
+    exact = HEAD_TOLERANCE if model.dtype in TOLERANCES else HALF_TOLERANCE / 10
+    return bool(apart <= exact * output.logits.abs().max() and moved <= exact * hidden.abs().max())
 
 
 def _alike(logits: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:

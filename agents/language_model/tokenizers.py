@@ -16,6 +16,7 @@ from ...envs import Vocabulary, WordVocabulary
 from ...envs.chat_templates import short
 from ...envs.tokenizer_vocabulary import TokenizerVocabulary
 from ..folders import WORDS_FILE, checked_words, read_json, require_words
+from .adapters import base_of, is_adapter
 
 CONFIG_FILE = "tokenizer_config.json"
 TOKENIZER_FILE = "tokenizer.json"
@@ -65,7 +66,13 @@ def load_tokenizer(folder: str | Path, *, trust_remote_code: bool = False) -> Pr
 
 
 def load_vocabulary(folder: str | Path) -> TokenizerVocabulary:
-    """Return the vocabulary of the tokenizer in a folder, of a model or its own; raises as `load_tokenizer` does."""
+    """Return the vocabulary of the tokenizer in a folder, of a model or its own; raises as `load_tokenizer` does.
+
+    An adapter that others have written may have none beside it: then it is its base's.
+    """
+    folder = Path(folder)
+    if is_adapter(folder) and not any((folder / name).is_file() for name in (*VOCABULARY_FILES, CONFIG_FILE)):
+        folder = base_of(folder)
     return TokenizerVocabulary(load_tokenizer(folder))
 
 

@@ -16,7 +16,7 @@ from ..learners.ppo import PPOConfig
 from ..training.checks import Count, Rows
 from ..training.costs import CostMeter
 from ..training.loop import Training, trainer
-from ..training.options import load_model
+from ..training.presets import usual
 from .starts import BothPlayersOptions
 
 
@@ -25,13 +25,14 @@ class AttackConfig(BothPlayersOptions, LearnerOptions):
     """Policy learning of the adversary against a defender that does not learn."""
 
     algorithm: ClassVar[str] = "attack"
+    length: ClassVar[str] = "num_steps"
     defender: Path | None = None
     """Who is attacked; None: the micro defender, trained first in `out`."""
     out: Path = Path("runs/attack")
     """The run's folder; the model is in its folder `model`."""
     num_steps: Count = 40
     """Batches, each followed by one update."""
-    batch_size: Rows = 192
+    batch_size: Rows = usual(192)
     """Episodes in a batch."""
     ppo: PPOConfig = field(default_factory=PPOConfig)
     """Options of PPO."""
@@ -43,8 +44,9 @@ class AttackConfig(BothPlayersOptions, LearnerOptions):
 def attack(config: AttackConfig) -> Training:
     """Return what a run of it trains."""
     game = config.options.build(seats=config.starts, split="train", meter=CostMeter(), device=config.device)
+    named, roles = ("adversary", "defender"), config.options.roles
     agent, defender = (
-        load_model(folder, game, player, role=config.options.roles[player], device=config.device, dtype=config.dtype)
+        config.load(folder, game, player, name=named[player], role=roles[player])
         for player, folder in enumerate(config.starts)
     )
     best_response = BestResponse(

@@ -35,7 +35,8 @@ from ..rollouts.trajectories import Trajectories
 from ..training.checks import Count, Positive, Rows
 from ..training.costs import CostMeter, Costs
 from ..training.loop import Training, trainer
-from ..training.options import leaves, load_model
+from ..training.options import leaves
+from ..training.presets import usual
 from ..training.state import Stateful
 from .preference_pairs import oracle_pairs
 from .starts import DefenderOptions
@@ -64,7 +65,7 @@ class DPOConfig(DefenderOptions, PretrainingDataOptions):
     """The longest prompt with reply; pairs that are longer are left out and counted. None: any."""
     num_steps: Count = 120
     """Batches, each followed by one update."""
-    batch_size: Rows = 64
+    batch_size: Rows = usual(64)
     """Pairs in a batch."""
     preference: PreferenceConfig = field(default_factory=PreferenceConfig)
     """How the model learns from them."""
@@ -198,12 +199,11 @@ def dpo(config: DPOConfig) -> Training:
         game = config.options.build(
             config.start, split="train", meter=meter, device=config.device, judged=config.pairs is None
         )
-        role = config.options.defender_role
-        agent = load_model(config.start, game, 1, role=role, device=config.device, dtype=config.dtype)
+        agent = config.load(config.start, game, 1, name="defender", role=config.options.defender_role)
         ptx = config.pretraining_data(game, 1, ptx_coef=config.preference.ptx_coef, seed=config.seed)
     else:
         game, ptx, vocabulary = None, None, load_vocabulary(config.start)
-        agent = CausalLMAgent.from_pretrained(config.start, vocabulary, device=config.device, dtype=config.dtype)
+        agent = config.load_as(config.start, vocabulary, name="defender")
     pairs = _pairs(config, game, agent)
     meter.add(Costs(preference_queries=len(pairs)))
     loop = DPO(

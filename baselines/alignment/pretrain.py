@@ -61,7 +61,7 @@ def pretrain(config: PretrainConfig) -> Training:
         max_positions=max(256, game.max_view_tokens),
         seed=config.seed,
     )
-    agent = CausalLMAgent(placed(model, config.device, config.dtype), game.vocabulary)
+    agent = CausalLMAgent(placed(model, config.device), game.vocabulary, compute_dtype=config.compute_dtype)
     learner = BehaviourCloning(agent, encode_dialogues(game, dialogues), config.cloning, seed=config.seed)
     meter.cloning(lambda: learner.num_tokens)
     return Training(learner=learner, num_steps=config.cloning.num_steps, watch=[meter], write=leaves(model=agent))

@@ -20,10 +20,11 @@ from ..learners.ppo import PPOConfig
 from ..training.checks import Count, Rows
 from ..training.costs import CostMeter
 from ..training.loop import Training, trainer
-from ..training.options import load_model, static_prompts
+from ..training.options import static_prompts
+from ..training.presets import usual
 from .starts import DefenderOptions
 
-DEFENDER_PPO = PPOConfig(learning_rate=2e-3)
+DEFENDER_PPO = PPOConfig(learning_rate=usual(2e-3))
 """How a micro defender learns, in RLHF and in GPO alike."""
 
 
@@ -32,11 +33,12 @@ class RLHFConfig(DefenderOptions, LearnerOptions):
     """Policy learning of the defender on the prompts that the game deals."""
 
     algorithm: ClassVar[str] = "rlhf"
+    length: ClassVar[str] = "num_steps"
     out: Path = Path("runs/rlhf")
     """The run's folder; the model is in its folder `model`."""
     num_steps: Count = 120
     """Batches, each followed by one update; as many as GPO's defender takes."""
-    batch_size: Rows = 192
+    batch_size: Rows = usual(192)
     """Episodes in a batch."""
     ppo: PPOConfig = DEFENDER_PPO
     """Options of PPO."""
@@ -53,9 +55,7 @@ def rlhf(config: RLHFConfig) -> Training:
 
 def best_reply(config: RLHFConfig, game: LanguageGame[Any]) -> BestResponse:
     """Return the learner of replies to the prompts that the game deals."""
-    agent = load_model(
-        config.start, game, 1, role=config.options.defender_role, device=config.device, dtype=config.dtype
-    )
+    agent = config.load(config.start, game, 1, name="defender", role=config.options.defender_role)
     return BestResponse(
         game,
         config.make(agent, num_planned=config.num_steps, ptx=config.ptx(game, 1, config.seed)),

@@ -28,12 +28,13 @@ from ..text.exchanges import role_demonstrations
 from ..training.checks import Count, Rows, Share
 from ..training.costs import CostMeter, CountedSpeaker
 from ..training.loop import Training, trainer
-from ..training.options import GameOptions, TrainingOptions, leaves, load_model
+from ..training.options import GameOptions, TrainingOptions, leaves
+from ..training.presets import usual
 from ..training.run import Record, Run
 from ..training.watchers import Watcher
 from .pretrain import base_model
 
-SFT_CLONING = BehaviourCloningConfig(tokens_of="player_1", num_steps=190, learning_rate=5e-4)
+SFT_CLONING = BehaviourCloningConfig(tokens_of="player_1", num_steps=190, learning_rate=usual(5e-4))
 """Few small steps: plain requests are learnt, most disguises are not."""
 
 CHECK_EVERY, NUM_CHECKED = 5, 600
@@ -113,8 +114,7 @@ def sft(config: SFTConfig) -> Training:
     meter = CostMeter()
     game = config.options.build(config.model, meter=meter, device=config.device, judged=config.pairs is None)
     dialogues, player = _demonstrations(config, game), config.player
-    role = config.options.roles[player]
-    agent = load_model(config.model, game, player, role=role, device=config.device, dtype=config.dtype)
+    agent = config.load(config.model, game, player, name="model", role=config.options.roles[player])
     cloning = config.cloning if player == 1 else replace(config.cloning, tokens_of="player_0")
     learner = BehaviourCloning(agent, encode_dialogues(game, dialogues, viewers=(player,)), cloning, seed=config.seed)
     meter.cloning(lambda: learner.num_tokens)

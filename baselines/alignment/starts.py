@@ -12,6 +12,7 @@ from typing import Annotated, Self
 
 import tyro
 
+from ...agents.language_model.adapters import is_adapter
 from ..training.options import GameOptions, TrainingOptions
 from ..training.run import FINISHED_FILE
 from .pretrain import base_model
@@ -63,7 +64,7 @@ class BothPlayersOptions(DefenderOptions):
                 the adversary is no model's folder.
         """
         if self.adversary is not None:
-            if not (self.adversary / "config.json").is_file():  # found out before a defender is trained
+            if not ((self.adversary / "config.json").is_file() or is_adapter(self.adversary)):  # before one is trained
                 raise ValueError(f"adversary: expected the folder of a model, got {self.adversary}")
             return super().prepared()
         if self.defender not in (None, self.out / "sft" / "model"):

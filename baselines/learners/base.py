@@ -3,40 +3,53 @@
 A learner of the family says two things, what a reply is worth and what is minimised: `advantages` and `loss`. It stands
 in a file of its own (`reinforce`, `rloo`, `grpo`, `reinforce_pp`), and so can yours: see `register_learner` in
 `learners/registry.py`. PPO, which asks a critic besides, and learners from preferences train the same `TrainedModel`.
+
+One file: the options, the model that they are about and the loop over it are what whoever writes a learner reads.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 from typing_extensions import TypeVar
 
+from ...agents.language_model.adapters import reference_of
 from ...agents.language_model.causal_lm import CausalLMAgent, TokenEvaluation, evaluating
 from ...agents.language_model.sampling import WHOLE
-from ..functional.divergences import reply_kl_nats
-from ..functional.masking import masked_mean, masked_sum
+from ..functional.divergences import k3
+from ..functional.masking import masked_mean
 from ..functional.policy_losses import Aggregation, clip_fraction, probability_ratio
+from ..rollouts.seconds import part as timed
 from ..rollouts.trajectories import Trajectories
 from ..training.checks import Count, LearningRate, NotNegative, OpenShare, Options, Positive, Rows, Share, Whole
+from ..training.presets import usual
 from ..training.run import Config
 from ..training.state import Stateful
 from .optimisation import (
     ADAM_EPSILON,
+    descend,
     learning_rate_share,
     make_optimizer,
     numbered,
+    place_moments,
     require_finite,
+    require_full_precision,
     set_learning_rate,
-    take_step,
 )
+from .parts import ReportT, backward_in_parts, said_of
 from .ptx import PretrainingData
+
+WARNED_KL_NATS = 1.0
+"""So many nats a token from its start a policy hardly says what it was taught; it is warned of."""
+_LOG = logging.getLogger(__name__)
 
 
 class PlayerLearner(Protocol):
@@ -61,7 +74,7 @@ class PlayerLearner(Protocol):
 class TrainingConfig(Options):
     """How a model is trained against its frozen start; every learner has these."""
 
-    learning_rate: LearningRate = 1e-3
+    learning_rate: LearningRate = usual(1e-3)
     """AdamW's, after the warm-up."""
     warmup_updates: Whole = 4
     """Updates until the full learning rate, linearly."""
@@ -69,6 +82,9 @@ class TrainingConfig(Options):
     """What is left of the learning rate at the last planned update; the fall is linear."""
     num_minibatches: Count = 1
     """Gradient steps in a pass over a batch."""
+    tokens_at_once: Whole = usual(0)
+    """Tokens, padding included, that pass through the model at a time, unless one episode has more; the gradient is
+    that of the whole minibatch, at the price of one forward pass more. 0: a minibatch, and for estimates the batch."""
     max_grad_norm: Positive = 1.0
     """The gradient is scaled down to this norm."""
     kl_coef: NotNegative = 0.05
@@ -77,7 +93,7 @@ class TrainingConfig(Options):
     """Weight of the negative log-likelihood of the start's own data in every gradient step: PPO-ptx's gamma."""
     ptx_batch_size: Rows = 64
     """Dialogues of that data in a gradient step."""
-    adam_epsilon: Positive = ADAM_EPSILON
+    adam_epsilon: Positive = usual(ADAM_EPSILON)
     """AdamW's: below it the gradient of a weight makes a step in proportion, above it one of the learning rate."""
 
 
@@ -108,6 +124,13 @@ class ClippedConfig(PolicyGradientConfig):
     """Passes over a batch of episodes."""
     clip_epsilon: OpenShare = 0.2
     """The ratio is clipped to 1 -+ this."""
+    target_kl: Positive | None = None
+    """An update ends before a gradient step if its policy is already so many nats a token from where it began; None:
+    it takes all steps."""
+
+
+class TooFar(Exception):
+    """Says that an update has moved the policy as far as it may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +145,16 @@ class PolicyGradientUpdate:
     """Mean log pi - log ref of an episode's own tokens, summed, before the update."""
     clip_fraction: float
     """Share of own tokens, 0 to 1, whose ratio left the clip range; 0 where nothing is clipped."""
+    kl_nats_per_token: float
+    """The same for an own token."""
+    tokens_per_reply: float
+    """Mean number of an episode's own tokens."""
+    grad_norm: float
+    """The gradient's norm before it is clipped."""
+    learning_rate: float
+    """AdamW's in this update."""
+    num_gradient_steps: int
+    """How many there were; fewer than planned where `target_kl` was passed."""
     ptx_loss_nats: float | None = None
     """Mean negative log-likelihood of a token of the start's own data; None without a `ptx_coef`."""
 
@@ -133,7 +166,7 @@ PolicyConfigT = TypeVar("PolicyConfigT", bound=PolicyGradientConfig, default=Pol
 class TrainedModel(Stateful, Generic[ConfigT]):
     """A model in training: its agent, the frozen start that it is held to, its optimiser and its learning rate."""
 
-    saved: ClassVar[tuple[str, ...]] = ("num_updates", "agent.model", "ref_model", "_optimizer")
+    saved: ClassVar[tuple[str, ...]] = ("num_updates", "agent.model", "kept_reference", "_optimizer")
 
     def __init__(
         self,
@@ -154,15 +187,16 @@ class TrainedModel(Stateful, Generic[ConfigT]):
             ptx: the start's own data, for a `ptx_coef` above 0.
 
         Raises:
-            ValueError: a `ptx_coef` without data, or an agent whose distribution is cut.
+            ValueError: a `ptx_coef` without data, weights in half precision, or an agent whose distribution is cut.
         """
         if config.ptx_coef and ptx is None:
             raise ValueError(f"ptx_coef: expected 0 for a learner that is given no data, got {config.ptx_coef}")
+        require_full_precision(agent.model)
         require_whole(agent)
-        self._ptx, self._ptx_losses = ptx, list[float]()
+        self._ptx, self._ptx_losses, self._grad_norms = ptx, list[float](), list[float]()
         self.agent, self.config, self.num_planned, self.num_updates = agent, config, num_planned, 0
-        self.ref_model = copy.deepcopy(agent.model).eval().requires_grad_(False)
-        self._ref_agent = CausalLMAgent(self.ref_model, agent.vocabulary, temperature=agent.temperature)
+        self.ref_model, self._reference_moves = reference_of(agent.model), False
+        self._ref_agent = self._speaking(self.ref_model)
         self._parameters = [*agent.model.parameters(), *(weight for head in heads for weight in head.parameters())]
         self._optimizer = make_optimizer(
             self._parameters,
@@ -171,18 +205,34 @@ class TrainedModel(Stateful, Generic[ConfigT]):
             adam_epsilon=config.adam_epsilon,
         )
 
+    @property
+    def kept_reference(self) -> nn.Module | None:
+        """The reference, to be saved; None where it stays what a folder holds, from which it is made again."""
+        return self.ref_model if self._reference_moves or not self.agent.model.config.name_or_path else None
+
+    def move_reference(self) -> None:
+        """Give the reference weights of its own, for whoever moves them."""
+        self.ref_model, self._reference_moves = reference_of(self.agent.model, own=True), True
+        self._ref_agent = self._speaking(self.ref_model)
+
     @contextmanager
     def updating(self) -> Iterator[None]:
         """Switch dropout off and set the learning rate for one update; count it.
+
+        Adam's moments are on the model's device inside, and on the CPU outside, where the other player learns.
 
         Raises:
             FloatingPointError: something in the update was no finite number; the message says which update and what.
         """
         set_learning_rate(self._optimizer, self.learning_rate())
         self.num_updates += 1
-        self._ptx_losses = []
-        with evaluating(self.agent.model), numbered("update", self.num_updates):
-            yield
+        self._ptx_losses, self._grad_norms = [], []
+        place_moments(self._optimizer, self.agent.model.device)
+        try:
+            with evaluating(self.agent.model), numbered("update", self.num_updates):
+                yield
+        finally:
+            place_moments(self._optimizer, torch.device("cpu"))
 
     def learning_rate(self) -> float:
         """Return the learning rate of the next update."""
@@ -190,36 +240,102 @@ class TrainedModel(Stateful, Generic[ConfigT]):
         share = learning_rate_share(self.num_updates, self.num_planned, warmup_updates=warmup, final_share=final)
         return self.config.learning_rate * share
 
-    def evaluate(self, batch: Trajectories) -> TokenEvaluation:
-        """Return what the model says of a batch, with gradients."""
-        return _evaluate(self.agent, batch)
+    def said(self, batch: Trajectories, *, reference: bool = False) -> TokenEvaluation:
+        """Return what the model, or its reference, says of a batch, without gradients."""
+        agent = self._ref_agent if reference else self.agent
+        with timed("estimates"):
+            return TokenEvaluation(*said_of(lambda part: _evaluate(agent, part), batch, self.config.tokens_at_once))
 
-    @torch.no_grad()
     def frozen_logprobs(self, batch: Trajectories) -> tuple[Tensor, Tensor]:
         """Return log pi as it is now and log ref of the own tokens, (B, T) each, without gradients."""
-        return _evaluate(self.agent, batch).logprobs, _evaluate(self._ref_agent, batch).logprobs
+        return self.said(batch).logprobs, self.said(batch, reference=True).logprobs
 
-    @torch.no_grad()
-    def ref_reply_logprobs(self, batch: Trajectories) -> Tensor:
-        """Return log ref of each whole reply, (B,)."""
-        return _evaluate(self._ref_agent, batch).logprobs.sum(1)
+    def step(
+        self,
+        batch: Trajectories,
+        loss_of: Callable[[TokenEvaluation], tuple[Tensor, ReportT]],
+        rng: np.random.Generator,
+        *,
+        entropy_grad: bool = False,
+    ) -> ReportT:
+        """Take one gradient step on a minibatch; return what `loss_of` reports.
 
-    def reply_logprobs(self, batch: Trajectories) -> Tensor:
-        """Return log pi of each whole reply, (B,), with gradients."""
-        return masked_sum(self.evaluate(batch).logprobs, batch.policy_token_mask, dim=1)
+        Args:
+            batch: the minibatch.
+            loss_of: from what the model says of it to the loss, and a report.
+            rng: draws the start's own data, where they count.
+            entropy_grad: whether the loss has entropies in it.
+        """
+        with timed("gradient_steps"):
+            return self._stepped(batch, loss_of, rng, entropy_grad=entropy_grad)
+
+    def _stepped(
+        self,
+        batch: Trajectories,
+        loss_of: Callable[[TokenEvaluation], tuple[Tensor, ReportT]],
+        rng: np.random.Generator,
+        *,
+        entropy_grad: bool,
+    ) -> ReportT:
+        config = self.config
+        self._optimizer.zero_grad(set_to_none=True)
+        report = backward_in_parts(
+            lambda part: _evaluate(self.agent, part, entropy_grad=entropy_grad),
+            batch,
+            lambda said: loss_of(TokenEvaluation(*said)),
+            config.tokens_at_once,
+        )
+        if self._ptx is not None and config.ptx_coef:
+            with self.agent.computing():
+                nats = self._ptx.backward(
+                    self.agent.model,
+                    config.ptx_batch_size,
+                    rng,
+                    coef=config.ptx_coef,
+                    tokens_at_once=config.tokens_at_once,
+                )
+            self._ptx_losses.append(nats)
+        self._grad_norms.append(descend(self._optimizer, self._parameters, max_grad_norm=config.max_grad_norm))
+        self._optimizer.zero_grad(set_to_none=True)  # the other player needs the memory
+        return report
+
+    def stop_at(self, target_kl: float | None, logprobs: Tensor, old: Tensor, own: Tensor) -> None:
+        """Raise TooFar where log pi has left what it was before the update by more than so many nats a token (k3)."""
+        if target_kl is not None and float(masked_mean(k3(logprobs.detach(), old), own)) > target_kl:
+            raise TooFar
+
+    def watched_kl(self, old: Tensor, ref: Tensor, own: Tensor) -> tuple[float, float]:
+        """Return the mean log pi - log ref of a reply and of a token, in nats; warn where the latter is large."""
+        total = float((old - ref).sum())
+        a_reply, a_token = total / len(own), total / max(1, int(own.sum()))
+        if a_token > WARNED_KL_NATS:
+            _LOG.warning(
+                "update %d: the policy is %.2f nats a token from its start, more than %g: it may say nothing sensible "
+                "any more; a lower learning rate, a higher kl_coef or a target_kl would hold it back",
+                self.num_updates,
+                a_token,
+                WARNED_KL_NATS,
+            )
+        return a_reply, a_token
+
+    @property
+    def grad_norm(self) -> float:
+        """The mean norm of the gradients of the latest update, before they were clipped."""
+        return float(np.mean(self._grad_norms))
+
+    @property
+    def last_learning_rate(self) -> float:
+        """The learning rate of the latest update."""
+        return float(self._optimizer.param_groups[0]["lr"])
+
+    def _speaking(self, model: PreTrainedModel) -> CausalLMAgent:
+        """Return an agent that says what a model says, as the learner's own is sampled and computed."""
+        return self.agent.with_model(model)
 
     def minibatches(self, num_rows: int, rng: np.random.Generator) -> list[Tensor]:
         """Return the rows of each gradient step of a pass, in random order."""
         parts = np.array_split(rng.permutation(num_rows), min(self.config.num_minibatches, num_rows))
         return [torch.from_numpy(rows).to(self.agent.model.device) for rows in parts]
-
-    def descend(self, loss: Tensor, rng: np.random.Generator) -> float:
-        """Take one gradient step; return the gradient's norm. `rng` draws the start's own data, where they count."""
-        if self._ptx is not None and self.config.ptx_coef:
-            ptx_loss = self._ptx.loss(self.agent.model, self.config.ptx_batch_size, rng)
-            self._ptx_losses.append(float(ptx_loss.detach()))
-            loss = loss + self.config.ptx_coef * ptx_loss
-        return take_step(loss, self._optimizer, self._parameters, max_grad_norm=self.config.max_grad_norm)
 
     @property
     def ptx_loss_nats(self) -> float | None:
@@ -257,21 +373,46 @@ class PolicyLearner(TrainedModel[PolicyConfigT]):
 
     def update(self, batch: Trajectories, rng: np.random.Generator) -> PolicyGradientUpdate:
         """Pass over a batch of fresh trajectories, once or `num_epochs` times; `rng` orders its minibatches."""
-        steps, batch = [], batch.to(self.agent.model.device)
+        steps, batch = list[Tensor](), batch.to(self.agent.model.device)
         with self.updating():
             old, ref = self.frozen_logprobs(batch)
             advantages = self._over_tokens(batch, self.advantages(batch, old, ref))
             for name, numbers in (("rewards", batch.rewards), ("logprobs", old - ref), ("advantages", advantages)):
                 require_finite(name, numbers)
-            for rows in [rows for _ in range(self.num_epochs) for rows in self.minibatches(len(batch), rng)]:
-                part = batch.select(rows)
-                own, width = part.policy_token_mask, part.tokens.shape[1]
-                said = self.evaluate(part)
-                ratio = probability_ratio(said.logprobs, old[rows, :width], own)
-                loss = self.loss(said.logprobs, ratio, advantages[rows, :width], ref[rows, :width], own)
-                self.descend(loss, rng)
-                steps.append((loss, masked_mean(said.entropies, own), self._clip_fraction(ratio, own)))
-        return _mean_update(steps, reply_kl_nats(old, ref, batch.policy_token_mask), self.ptx_loss_nats)
+            kl_nats = self.watched_kl(old, ref, batch.policy_token_mask)
+            with suppress(TooFar):
+                for rows in [rows for _ in range(self.num_epochs) for rows in self.minibatches(len(batch), rng)]:
+                    steps.append(self._step(batch.select(rows), old[rows], advantages[rows], ref[rows], rng))
+        loss, entropy, clipped = torch.stack(steps).mean(0).tolist()
+        return PolicyGradientUpdate(
+            policy_loss=loss,
+            entropy_nats=entropy,
+            kl_nats=kl_nats[0],
+            clip_fraction=clipped,
+            kl_nats_per_token=kl_nats[1],
+            tokens_per_reply=batch.num_policy_tokens / len(batch),
+            grad_norm=self.grad_norm,
+            learning_rate=self.last_learning_rate,
+            num_gradient_steps=len(steps),
+            ptx_loss_nats=self.ptx_loss_nats,
+        )
+
+    def _step(
+        self, part: Trajectories, old: Tensor, advantages: Tensor, ref: Tensor, rng: np.random.Generator
+    ) -> Tensor:
+        """Take one gradient step; return its loss, entropy and clip fraction, (3,)."""
+        own, width = part.policy_token_mask, part.tokens.shape[1]
+        old, advantages, ref = (numbers[:, :width] for numbers in (old, advantages, ref))
+
+        def loss_of(said: TokenEvaluation) -> tuple[Tensor, Tensor]:
+            if isinstance(self.config, ClippedConfig):
+                self.stop_at(self.config.target_kl, said.logprobs, old, own)
+            ratio = probability_ratio(said.logprobs, old, own)
+            loss = self.loss(said.logprobs, ratio, advantages, ref, own)
+            report = loss, masked_mean(said.entropies, own), self._clip_fraction(ratio, own)
+            return loss, torch.stack(report).detach()
+
+        return self.step(part, loss_of, rng)
 
     @property
     def num_epochs(self) -> int:
@@ -301,13 +442,6 @@ def require_whole(agent: CausalLMAgent) -> None:
         raise ValueError(f"agent: expected one that learns to cut nothing off its distribution, got {agent.truncation}")
 
 
-def _evaluate(agent: CausalLMAgent, batch: Trajectories) -> TokenEvaluation:
-    return agent.evaluate(batch.tokens, batch.attention_mask, batch.policy_token_mask, batch.legal_mask)
-
-
-def _mean_update(
-    steps: Sequence[tuple[Tensor, Tensor, Tensor]], own_kl_nats: Tensor, ptx_loss_nats: float | None
-) -> PolicyGradientUpdate:
-    """Return the report on gradient steps, each a loss, an entropy and a clip fraction; KL is one number a reply."""
-    loss, entropy, clipped = torch.stack([torch.stack(step).detach() for step in steps]).mean(0).tolist()
-    return PolicyGradientUpdate(loss, entropy, float(own_kl_nats.mean()), clipped, ptx_loss_nats)
+def _evaluate(agent: CausalLMAgent, batch: Trajectories, *, entropy_grad: bool = False) -> TokenEvaluation:
+    given = (batch.tokens, batch.attention_mask, batch.policy_token_mask, batch.legal_mask)
+    return agent.evaluate(*given, entropy_grad=entropy_grad)

@@ -16,6 +16,7 @@ import torch
 from ...agents.language_model.causal_lm import CausalLMAgent
 from ..rollouts.demonstrations import Demonstrations
 from ..training.checks import Count, LearningRate, NotNegative, Rows, Whole
+from ..training.presets import usual
 from ..training.state import Stateful
 from .optimisation import SupervisedConfig, make_optimizer, numbered, set_learning_rate, take_step
 from .ptx import cloning_loss
@@ -33,7 +34,7 @@ class BehaviourCloningConfig(SupervisedConfig):
     """Gradient steps."""
     batch_size: Rows = 48
     """Views in a step."""
-    learning_rate: LearningRate = 6e-3
+    learning_rate: LearningRate = usual(6e-3)
     """Peak learning rate; linear warm-up, then linear decay to 2 % of it."""
     warmup_steps: Whole = 30
     """Steps until the peak."""
@@ -87,7 +88,8 @@ class BehaviourCloning(Stateful):
             yield self._step(torch.from_numpy(batches[self.iteration % per_epoch]))
 
     def _step(self, rows: torch.Tensor) -> BehaviourCloningStep:
-        loss, num_tokens = cloning_loss(self.agent.model, self._data, self._mask, rows)
+        with self.agent.computing():
+            loss, num_tokens = cloning_loss(self.agent.model, self._data, self._mask, rows)
         set_learning_rate(self._optimizer, self.config.learning_rate_at(self.iteration))
         with numbered("step", self.iteration + 1):
             take_step(loss, self._optimizer, self._parameters, max_grad_norm=self.config.max_grad_norm)

@@ -60,7 +60,7 @@ def make_optimizer(
 ) -> torch.optim.AdamW:
     """Return AdamW with betas (0.9, 0.95), as the released GPO script has it (arXiv 2406.10977)."""
     return torch.optim.AdamW(
-        parameters, lr=learning_rate, betas=(0.9, 0.95), eps=adam_epsilon, weight_decay=weight_decay
+        parameters, lr=float(learning_rate), betas=(0.9, 0.95), eps=float(adam_epsilon), weight_decay=weight_decay
     )
 
 
@@ -82,7 +82,7 @@ def learning_rate_share(num_updates: int, num_planned: int | None, *, warmup_upd
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
     """Set the learning rate of every group."""
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+        group["lr"] = float(learning_rate)
 
 
 def take_step(
@@ -118,6 +118,29 @@ def require_sound_weights(parameters: Iterable[Tensor]) -> None:
             f"weights after the step: expected numbers of at most {LARGEST_WEIGHT:g}, got {largest:g}; the learning "
             "rate may be too large"
         )
+
+
+def require_full_precision(model: nn.Module) -> None:
+    """Raise ValueError where weights that are to be trained are in half precision.
+
+    A step of AdamW is about the learning rate in size, and bfloat16 keeps 8 bits: of the weights of a chat model of
+    135 M parameters steps of 1e-6 move 0.4 %, and steps of 1e-5 2 %; the rest is rounded away.
+    """
+    for name, weight in model.named_parameters():
+        if weight.requires_grad and weight.element_size() < 4:
+            raise ValueError(
+                f"model: expected weights in float32 to be trained, got {str(weight.dtype).removeprefix('torch.')} "
+                f"({name}), which rounds small steps away; load them in float32 and compute in half precision "
+                "(compute_dtype), or train adapters"
+            )
+
+
+def place_moments(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
+    """Move what an optimiser remembers of each weight to a device."""
+    for state in optimizer.state.values():
+        for name, moment in state.items():
+            if isinstance(moment, Tensor) and moment.ndim and moment.device != device:
+                state[name] = moment.to(device)
 
 
 @contextmanager

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import tyro
 
 from ...agents.language_model.causal_lm import CausalLMAgent
 from ...envs import LanguageGame
 from ..training.checks import Rows
+from ..training.presets import unsaid_numbers, usual
 from .base import PlayerLearner, TrainingConfig
 from .grpo import GRPOConfig
 from .optimisation import GAME_ADAM_EPSILON
@@ -32,13 +34,13 @@ divided by it is noise of the size that an advantage had at the start. Divided b
 """
 
 SELF_PLAY_PPO = PPOConfig(
-    learning_rate=2e-3,
+    learning_rate=usual(2e-3),
     warmup_updates=1,
     final_learning_rate_share=1.0,
     kl_coef=0.05,
     gae_lambda=1.0,
     advantage_std_floor=GAME_STD_FLOOR,
-    adam_epsilon=GAME_ADAM_EPSILON,
+    adam_epsilon=usual(GAME_ADAM_EPSILON),
 )
 """How a micro player learns against a player that learns too; the KL to its start keeps it trying all words.
 
@@ -47,7 +49,12 @@ found an equilibrium stay there.
 """
 
 RESPONSE_PPO = PPOConfig(
-    learning_rate=1e-2, warmup_updates=1, final_learning_rate_share=1.0, kl_coef=0.0, gae_lambda=1.0, num_epochs=4
+    learning_rate=usual(1e-2),
+    warmup_updates=1,
+    final_learning_rate_share=1.0,
+    kl_coef=usual(0.0),
+    gae_lambda=1.0,
+    num_epochs=4,
 )
 """How a best response learns, which starts anew in every round and has few updates.
 
@@ -113,6 +120,15 @@ class LearnerOptions(PretrainingDataOptions):
         """The options of the chosen learner."""
         return self.registered.options(self.learner_option) if self._own is None else self._own
 
+    def with_numbers(self, numbers: Mapping[str, Any]) -> Self:
+        """Return the options of a learner from a file with a preset's numbers where none was said."""
+        if self._own is not None:
+            return self
+        unsaid = unsaid_numbers(self.registered.options(self.learner_option), numbers)
+        return replace(
+            self, learner_option=(*self.learner_option, *(f"{name}={value}" for name, value in unsaid.items()))
+        )
+
     @property
     def _own(self) -> TrainingConfig | None:
         """The options that the chosen learner has here; None for one that a file registers."""
@@ -158,7 +174,7 @@ class LearnerOptions(PretrainingDataOptions):
 
 STEADY: Any = {"final_learning_rate_share": 1.0}
 """The learning rate stays to the end."""
-FLOORED: Any = {**STEADY, "advantage_std_floor": GAME_STD_FLOOR, "adam_epsilon": GAME_ADAM_EPSILON}
+FLOORED: Any = {**STEADY, "advantage_std_floor": GAME_STD_FLOOR, "adam_epsilon": usual(GAME_ADAM_EPSILON)}
 """The same of learners that divide advantages by their standard deviation: no step is made of noise alone."""
 
 

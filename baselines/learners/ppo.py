@@ -11,20 +11,23 @@ against a fixed opponent that keeps a player trying, at an equilibrium it throws
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...agents.language_model.causal_lm import CausalLMAgent
+from ...agents.language_model.causal_lm import CausalLMAgent, TokenEvaluation
 from ...agents.language_model.checkpoints import text_config
 from ..functional.advantages import gae, shaped_token_rewards
 from ..functional.masking import masked_mean, masked_whiten
 from ..functional.policy_losses import clip_fraction, clipped_surrogate, clipped_value_loss, probability_ratio
 from ..rollouts.trajectories import Trajectories
-from ..training.checks import Count, NotNegative, OpenShare, Share
-from .base import TrainedModel, TrainingConfig
+from ..training.checks import Count, NotNegative, OpenShare, Positive, Share
+from ..training.presets import usual
+from .base import TooFar, TrainedModel, TrainingConfig
 from .optimisation import require_finite
 from .ptx import PretrainingData
 from .registry import register_learner
@@ -41,13 +44,16 @@ class PPOConfig(TrainingConfig):
     """Gradient steps in a pass."""
     clip_epsilon: OpenShare = 0.2
     """The ratio is clipped to 1 -+ this."""
+    target_kl: Positive | None = None
+    """An update ends before a gradient step if its policy is already so many nats a token from where it began; None:
+    it takes all steps."""
     value_clip_epsilon: OpenShare = 0.2
     """Values move at most this far from the old ones in the value loss."""
     value_coef: NotNegative = 0.1
     """Weight of the value loss; a shared critic, which has an optimiser of its own, does without."""
     entropy_coef: NotNegative = 0.0
     """Weight of the entropy bonus."""
-    kl_coef: NotNegative = 0.01
+    kl_coef: NotNegative = usual(0.01)
     """Charge per nat of log pi - log ref, token by token; GPO's 0.01."""
     gamma: Share = 1.0
     """Discount from one own token to the next."""
@@ -70,6 +76,16 @@ class PPOUpdate:
     """Mean log pi - log ref of an episode's own tokens, summed, before the update."""
     clip_fraction: float
     """Share of own tokens, 0 to 1, whose ratio left the clip range."""
+    kl_nats_per_token: float
+    """The KL for an own token."""
+    tokens_per_reply: float
+    """Mean number of an episode's own tokens."""
+    grad_norm: float
+    """The gradient's norm before it is clipped."""
+    learning_rate: float
+    """AdamW's in this update."""
+    num_gradient_steps: int
+    """How many there were; fewer than planned where `target_kl` was passed."""
     ptx_loss_nats: float | None = None
     """Mean negative log-likelihood of a token of the start's own data; None without a `ptx_coef`."""
 
@@ -123,62 +139,77 @@ class PPOLearner(TrainedModel[PPOConfig]):
             batch: what this player saw, said and earned.
             rng: orders the minibatches, and draws the start's own data.
         """
-        batch = batch.to(self.agent.model.device)
+        steps, batch = list[Sequence[float]](), batch.to(self.agent.model.device)
         with self.updating():
             estimates, kl_nats = self._estimate(batch)
-            steps = [
-                self._step(batch, estimates, rows, rng)
-                for _ in range(self.config.num_epochs)
-                for rows in self.minibatches(len(batch), rng)
-            ]
+            with suppress(TooFar):
+                for _ in range(self.config.num_epochs):
+                    for rows in self.minibatches(len(batch), rng):
+                        steps.append(self._step(batch, estimates, rows, rng))
         policy_loss, value_loss, entropy, clipped = np.mean(steps, axis=0).tolist()
-        return PPOUpdate(policy_loss, value_loss, entropy, kl_nats, clipped, self.ptx_loss_nats)
+        return PPOUpdate(
+            policy_loss=policy_loss,
+            value_loss=value_loss,
+            entropy_nats=entropy,
+            kl_nats=kl_nats[0],
+            clip_fraction=clipped,
+            kl_nats_per_token=kl_nats[1],
+            tokens_per_reply=batch.num_policy_tokens / len(batch),
+            grad_norm=self.grad_norm,
+            learning_rate=self.last_learning_rate,
+            num_gradient_steps=len(steps),
+            ptx_loss_nats=self.ptx_loss_nats,
+        )
 
     @torch.no_grad()
-    def _estimate(self, batch: Trajectories) -> tuple[_Estimates, float]:
+    def _estimate(self, batch: Trajectories) -> tuple[_Estimates, tuple[float, float]]:
         own, config = batch.policy_token_mask, self.config
-        now = self.evaluate(batch)
-        ref = self._ref_agent.evaluate(batch.tokens, batch.attention_mask, own, batch.legal_mask)
-        values = now.values if self.critic is None else self.critic.values(batch)
+        now, ref = self.said(batch), self.said(batch, reference=True)
+        critic = self.critic
+        values = now.values if critic is None else critic.estimates(batch, tokens_at_once=config.tokens_at_once)
         rewards = shaped_token_rewards(batch.rewards, now.logprobs, ref.logprobs, own, kl_coef=config.kl_coef)
         moved = now.logprobs - ref.logprobs
         for name, numbers in (("rewards", batch.rewards), ("logprobs", moved), ("values", values)):
             require_finite(name, numbers)
         advantages, returns = gae(rewards, values, own, gamma=config.gamma, gae_lambda=config.gae_lambda)
         whitened = masked_whiten(advantages, own, std_floor=config.advantage_std_floor)
-        kl_nats = float(moved.sum(1).mean())
-        return _Estimates(now.logprobs, values, whitened, returns), kl_nats
+        return _Estimates(now.logprobs, values, whitened, returns), self.watched_kl(now.logprobs, ref.logprobs, own)
 
     def _step(
         self, batch: Trajectories, estimates: _Estimates, rows: Tensor, rng: np.random.Generator
-    ) -> tuple[float, float, float, float]:
+    ) -> Sequence[float]:
+        """Take one gradient step; return its policy loss, value loss, entropy and clip fraction."""
         config, part = self.config, batch.select(rows)
         own, width = part.policy_token_mask, part.tokens.shape[1]
-        old = [
+        old, old_values, advantages, returns = (
             getattr(estimates, name)[rows, :width] for name in ("old_logprobs", "old_values", "advantages", "returns")
-        ]
-        old_logprobs, old_values, advantages, returns = old
-        now = self.evaluate(part)
-        ratio = probability_ratio(now.logprobs, old_logprobs, own)
-        policy_loss = clipped_surrogate(ratio, advantages, own, clip_epsilon=config.clip_epsilon)
-        value_loss = self._fit_values(part, now.values, old_values, returns)
-        entropy = masked_mean(now.entropies, own)
-        loss = policy_loss + config.value_coef * value_loss - config.entropy_coef * entropy
-        self.descend(loss, rng)
-        clipped = clip_fraction(ratio.detach(), own, clip_epsilon=config.clip_epsilon)
-        parts = (policy_loss, value_loss, entropy, clipped)
-        return tuple(float(part.detach()) for part in parts)  # type: ignore[return-value]
+        )
 
-    def _fit_values(self, part: Trajectories, values: Tensor, old_values: Tensor, returns: Tensor) -> Tensor:
-        """Return the value loss: of the value head, to be minimised with the policy's, or of a critic just updated."""
-        config, own = self.config, part.policy_token_mask
-        if self.critic is None:
+        def value_loss(values: Tensor) -> Tensor:
             return clipped_value_loss(values, old_values, returns, own, clip_epsilon=config.value_clip_epsilon)
-        values = self.critic.values(part)
-        loss = clipped_value_loss(values, old_values, returns, own, clip_epsilon=config.value_clip_epsilon)
-        rate = self._optimizer.param_groups[0]["lr"]
-        self.critic.step(loss, learning_rate=rate, max_grad_norm=config.max_grad_norm)
-        return loss.detach()
+
+        def loss_of(now: TokenEvaluation) -> tuple[Tensor, Sequence[float]]:
+            self.stop_at(config.target_kl, now.logprobs, old, own)
+            ratio = probability_ratio(now.logprobs, old, own)
+            policy = clipped_surrogate(ratio, advantages, own, clip_epsilon=config.clip_epsilon)
+            value = value_loss(now.values) if self.critic is None else self._fit_critic(part, value_loss)
+            bonus = masked_mean(now.entropies, own)
+            clipped = clip_fraction(ratio.detach(), own, clip_epsilon=config.clip_epsilon)
+            loss = policy + config.value_coef * value - config.entropy_coef * bonus
+            return loss, [float(number.detach()) for number in (policy, value, bonus, clipped)]
+
+        return self.step(part, loss_of, rng, entropy_grad=config.entropy_coef > 0)
+
+    def _fit_critic(self, part: Trajectories, value_loss: Callable[[Tensor], Tensor]) -> Tensor:
+        """Let the shared critic descend on its loss of a minibatch; return the loss as it was before."""
+        assert self.critic is not None
+        return self.critic.fit(
+            part,
+            value_loss,
+            learning_rate=self.last_learning_rate,
+            max_grad_norm=self.config.max_grad_norm,
+            tokens_at_once=self.config.tokens_at_once,
+        )
 
     @property
     def value_network(self) -> SharedCritic | nn.Linear:

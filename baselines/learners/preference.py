@@ -36,11 +36,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...agents.language_model.causal_lm import CausalLMAgent
+from ...agents.language_model.causal_lm import CausalLMAgent, TokenEvaluation
 from ..functional.advantages import prompt_groups
-from ..functional.masking import require_same_shape
+from ..functional.masking import masked_sum, require_same_shape
 from ..functional.supervised import PreferenceLoss, preference_loss
-from ..rollouts.trajectories import Trajectories
+from ..rollouts.trajectories import Trajectories, joined
 from ..training.checks import Positive
 from .base import TrainedModel, TrainingConfig
 from .optimisation import numbered, require_finite
@@ -117,6 +117,10 @@ class PreferenceUpdate:
     """Mean G(pi) - G(ref), in favour of the preferred reply."""
     num_pairs: int
     """How many pairs there were."""
+    grad_norm: float
+    """The gradient's norm before it is clipped."""
+    learning_rate: float
+    """AdamW's in this update."""
     ptx_loss_nats: float | None = None
     """Mean negative log-likelihood of a token of the start's own data; None without a `ptx_coef`."""
 
@@ -181,20 +185,39 @@ class PreferenceLearner(TrainedModel[PreferenceConfig]):
 
     def fit(self, pairs: ReplyPairs, rng: np.random.Generator) -> PreferenceUpdate:
         """Take one pass over given pairs; `rng` orders its minibatches."""
-        config, steps = self.config, []
-        pairs = pairs.to(self.agent.model.device)
+        steps, pairs = list[Tensor](), pairs.to(self.agent.model.device)
         with self.updating():
             require_finite("preferences", pairs.preferences)
             for rows in self.minibatches(len(pairs), rng):
-                part = pairs.select(rows)
-                preferences = part.preferences.to(torch.float32)
-                ref_margins = self.ref_reply_logprobs(part.first) - self.ref_reply_logprobs(part.second)
-                margins = self.reply_logprobs(part.first) - self.reply_logprobs(part.second)
-                loss = preference_loss(margins, ref_margins, preferences, loss=config.loss, kl_coef=config.kl_coef)
-                self.descend(loss, rng)
-                steps.append(_report(loss.detach(), margins.detach() - ref_margins, preferences))
+                steps.append(self._step(pairs.select(rows), rng))
         loss_mean, accuracy, margin = torch.stack(steps).mean(0).tolist()
-        return PreferenceUpdate(loss_mean, accuracy, margin, len(pairs), self.ptx_loss_nats)
+        return PreferenceUpdate(
+            loss=loss_mean,
+            accuracy=accuracy,
+            margin_nats=margin,
+            num_pairs=len(pairs),
+            grad_norm=self.grad_norm,
+            learning_rate=self.last_learning_rate,
+            ptx_loss_nats=self.ptx_loss_nats,
+        )
+
+    def _step(self, pairs: ReplyPairs, rng: np.random.Generator) -> Tensor:
+        """Take one gradient step; return its loss, accuracy and margin, (3,)."""
+        both, preferences = joined(pairs.first, pairs.second), pairs.preferences.to(torch.float32)
+        own, config = both.policy_token_mask, self.config
+
+        def margins_of(said: TokenEvaluation) -> Tensor:
+            first, second = masked_sum(said.logprobs, own, dim=1).chunk(2)
+            return first - second
+
+        ref_margins = margins_of(self.said(both, reference=True))
+
+        def loss_of(said: TokenEvaluation) -> tuple[Tensor, Tensor]:
+            margins = margins_of(said)
+            loss = preference_loss(margins, ref_margins, preferences, loss=config.loss, kl_coef=config.kl_coef)
+            return loss, _report(loss.detach(), margins.detach() - ref_margins, preferences)
+
+        return self.step(both, loss_of, rng)
 
 
 def linear_labels(first: Float[Tensor, " N"], second: Float[Tensor, " N"], *, payoff_range: float) -> Tensor:

@@ -24,6 +24,8 @@ from ..functional.supervised import behaviour_cloning_loss
 from ..rollouts.demonstrations import Demonstrations, demonstrations_of, encode_dialogues
 from ..training.checks import Options, Rows
 from ..training.costs import meter_of
+from .optimisation import require_finite
+from .parts import parts_of
 
 PtxSource = Literal["average", "ideal", "both"]
 """Whose dialogues: of average players (pre-training), of the ideal player two (fine-tuning), or half of each."""
@@ -38,12 +40,31 @@ class PretrainingData:
         self.num_tokens = 0
         """Tokens whose likelihood has been raised so far, each as often as it was drawn."""
 
-    def loss(self, model: PreTrainedModel, num_rows: int, rng: np.random.Generator) -> Tensor:
-        """Return the mean negative log-likelihood of a token of `num_rows` dialogues, in nats, with gradients."""
+    def backward(
+        self, model: PreTrainedModel, num_rows: int, rng: np.random.Generator, *, coef: float, tokens_at_once: int
+    ) -> float:
+        """Add `coef` times the gradient of the mean negative log-likelihood of a token of `num_rows` dialogues.
+
+        Args:
+            model: whose parameters have the gradients.
+            num_rows: dialogues.
+            rng: draws them.
+            coef: the weight.
+            tokens_at_once: more do not pass through the model at a time; 0: all do.
+
+        Returns:
+            The mean, in nats.
+        """
         rows = torch.from_numpy(rng.integers(len(self.demonstrations), size=num_rows))
-        loss, num_tokens = cloning_loss(model, self.demonstrations, self._mask, rows)
+        num_tokens, mean = int(self._mask[rows].sum()), 0.0
+        for part in parts_of(self.demonstrations.attention_mask[rows], tokens_at_once):
+            loss, num_here = cloning_loss(model, self.demonstrations, self._mask, rows[part])
+            share = num_here / max(1, num_tokens)
+            require_finite("loss", loss)
+            (coef * share * loss).backward()
+            mean += share * float(loss.detach())
         self.num_tokens += num_tokens
-        return loss
+        return mean
 
 
 def cloning_loss(model: PreTrainedModel, data: Demonstrations, loss_mask: Tensor, rows: Tensor) -> tuple[Tensor, int]:

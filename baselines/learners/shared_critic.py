@@ -7,16 +7,19 @@ the player whose view it is, and each player's update fits it to that player's o
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from ...agents.language_model.adapters import AdaptedModel
 from ...agents.language_model.causal_lm import evaluating
 from ...agents.language_model.checkpoints import text_config
 from ..rollouts.trajectories import Trajectories
 from ..training.state import Stateful
-from .optimisation import make_optimizer, set_learning_rate, take_step
+from .optimisation import descend, make_optimizer, set_learning_rate
+from .parts import backward_in_parts, said_of
 
 
 class SharedCritic(Stateful):
@@ -29,7 +32,16 @@ class SharedCritic(Stateful):
     saved = ("parts", "_optimizer")
 
     def __init__(self, start: PreTrainedModel) -> None:
-        """Copy the backbone of a causal language model, which stays as it is."""
+        """Copy the backbone of a causal language model, which stays as it is.
+
+        Raises:
+            ValueError: the model is an adapter's, whose backbone is not to be copied.
+        """
+        if isinstance(start, AdaptedModel):
+            raise ValueError(
+                "shared_critic: expected players whose weights are all trained (lora_rank 0), got adapters, whose "
+                "critics are heads on the base that they share"
+            )
         backbone = copy.deepcopy(start.base_model)
         assert isinstance(backbone, PreTrainedModel)
         self.backbone = backbone.requires_grad_(True)
@@ -60,7 +72,27 @@ class SharedCritic(Stateful):
         values: Tensor = self.head(before).squeeze(-1)
         return values.new_zeros(own.shape).masked_scatter(own, values)
 
-    def step(self, value_loss: Tensor, *, learning_rate: float, max_grad_norm: float) -> None:
-        """Descend once on a player's value loss, at the learning rate that the player has."""
+    def estimates(self, batch: Trajectories, *, tokens_at_once: int = 0) -> Tensor:
+        """Return the same without gradients, of so many tokens at a time; 0: of all."""
+        return said_of(lambda part: [self.values(part)], batch, tokens_at_once)[0]
+
+    def fit(
+        self,
+        batch: Trajectories,
+        loss_of: Callable[[Tensor], Tensor],
+        *,
+        learning_rate: float,
+        max_grad_norm: float,
+        tokens_at_once: int = 0,
+    ) -> Tensor:
+        """Descend once on a player's value loss, at the learning rate that the player has; return the loss before."""
+
+        def reported(said: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+            loss = loss_of(said[0])
+            return loss, loss.detach()
+
         set_learning_rate(self._optimizer, learning_rate)
-        take_step(value_loss, self._optimizer, self.parameters(), max_grad_norm=max_grad_norm)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss = backward_in_parts(lambda part: [self.values(part)], batch, reported, tokens_at_once)
+        descend(self._optimizer, self.parameters(), max_grad_norm=max_grad_norm)
+        return loss

@@ -13,6 +13,7 @@ from ...agents.population import Population, Seat
 from ...envs import Dialogue, Episode, LanguageGame, Utterance, View, deal_episodes, speak_all
 from ...envs.engine.views import check_utterances
 from ...envs.game import PLAYERS
+from .seconds import part
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,19 @@ def play_out(
     """
     members = draw_members(seats, len(episodes), rng) if members is None else members
     turns: list[list[SpokenTurn]] = [[] for _ in episodes]
+    with part("rollout"):
+        _play(episodes, seats, members, turns, rng)
+    return played_episodes(episodes, turns, members)
+
+
+def _play(
+    episodes: list[Episode[Any]],
+    seats: Sequence[Seat],
+    members: NDArray[np.int64],
+    turns: list[list[SpokenTurn]],
+    rng: np.random.Generator,
+) -> None:
+    """Play episodes to the end, and put down what is said in `turns`."""
     while any(not episode.over for episode in episodes):
         for player in (0, 1):
             speaking = [k for k, episode in enumerate(episodes) if episode.player == player]
@@ -98,7 +112,6 @@ def play_out(
             for k, view, utterance in zip(speaking, views, utterances, strict=True):
                 turns[k].append(SpokenTurn(player, view, utterance))
             speak_all([episodes[k] for k in speaking], utterances)
-    return played_episodes(episodes, turns, members)
 
 
 def played_episodes(

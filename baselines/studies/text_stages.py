@@ -21,10 +21,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from ...agents.language_model.causal_lm import Attention
 from ...agents.language_model.encoders import SentenceTransformerEncoder
 from ..alignment.reward_model import BradleyTerryConfig, RememberingEncoder, RewardModelConfig, train_reward_model
 from ..data.readers import OnError
-from ..text.causal_models import Attention, ModelSize
+from ..text.causal_models import ModelSize
 from ..text.cloning import StageConfig, TextTrainingConfig
 from ..text.training import train_text
 from ..training.checks import Count, Few, Rows, Width

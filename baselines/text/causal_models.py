@@ -5,20 +5,18 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
+from ...agents.language_model.causal_lm import Attention
 from ...agents.language_model.checkpoints import load_checkpoint, positions_of, require_embeddings, without_bars
 from ...envs.extras import from_extra
 from ..training.checks import Options, Width, check_model_size
 
 ADAPTER_FOLDER = "adapter"
 
-Attention = Literal["sdpa", "eager", "flash_attention_2"]
-"""How attention is computed: by torch, by a plain softmax, or by the package flash-attn on a GPU."""
 FLASH: Attention = "flash_attention_2"
 
 

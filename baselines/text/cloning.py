@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from transformers import SchedulerType, get_scheduler
 
+from ...agents.language_model.causal_lm import Attention
 from ..data.readers import Format, OnError
 from ..functional.masking import masked_sum
 from ..functional.policy_losses import token_logprobs
@@ -27,7 +28,7 @@ from ..training.checks import Count, LearningRate, NotNegative, OpenShare, Optio
 from ..training.distributed import Processes, peak_memory_gib
 from ..training.options import TrainedDType, TrainingOptions
 from ..training.state import StateValue
-from .causal_models import FLASH, Attention, ModelSize
+from .causal_models import FLASH, ModelSize
 from .corpora import Replies
 from .packing import PackedBatch, TokenCorpus, epoch_rows, next_token_logits
 from .packing import pack as pack_rows

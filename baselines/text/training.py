@@ -19,6 +19,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ...agents.language_model.causal_lm import Attention
 from ...agents.language_model.tokenizers import load_tokenizer
 from ...envs.tokenizer_vocabulary import TokenizerVocabulary
 from ..training.distributed import Processes, processes_on
@@ -27,7 +28,7 @@ from ..training.run import FINISHED_FILE, STATE_FOLDER, Run
 from ..training.state import read_state
 from ..training.stopping import heeding_stops
 from .bigram import Bigram
-from .causal_models import FLASH, Attention, add_lora, load_causal_model, new_model, save_causal_model
+from .causal_models import FLASH, add_lora, load_causal_model, new_model, save_causal_model
 from .cloning import StageData, TextTraining, TextTrainingConfig, TextTrainingStep
 from .corpora import TextSource, new_tokenizer
 from .packing import LeftOut, check_isolation, encode_corpus

@@ -16,12 +16,18 @@ SHOWN_OPTIONS = 8
 """How many options that differ an error lists."""
 JUDGE = "judge"
 """The option that names judges, each with what it is read from."""
-CHANGEABLE = ("out", "num_processes", "save_every", "keep_checkpoints")
-"""Options in which a resumed run may differ, as no result depends on them; `out` is the folder by whatever path."""
+CHANGEABLE = ("out", "num_processes", "num_threads", "device", "save_every", "keep_checkpoints")
+"""Options in which a resumed run may differ, as no result depends on them but for rounding; `out` is the folder by
+whatever path."""
 
 
 def require_same(
-    found: Mapping[str, Json], asked: Mapping[str, Json], folder: Path, inputs: Collection[str] = ()
+    found: Mapping[str, Json],
+    asked: Mapping[str, Json],
+    folder: Path,
+    inputs: Collection[str] = (),
+    *,
+    length: str = "",
 ) -> None:
     """Raise ValueError that names every option in which the folder's run differs from the one asked for.
 
@@ -30,8 +36,11 @@ def require_same(
         asked: what is asked for.
         folder: the run's.
         inputs: options that name what both read: it is their contents that are compared, elsewhere.
+        length: the option that says how long it is; a run can be lengthened, and not be cut.
     """
     old, new = by_content(found, inputs), by_content(asked, inputs)
+    if is_longer(found, asked, length):
+        old[length] = new[length]
     differing = [name for name in {**old, **new} if name not in old or name not in new or old[name] != new[name]]
     if differing:
         more = f"; and {len(differing) - SHOWN_OPTIONS} more" if len(differing) > SHOWN_OPTIONS else ""
@@ -41,6 +50,12 @@ def require_same(
             for name in differing[:SHOWN_OPTIONS]
         )
         raise ValueError(f"{folder} holds a run with other options, give another folder: {differences}{more}")
+
+
+def is_longer(found: Mapping[str, Json], asked: Mapping[str, Json], length: str) -> bool:
+    """Return whether a run is asked for that is longer than the one that was."""
+    old, new = (dict(_options(values)).get(length) for values in (found, asked))
+    return isinstance(old, int) and isinstance(new, int) and new > old
 
 
 def by_content(values: Mapping[str, Json], inputs: Collection[str]) -> dict[str, Json]:

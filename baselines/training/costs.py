@@ -13,6 +13,7 @@ import numpy as np
 
 from ...envs import Dialogue, Ending, LanguageGame, Speaker, Turn, Utterance, View
 from ..rollouts.episodes import PlayedEpisode
+from ..rollouts.seconds import part, taken
 from .run import Record, Run
 from .state import StateValue
 from .watchers import Watcher
@@ -23,6 +24,8 @@ RecordT = TypeVar("RecordT")
 GameT = TypeVar("GameT", bound=LanguageGame[Any])
 COSTS_FILE = "costs.json"
 """In a run's folder: what its training cost, resumptions included; evaluation after the last step is not part of it."""
+SECONDS_FILE = "seconds.json"
+"""In a run's folder: where the time of its last process went, as to rollouts, the judge within them, gradient steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,8 @@ class QueryCounter(Generic[ItemT, AnswerT]):
         """Count a batch and pass it on; a call that raises counts as well."""
         self.num_calls += 1
         self.num_queries += len(items)
-        return self.asked(items)
+        with part("judge"):
+            return self.asked(items)
 
 
 class CountedSpeaker:
@@ -109,7 +113,7 @@ class CostMeter(Watcher):
 
     def __init__(self) -> None:
         """Start at 0."""
-        self._counted, self._started = Costs(), 0.0
+        self._counted, self._started, self._seconds_before = Costs(), 0.0, taken()
         self._judges: list[Callable[[], int]] = []
         self._preferences: list[Callable[[], int]] = []
         self._cloned: list[Callable[[], int]] = []
@@ -167,6 +171,8 @@ class CostMeter(Watcher):
     def close(self, run: Run) -> None:
         """Write what training has cost."""
         run.write_json(COSTS_FILE, self.costs)
+        before = self._seconds_before
+        run.write_json(SECONDS_FILE, {name: seconds - before.get(name, 0.0) for name, seconds in taken().items()})
 
     def timed(self, steps: Iterable[RecordT]) -> Iterator[RecordT]:
         """Yield the records of a learner, and count the seconds of its steps but not of whoever reads them."""

@@ -16,6 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ...agents.judges.specs import parse_judge
+from ...agents.language_model.adapters import base_of, is_adapter
 from ...agents.loading import AGENT_SPECS
 from .asked import JUDGE
 from .files import BESIDE
@@ -34,9 +35,11 @@ SHOWN_BYTES = 1 << 28
 def inputs_of(options: object) -> dict[str, Path]:
     """Return the files and folders that options name and that are there, by the options' names.
 
-    A pipe is none: it can be read once.
+    A pipe is none: it can be read once. An adapter rests on its base, too.
     """
-    return {name: path for name, path in _named(options, "") if path.is_file() or path.is_dir()}
+    found = {name: path for name, path in _named(options, "") if path.is_file() or path.is_dir()}
+    adapters = [(name, path) for name, path in found.items() if is_adapter(path)]
+    return found | {f"{name}.base": base_of(path) for name, path in adapters}
 
 
 def _named(value: Any, name: str) -> Iterator[tuple[str, Path]]:

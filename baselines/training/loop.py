@@ -78,7 +78,8 @@ def train(config: ConfigT, make: Callable[[ConfigT], Training]) -> Path:
         make: returns what is trained, of options whose starts have been made; not asked for a run that is finished.
     """
     use_threads(config.num_threads)
-    with Run.open(config.out, config, name=config.algorithm) as run:
+    config = config.resolved()
+    with Run.open(config.out, config, name=config.algorithm, length=config.length) as run:
         if not run.finished:
             training = make(config.prepared())
             if training.learner is not None:

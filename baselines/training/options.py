@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias, TypeVar
@@ -13,7 +13,8 @@ import torch
 
 from ...agents.judges.making import make_judge
 from ...agents.judges.specs import parse_judge
-from ...agents.language_model.causal_lm import CausalLMAgent, DType
+from ...agents.language_model.adapters import NewAdapter, is_adapter
+from ...agents.language_model.causal_lm import Attention, CausalLMAgent, DType
 from ...agents.language_model.micro import micro_model
 from ...agents.language_model.tokenizers import are_alike, has_tokenizer, load_tokenizer, load_vocabulary
 from ...agents.loading import spoken_options
@@ -25,8 +26,9 @@ from ...envs.judging import Judge, RedTeamGame
 from ...envs.printable import shown
 from ...envs.registry import game_factory, parse_option
 from ...envs.tokenizer_vocabulary import TokenizerVocabulary
-from .checks import Count, Options, Rows, Seed, Threads, Width, check_model_size
+from .checks import Count, Options, Rows, Seed, Threads, Whole, Width, check_model_size
 from .costs import CostMeter, metered_game
+from .presets import PRESETS, Preset, preset_of, usual, with_preset
 from .roles import REWRITER, RoleOptions
 from .run import Run
 
@@ -46,7 +48,7 @@ JudgeText: TypeAlias = Annotated[str, check_judge]
 
 
 TrainedDType: TypeAlias = Literal["float32", "bfloat16"]
-"""What weights are trained in; float16 would need its losses scaled."""
+"""What models are trained in; float16 would need its losses scaled."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +57,9 @@ class RunOptions(Options):
 
     algorithm: ClassVar[str] = ""
     """What is run: the name after `duologue train`, which the run's folder keeps."""
+    length: ClassVar[str] = ""
+    """The option that says how long a run is, if one may be lengthened: it goes on from its last state, and where the
+    learning rate falls to the last planned update, it falls from there on to the new one."""
     shown: ClassVar[tuple[str, ...]] = ()
     """Files of the run that the command prints at its end."""
     out: Path = Path("runs/run")
@@ -70,6 +75,10 @@ class RunOptions(Options):
         """Return the options with whatever a run starts from made where it was not given; here nothing is."""
         return self
 
+    def resolved(self) -> Self:
+        """Return the options as the run's folder keeps them, with what follows from others filled in; here nothing."""
+        return self
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions(RunOptions):
@@ -78,7 +87,79 @@ class TrainingOptions(RunOptions):
     device: str = "cpu"
     """Where the models are."""
     dtype: TrainedDType = "float32"
-    """The precision of the weights; bfloat16 halves their memory and rounds away the smallest updates."""
+    """What models compute in. In bfloat16 a base under adapters has its weights in it, and a model that is trained as a
+    whole keeps them in float32, since small steps would be rounded away."""
+    preset: Preset | None = None
+    """Which numbers hold where none is said: a micro model's, or a real one's with adapters or without; None: by what
+    the model folders hold, see `duologue.baselines.training.presets`."""
+    lora_rank: Whole = usual(0)
+    """The rank of the adapters that are trained, on a base that stays as it is and that players share; 0: all weights
+    are trained. A real model's: 8."""
+    gradient_checkpointing: bool = False
+    """Whether layers keep their inputs alone and are computed again for their gradients: less memory, more time."""
+    attn_implementation: Attention | None = None
+    """How attention is computed; None: as transformers has it for the model."""
+
+    def resolved(self) -> Self:
+        """Return the options with the numbers of the preset where none was said."""
+        preset = preset_of(self) if self.preset is None else self.preset
+        return replace(with_preset(self, PRESETS[preset]), preset=preset)
+
+    @property
+    def compute_dtype(self) -> torch.dtype | None:
+        """What autocast computes in where all weights are trained, in float32; None: in float32."""
+        return None if self.dtype == "float32" else getattr(torch, self.dtype)
+
+    def load(
+        self,
+        folder: Path,
+        game: LanguageGame[Any],
+        player: int | None = None,
+        *,
+        name: str,
+        role: RoleOptions | None = None,
+        seed: int | None = None,
+    ) -> CausalLMAgent:
+        """Return the model of a folder as it is to be trained: all of it, or an adapter on a base that players share.
+
+        Args:
+            folder: a model's, or an adapter's, which is trained on whatever the rank.
+            game: the rules.
+            player: whose seat it takes; None: any, as both share one vocabulary.
+            name: whose it is, as "defender".
+            role: how its tokens are drawn; None: as its folder says.
+            seed: decides a new adapter; None: the run's.
+
+        Raises:
+            ValueError: it is no model of the game, or one of another tokenizer than the seat's.
+        """
+        vocabulary = the_vocabulary(game, f"model {folder}") if player is None else game.vocabularies[player]
+        agent = self.load_as(folder, vocabulary, name=name, seed=seed, max_view_tokens=game.max_view_tokens)
+        return agent if role is None else role.drawn(agent)
+
+    def load_as(
+        self, folder: Path, vocabulary: Vocabulary, *, name: str, seed: int | None = None, max_view_tokens: int = 0
+    ) -> CausalLMAgent:
+        """Return the same for a vocabulary, where there is no game."""
+        require_device(self.device)
+        rank, device = int(self.lora_rank), torch.device(self.device)
+        adapter = NewAdapter(rank=rank, name=name, seed=self.seed if seed is None else seed) if rank else None
+        adapted = adapter is not None or is_adapter(folder)
+        agent = CausalLMAgent.from_pretrained(
+            folder,
+            vocabulary,
+            device=self.device,
+            dtype=self.dtype if adapted else "float32",
+            max_view_tokens=max_view_tokens,
+            adapter=adapter,
+            attn_implementation=self.attn_implementation,
+        )
+        if not adapted:
+            agent.compute_dtype = self.compute_dtype
+        if device.type == "cuda":
+            torch.set_float32_matmul_precision("high")  # TF32
+        agent.gradient_checkpointing = self.gradient_checkpointing
+        return agent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,13 +182,15 @@ class ModelOptions(Options):
         super().__post_init__()
         check_model_size(hidden_size=self.hidden_size, num_layers=self.num_layers, num_heads=self.num_heads)
 
-    def make(
-        self, game: LanguageGame[Any], player: int, seed: int, *, device: str = "cpu", dtype: TrainedDType = "float32"
-    ) -> CausalLMAgent:
+    def folder(self, player: int) -> Path | None:
+        """Return the folder of a player's model; None where there is none."""
+        return (self.player_0, self.player_1)[player]
+
+    def make(self, game: LanguageGame[Any], player: int, seed: int, *, device: str = "cpu") -> CausalLMAgent:
         """Return the model that a player starts from; `seed` decides the weights of a micro model."""
-        folder, vocabulary = (self.player_0, self.player_1)[player], game.vocabularies[player]
+        folder, vocabulary = self.folder(player), game.vocabularies[player]
         if folder is not None:
-            return load_model(folder, game, player, device=device, dtype=dtype)
+            return load_model(folder, game, player, device=device)
         model = micro_model(
             vocabulary,
             hidden_size=self.hidden_size,
@@ -116,7 +199,7 @@ class ModelOptions(Options):
             max_positions=max(8, game.max_view_tokens),
             seed=2 * seed + player,
         )
-        return CausalLMAgent(placed(model, device, dtype), vocabulary)
+        return CausalLMAgent(placed(model, device), vocabulary)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,8 +289,8 @@ class GameOptions(Options):
         names = ("adversary", "defender")
         if set(names) <= set(known):
             return {name: role.role() for name, role in zip(names, self.roles, strict=True)}
-        for name, role, usual in zip(names, self.roles, GameOptions().roles, strict=True):
-            if (role.system, role.template) != (usual.system, usual.template):
+        for name, role, default in zip(names, self.roles, GameOptions().roles, strict=True):
+            if (role.system, role.template) != (default.system, default.template):
                 raise ValueError(f"{name}_role: expected no system prompt and no template for {self.game}, got {role}")
         return {}
 
@@ -264,10 +347,10 @@ def load_model(
     return agent if role is None else role.drawn(agent)
 
 
-def placed(model: ModelT, device: str, dtype: TrainedDType) -> ModelT:
-    """Return a model, moved to where and to what it is trained in."""
+def placed(model: ModelT, device: str) -> ModelT:
+    """Return a model, moved to where it is trained."""
     require_device(device)
-    return model.to(device=device, dtype=getattr(torch, dtype))
+    return model.to(device=device)
 
 
 def require_device(device: str) -> None:

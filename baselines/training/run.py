@@ -27,8 +27,9 @@ from typing import Any, ClassVar, Protocol
 
 from ...agents.folders import read_json
 from ...agents.weights import require_finite_files
+from ..rollouts.seconds import part as timed
 from . import files
-from .asked import by_content, require_same, require_seeds
+from .asked import by_content, is_longer, require_same, require_seeds
 from .curves import Curves
 from .files import MARK_FILE, Json, to_json
 from .folders import LOCK_FILE, KeptFolder
@@ -85,13 +86,15 @@ class Run:
         self._logged: Records | None = None
 
     @classmethod
-    def open(cls, folder: str | Path, config: Config, *, name: str) -> Run:
+    def open(cls, folder: str | Path, config: Config, *, name: str, length: str = "") -> Run:
         """Open a new folder, or one in which a run was stopped; no other process can until it is closed.
 
         Args:
             folder: new, empty, or a run's.
             config: the options, a dataclass that JSON can hold; what they name by paths is what the run rests on.
             name: what is run, such as "gpo".
+            length: the option that says how long it is, as "play.num_updates", if a run may be lengthened, a finished
+                one too: it goes on from its last state.
 
         Raises:
             ValueError: the folder holds something else, or a run with other options or other inputs; they are named.
@@ -104,11 +107,11 @@ class Run:
         require_apart(folder, inputs)
         kept = KeptFolder.open(folder, kind="run", older=_is_unmarked_run)
         try:
-            found = _prepare(kept, asked, inputs)
+            found = _prepare(kept, asked, inputs, length)
         except BaseException:
             kept.close()
             raise
-        options = by_content(asked, found)
+        options = {option: value for option, value in by_content(asked, found).items() if option != length}
         return cls(folder, kept, hashlib.sha256(json.dumps([options, found], sort_keys=True).encode()).hexdigest())
 
     @property
@@ -137,9 +140,10 @@ class Run:
         """Save the state of all parts; a kill at any moment leaves the old state or the new."""
         self._claim(STATE_FOLDER)
         self._sync_metrics()
-        states = {name: part.state_dict() for name, part in parts.items()}
-        about: dict[str, StateValue] = {"run": self._identity, "records": self._records().state_dict()}
-        write_state(self.folder / STATE_FOLDER, {"iteration": iteration, "parts": states, **about})
+        with timed("saving"):
+            states = {name: part.state_dict() for name, part in parts.items()}
+            about: dict[str, StateValue] = {"run": self._identity, "records": self._records().state_dict()}
+            write_state(self.folder / STATE_FOLDER, {"iteration": iteration, "parts": states, **about})
         if self._kept is not None:
             self._kept.note(SAVED)
 
@@ -293,7 +297,7 @@ def _is_unmarked_run(folder: Path) -> bool:
     return config.keys() == {"name", "config"} and isinstance(config["config"], dict) and versions.keys() >= ALWAYS
 
 
-def _prepare(kept: KeptFolder, asked: Mapping[str, Json], inputs: Mapping[str, Path]) -> dict[str, str]:
+def _prepare(kept: KeptFolder, asked: Mapping[str, Json], inputs: Mapping[str, Path], length: str) -> dict[str, str]:
     """Write what is asked for and what it rests on, or hold it against what the run began with; return the latter.
 
     Raises:
@@ -316,8 +320,12 @@ def _prepare(kept: KeptFolder, asked: Mapping[str, Json], inputs: Mapping[str, P
         if not (folder / CONFIG_FILE).is_file():
             raise ValueError(f"{folder}: expected a run with its {CONFIG_FILE}, got one without")
         began = read_json(folder / INPUTS_FILE) if (folder / INPUTS_FILE).is_file() else None
-        require_same(read_json(folder / CONFIG_FILE), asked, folder, set(began or ()) & set(inputs))
+        old = read_json(folder / CONFIG_FILE)
+        require_same(old, asked, folder, set(began or ()) & set(inputs), length=length)
         require_left(folder)
+        if is_longer(old, asked, length):
+            files.write_json(folder / CONFIG_FILE, asked)
+            (folder / FINISHED_FILE).unlink(missing_ok=True)
     now = digests(inputs)
     if began is not None:
         left_out = set(began) - set(now) if (folder / FINISHED_FILE).is_file() else set()

@@ -31,7 +31,6 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...agents.language_model.causal_lm import CausalLMAgent
 from ...envs import LanguageGame
 from ...envs.judging import RedTeamGame
 from ..alignment.starts import BothPlayersOptions
@@ -43,7 +42,7 @@ from ..rollouts.trees import check_one_exchange, rollout_tree
 from ..training.checks import AtLeastTwo, Count, Options, Rows, Share
 from ..training.costs import CostMeter
 from ..training.loop import Training, trainer
-from ..training.options import GameOptions, leaves, load_model
+from ..training.options import GameOptions, leaves
 from ..training.state import Stateful
 from ..training.watchers import Transcripts
 from .learner import Seat
@@ -80,6 +79,7 @@ class AdvGameConfig(BothPlayersOptions, PretrainingDataOptions):
     """Both players, by DPO or IPO on fresh pairs."""
 
     algorithm: ClassVar[str] = "advgame"
+    length: ClassVar[str] = "play.num_steps"
     options: Annotated[GameOptions, tyro.conf.arg(name="")] = field(
         default_factory=lambda: GameOptions(game_option=("table=advgame",))
     )
@@ -144,10 +144,9 @@ class AdvGame(Stateful):
         self.game, self.learners, self.options, self.iteration = game, tuple(learners), options, 0
         self.judge = returns_of if judge is None else both_orders(judge)
         self.rng = np.random.default_rng(seed)
-        self._speakers = tuple(
-            CausalLMAgent(learner.ref_model, learner.agent.vocabulary, temperature=learner.agent.temperature)
-            for learner in learners
-        )
+        for learner in learners:
+            learner.move_reference()
+        self._speakers = tuple(learner.agent.with_model(learner.ref_model) for learner in learners)
         self.last_played: list[PlayedEpisode] = []
         """The latest tree's leaves, [seed, prompt, reply] in order."""
 
@@ -272,8 +271,8 @@ def advgame(config: AdvGameConfig) -> Training:
     game = config.options.build(seats=config.starts, split="train", meter=meter, device=config.device)
     adversary, defender = (
         PreferenceLearner(
-            load_model(
-                folder, game, player, role=config.options.roles[player], device=config.device, dtype=config.dtype
+            config.load(
+                folder, game, player, name=("adversary", "defender")[player], role=config.options.roles[player]
             ),
             config.learner,
             num_planned=num_steps,

@@ -33,6 +33,7 @@ from ..rollouts.groups import check_groups
 from ..rollouts.trajectories import trajectories
 from ..training.checks import Count, Options, Rows
 from ..training.options import leaves
+from ..training.presets import usual
 from ..training.run import Run
 from ..training.state import Stateful
 from .distillation import Distillation, DistillationOptions
@@ -49,7 +50,7 @@ class FictitiousPlayOptions(Options):
     """Responses of each player."""
     updates_per_round: Count = 6
     """Updates of a response."""
-    batch_size: Rows = 128
+    batch_size: Rows = usual(128)
     """Episodes for one update."""
     warm_start: bool = False
     """Whether a response starts from the one before; else from a fresh player, as the start was made."""
@@ -74,6 +75,7 @@ class FictitiousPlayConfig(ResponsesConfig):
     """Best responses to the mixture of all past opponents, round by round."""
 
     algorithm: ClassVar[str] = "fictitious_play"
+    length: ClassVar[str] = "play.num_rounds"
     out: Path = Path("runs/fictitious_play")
     """The run's folder: the mixtures in `pool`, a model folder for each member, and the last responders."""
     play: Annotated[FictitiousPlayOptions, tyro.conf.arg(name="")] = field(default_factory=FictitiousPlayOptions)
@@ -197,6 +199,7 @@ class FictitiousPlay(Stateful):
 
 def fictitious_play(config: FictitiousPlayConfig) -> Path:
     """Run or resume it; return the run's folder."""
+    config = config.resolved()
 
     def make(game: LanguageGame[Any]) -> FictitiousPlay:
         return FictitiousPlay(

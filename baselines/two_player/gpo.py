@@ -21,7 +21,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
@@ -46,7 +45,7 @@ from ..rollouts.trees import best_leaves, check_one_exchange, replies_to, return
 from ..training.checks import Count
 from ..training.costs import CostMeter
 from ..training.loop import Training, trainer
-from ..training.options import leaves, load_model, static_prompts
+from ..training.options import leaves, static_prompts
 from ..training.run import Config, Record, Run
 from ..training.state import Stateful
 from ..training.watchers import Transcripts, Watcher
@@ -66,6 +65,7 @@ class GPOConfig(BothPlayersOptions):
     """Adversary and defender, trained in turn."""
 
     algorithm: ClassVar[str] = "gpo"
+    length: ClassVar[str] = "schedule.num_rounds"
     out: Path = Path("runs/gpo")
     """The run's folder; the models are in its folders `defender` and `adversary`."""
     schedule: GPOSchedule = field(default_factory=GPOSchedule)
@@ -374,8 +374,7 @@ def _players(config: GPOConfig, game: LanguageGame[Any]) -> tuple[PlayerLearner,
     if schedule.reset_adversary:
         attacks = schedule.attack_steps  # it never takes more in a row
     adversary_role, defender_role = config.options.roles
-    load = partial(load_model, game=game, device=config.device, dtype=config.dtype)
-    agent = load(config.start, player=1, role=defender_role)
+    agent = config.load(config.start, game, 1, name="defender", role=defender_role)
     if config.one_policy:
         ptx = config.defender_learner.ptx(game, None, config.seed)
         both = config.defender_learner.make(agent, num_planned=attacks + defences, ptx=ptx)
@@ -383,6 +382,6 @@ def _players(config: GPOConfig, game: LanguageGame[Any]) -> tuple[PlayerLearner,
     critic = SharedCritic(agent.model) if config.shared_critic else None
     ptx = config.defender_learner.ptx(game, 1, config.seed)
     defender = config.defender_learner.make(agent, num_planned=defences, critic=critic, ptx=ptx)
-    rival = load(config.starts[0], player=0, role=adversary_role)
+    rival = config.load(config.starts[0], game, 0, name="adversary", role=adversary_role)
     ptx = config.adversary_learner.ptx(game, 0, config.seed)
     return config.adversary_learner.make(rival, num_planned=attacks, critic=critic, ptx=ptx), defender

@@ -34,6 +34,7 @@ from ..learners.best_response import PlayerStep, learn_from, seated
 from ..rollouts.episodes import PlayedEpisode
 from ..rollouts.groups import check_groups, rollout_in_groups
 from ..training.checks import Count, Options, Positive, Rows, Share
+from ..training.presets import usual
 from ..training.state import Stateful
 from .learner import Population, Seat
 from .matchmaking import ROLES, Role, WinRates, is_ready, match_weights
@@ -50,7 +51,7 @@ class LeagueOptions(Options):
 
     num_updates: Count = 120
     """Updates of each main agent; each exploiter has as many."""
-    batch_size: Rows = 128
+    batch_size: Rows = usual(128)
     """Episodes for one update."""
     self_play_share: Share = 0.35
     """Share of a main agent's games against the opponent's main agent."""
@@ -84,6 +85,7 @@ class LeagueConfig(LearnersConfig):
     """Main agents and exploiters of both players."""
 
     algorithm: ClassVar[str] = "league"
+    length: ClassVar[str] = "play.num_updates"
     out: Path = Path("runs/league")
     """The run's folder: all frozen players in `pool`, and the main agents."""
     play: Annotated[LeagueOptions, tyro.conf.arg(name="")] = field(default_factory=LeagueOptions)
@@ -274,6 +276,7 @@ def _past(contender: Contender) -> tuple[tuple[int, ...], tuple[CausalLMAgent, .
 
 def league(config: LeagueConfig) -> Path:
     """Run or resume it; return the run's folder."""
+    config = config.resolved()
 
     def make(game: LanguageGame[Any]) -> League:
         return League(

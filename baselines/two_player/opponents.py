@@ -58,8 +58,7 @@ class OpponentOptions(Options):
 
 def frozen_copy(agent: CausalLMAgent) -> CausalLMAgent:
     """Return an agent that speaks as this one does now and never changes; it has no value head."""
-    model = copy.deepcopy(agent.model).eval().requires_grad_(False)
-    return CausalLMAgent(model, agent.vocabulary, temperature=agent.temperature)
+    return agent.with_model(copy.deepcopy(agent.model).eval().requires_grad_(False))
 
 
 @torch.no_grad()

@@ -32,6 +32,7 @@ from ..learners.best_response import PlayerStep, respond
 from ..rollouts.groups import check_groups
 from ..solvers.meta_solvers import META_SOLVERS, MetaPolicies
 from ..training.checks import Count, NotNegative, Options, Rows, check_choice
+from ..training.presets import usual
 from ..training.run import Run
 from ..training.state import Stateful
 from .empirical_game import EmpiricalGame, ResponseGains, response_gains
@@ -50,7 +51,7 @@ class PSROOptions(Options):
     """Updates of each player, over all its responses."""
     updates_per_response: Count = 6
     """Updates of a response; the last one has what is left."""
-    batch_size: Rows = 128
+    batch_size: Rows = usual(128)
     """Episodes for one update."""
     meta_solver: MetaSolverName = "nash"
     """How members are weighed; "nash" is double oracle and needs a zero-sum game, "uniform" is fictitious play."""
@@ -77,6 +78,7 @@ class PSROConfig(ResponsesConfig):
     """Populations that grow by best responses to their meta-strategies."""
 
     algorithm: ClassVar[str] = "psro"
+    length: ClassVar[str] = "play.num_updates"
     out: Path = Path("runs/psro")
     """The run's folder: members in `pool`, their payoffs and weights in `meta_game.json`, and the last responders."""
     play: Annotated[PSROOptions, tyro.conf.arg(name="")] = field(default_factory=PSROOptions)
@@ -249,6 +251,7 @@ class PSRO(Stateful):
 
 def train_psro(config: PSROConfig) -> Path:
     """Run or resume it; return the run's folder."""
+    config = config.resolved()
 
     def make(game: LanguageGame[Any]) -> PSRO:
         return PSRO(

@@ -33,6 +33,7 @@ from ..rollouts.episodes import PlayedEpisode, rollout
 from ..rollouts.groups import check_groups, rollout_in_groups
 from ..rollouts.trajectories import Trajectories, joined, trajectories
 from ..training.checks import Count, Options, Rows, ShareBelowOne
+from ..training.presets import usual
 from ..training.run import Config
 from ..training.state import Stateful
 from .learner import Seat
@@ -46,7 +47,7 @@ class SelfPlayOptions(Options):
 
     num_updates: Count = 120
     """Updates of each player."""
-    batch_size: Rows = 128
+    batch_size: Rows = usual(128)
     """Episodes for one update of a player."""
     opponents: Annotated[OpponentOptions, tyro.conf.arg(name="opponent")] = field(default_factory=OpponentOptions)
     """Whom a player learns against."""
@@ -63,6 +64,7 @@ class SelfPlayConfig(LearnersConfig):
     """Both players learn at once, from each other or from earlier selves."""
 
     algorithm: ClassVar[str] = "self_play"
+    length: ClassVar[str] = "play.num_updates"
     out: Path = Path("runs/self_play")
     """The run's folder; the models are in its folders `player_0` and `player_1`."""
     play: Annotated[SelfPlayOptions, tyro.conf.arg(name="")] = field(default_factory=SelfPlayOptions)
@@ -101,6 +103,10 @@ class HeldToReference(Protocol):
     """A learner whose KL is measured to a model that can be moved."""
 
     ref_model: PreTrainedModel
+
+    def move_reference(self) -> None:
+        """Give the reference weights of its own."""
+        ...
 
 
 class SelfPlay(Stateful):
@@ -141,6 +147,9 @@ class SelfPlay(Stateful):
         moved = options.reference == "ema"
         if moved and not all(isinstance(learner, HeldToReference) for learner in learners):
             raise ValueError(f"reference: expected learners with a ref_model to average, got {learners}")
+        for learner in learners if moved else ():
+            assert isinstance(learner, HeldToReference)
+            learner.move_reference()
         check_groups(options.batch_size, group_size)
         self.game, self.learners, self.options, self.iteration = game, tuple(learners), options, 0
         self.group_size, self.fixed = group_size, fixed
@@ -257,4 +266,5 @@ def make_self_play(game: LanguageGame[Any], config: SelfPlayConfig) -> SelfPlay:
 
 def self_play(config: SelfPlayConfig) -> Path:
     """Run or resume it; return the run's folder."""
+    config = config.resolved()
     return train_two_players(config, lambda game: make_self_play(game, config), num_steps=config.play.num_updates)

@@ -42,7 +42,6 @@ from ..rollouts.episodes import PlayedEpisode, rollout
 from ..rollouts.trajectories import Trajectories, joined, trajectories
 from ..training.checks import Count, LearningRate, NotNegative, OpenShare, Options, Positive, Rows
 from ..training.costs import meter_of
-from ..training.options import load_model
 from ..training.run import Run
 from ..training.state import Stateful
 from .learner import Seat, TwoPlayerLearner, derived_seed
@@ -356,7 +355,7 @@ def make_start(game: LanguageGame[Any], config: SPAGConfig) -> CausalLMAgent:
         num_heads=config.models.num_heads,
         cloning=config.cloning,
     )
-    return load_model(pretrain(clone) / "model", game, device=config.device, dtype=config.dtype)
+    return config.load(pretrain(clone) / "model", game, name="player_0")
 
 
 def make_spag(game: LanguageGame[Any], config: SPAGConfig) -> SPAG:
@@ -372,6 +371,7 @@ def make_spag(game: LanguageGame[Any], config: SPAGConfig) -> SPAG:
 
 def train_spag(config: SPAGConfig) -> Path:
     """Run or resume it; return the run's folder."""
+    config = config.resolved()
 
     def write(run: Run, learner: TwoPlayerLearner) -> None:
         assert isinstance(learner, SPAG)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..training.checks import Count, Finite, Options, Rows, Share, ShareBelowOne, Whole
+from ..training.presets import usual
 from ..training.state import Stateful
 
 Stage = Literal["defend", "attack"]
@@ -26,7 +27,7 @@ class GPOSchedule(Options):
     one, if the adversary does (MAGIC: 0.80 0.90); None: never."""
     band_window: Rows = 3
     """The batches of a stage over which that mean is taken."""
-    batch_size: Rows = 192
+    batch_size: Rows = usual(192)
     """Episodes in a batch."""
     static_share: ShareBelowOne = 0.5
     """Share of a defend batch, 0 to 1, whose prompts are the seed requests as they stand."""

@@ -44,8 +44,14 @@ class TwoPlayerConfig(TrainingOptions):
 
     def start(self, game: LanguageGame[Any], player: int, seed: int) -> CausalLMAgent:
         """Return the model that a player starts from; `seed` decides the weights of a micro model."""
-        agent = self.models.make(game, player, seed, device=self.device, dtype=self.dtype)
-        return self.options.roles[player].drawn(agent)
+        folder, role = self.models.folder(player), self.options.roles[player]
+        if folder is not None:
+            return self.load(folder, game, player, name=f"player_{player}", role=role, seed=seed)
+        if self.lora_rank:
+            raise ValueError(f"lora_rank: expected 0 for a micro model that no folder holds, got {self.lora_rank}")
+        agent = role.drawn(self.models.make(game, player, seed, device=self.device))
+        agent.compute_dtype = self.compute_dtype
+        return agent
 
 
 @dataclass(frozen=True, kw_only=True)

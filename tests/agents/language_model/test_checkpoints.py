@@ -198,7 +198,7 @@ def test_an_adapter_is_refused(folder: Path, loader: Callable[[Path], object]) -
     """Transformers would load the base model that it names, from wherever."""
     config = {"base_model_name_or_path": "somebody/model", "peft_type": "LORA", "r": 1}
     (folder / "adapter_config.json").write_text(json.dumps(config))
-    with pytest.raises(ValueError, match=r"expected a whole model, got an adapter, adapter_config\.json"):
+    with pytest.raises(ValueError, match=r"got an adapter, adapter_config|name the folder of its base"):
         loader(folder)
 
 

@@ -164,7 +164,7 @@ def test_half_a_game_without_the_other_source_is_one_source() -> None:
     assert not torch.equal(average.demonstrations.tokens, ideal.demonstrations.tokens)
     rng = np.random.default_rng(7)
     rows = torch.from_numpy(np.random.default_rng(7).integers(10, size=4))
-    average.loss(tiny_agent(game).model, 4, rng)
+    average.backward(tiny_agent(game).model, 4, rng, coef=1.0, tokens_at_once=0)
     assert average.num_tokens == int((average.demonstrations.speaker[rows] == 1).sum())
 
 

@@ -15,9 +15,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
+from duologue.agents.language_model.causal_lm import Attention
 from duologue.agents.language_model.tokenizers import load_tokenizer
 from duologue.baselines.api.commands import TRAINERS
-from duologue.baselines.text.causal_models import Attention, ModelSize, new_model
+from duologue.baselines.text.causal_models import ModelSize, new_model
 from duologue.baselines.text.cloning import StageConfig, StageData, TextTraining, TextTrainingConfig, one_row_logits
 from duologue.baselines.text.corpora import TextSource, new_tokenizer
 from duologue.baselines.text.packing import TokenCorpus, encode_corpus, epoch_rows, next_token_logits, pack

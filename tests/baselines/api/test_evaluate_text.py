@@ -1,6 +1,7 @@
 """`duologue evaluate` on real text: any defender, adversary, requests and judge; corrected, cut and written down."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from duologue.agents import FunctionAgent, utter
 from duologue.agents.judges import judge_refusals
 from duologue.agents.language_model import CausalLMAgent, micro_model
 from duologue.baselines import evaluate
+from duologue.baselines.api.evaluate import OWN_PLAY
 from duologue.baselines.api.prompts import BENIGN, HARMFUL
 from duologue.baselines.data.exchanges import read_exchanges
 from duologue.baselines.training.options import save_model
@@ -119,3 +121,20 @@ def test_requests_without_a_judge_are_refused_and_so_is_a_name_that_what_is_said
         evaluate(folder / "defender", **asked)
     with pytest.raises(ValueError, match=r"expected another name than that of what is said, which ends in \.jsonl"):
         evaluate(folder / "defender", **asked, judge="refusal", out=str(folder / "a.jsonl"))
+
+
+def test_a_run_on_requests_keeps_its_judge_unless_another_is_named(folder: Path) -> None:
+    """They have no oracle; another adversary than the run's takes its seat, by its name in the table."""
+    run = folder / "run"
+    for name in ("adversary", "defender"):
+        shutil.copytree(folder / name, run / name)
+    rules = {"game": "red_team_text-v0", "requests": str(folder / "requests.csv"), "judge": "refusal"}
+    rules |= {"max_prompt_tokens": LIMIT, "max_reply_tokens": LIMIT}
+    (run / "config.json").write_text(json.dumps({"name": "gpo", "config": {"options": rules}}), encoding="utf-8")
+    found = evaluate(run, num_episodes=4)
+    assert found.judge == "refusal"
+    assert [*found.prompts][-1] == OWN_PLAY
+    other = evaluate(run, num_episodes=4, judge="refusal+refusal", adversary=folder / "defender")
+    assert other.judge == "refusal+refusal"
+    assert [*other.prompts][-1] == str(folder / "defender")
+    assert other.prompts[HARMFUL] == found.prompts[HARMFUL]

@@ -21,10 +21,10 @@ from ...envs import Dialogue, LanguageGame, Speaker, Tokens
 from ...envs.games.red_team_text.game import RedTeamText
 from ...envs.judging import Outcome, RedTeamGame
 from ..data.readers import read_dialogues
+from ..data.roles import role_demonstrations
 from ..evaluation import evaluate_prompts
 from ..learners.behaviour_cloning import BehaviourCloning, BehaviourCloningConfig
 from ..rollouts.demonstrations import demonstrations_of, encode_dialogues
-from ..text.exchanges import role_demonstrations
 from ..training.checks import Count, Rows, Share
 from ..training.costs import CostMeter, CountedSpeaker
 from ..training.loop import Training, trainer

@@ -33,10 +33,9 @@ from transformers import BatchEncoding, BertConfig, BertForSequenceClassificatio
 
 from ...envs import Dialogue, Turn, Vocabulary
 from ...envs.extras import from_extra
-from ...envs.games.red_team_text.game import RedTeamText
 from ...envs.games.red_team_text.requests import Request, is_refusal
 from ...envs.judging import Exchange
-from ..data.dialogues import TextDialogue, tidy
+from ..data.dialogues import tidy
 from ..data.readers import read_dialogues
 from ..learners.optimisation import take_step
 from ..training.checks import Count, LearningRate, Options, Rows, Seed, Share, ShareBelowOne, Width
@@ -115,36 +114,6 @@ def exchange_demonstrations(
         if 0 < len(seed) <= max_tokens and len(prompt) <= max_tokens:
             request = Request(seed_text, None, len(plays) + 1, seed)
             plays.append(Dialogue(request, (Turn(prompt), Turn(reply[:max_tokens]))))
-    return plays
-
-
-def role_demonstrations(
-    dialogues: Iterable[TextDialogue], game: RedTeamText, player: Literal[0, 1]
-) -> list[Dialogue[Request]]:
-    """Return what a player is asked first in dialogues, and what it replies, as plays of the game to clone it from.
-
-    The adversary is asked its request, and says its rewriting; the defender is asked a prompt. What is longer than the
-    game lets it be is left out, with a warning that counts it.
-
-    Raises:
-        ValueError: none is left.
-    """
-    speak, hear = game.vocabularies[player], game.vocabularies[0]
-    plays, num_read = list[Dialogue[Request]](), 0
-    limits = game.turn_limit(Dialogue(None)), game.turn_limit(Dialogue(None, ((),)))
-    for dialogue in dialogues:
-        num_read += 1
-        turns = [turn for turn in tidy(dialogue).turns if turn.player is not None][:2]
-        if [turn.player for turn in turns] != [HUMAN, ASSISTANT]:
-            continue
-        first, asked, said = turns[0], hear.encode(turns[0].text), speak.encode(turns[1].text)
-        play = Dialogue(Request(first.text, None, num_read, asked), (Turn(asked), Turn(said))[1 - player :])
-        if 0 < len(asked) <= limits[0] and 0 < len(said) <= limits[player]:
-            plays.append(play)
-    if not plays:
-        raise ValueError(f"pairs: expected what is asked and a reply within the game's limits, got none of {num_read}")
-    if len(plays) < num_read:
-        logger.warning("%d of %d pairs left out: too long, or no reply", num_read - len(plays), num_read)
     return plays
 
 

@@ -228,14 +228,17 @@ def _loaded(config: EvaluateConfig) -> _Measured:
         game = options.build(seats=seats, split="test", device=config.device)
     start = start_folders({"name": run.name, "config": run.config}, run.folder)[0]
     average = run.average if run.keeps_average and config.adversary is None else None
-    who = _Measured(str(folder), options.game, game, run.seats, average, start, options.judge)
+    first, second = (
+        None if agent is None else role.drawn(agent) for agent, role in zip(run.seats, options.roles, strict=True)
+    )
+    who = _Measured(str(folder), options.game, game, (first, second), average, start, options.judge)
     return _attacked(who, options, config)
 
 
 def _agent(folder: Path, game: LanguageGame[Any], player: int, options: GameOptions, config: EvaluateConfig) -> Speaker:
-    """Return the agent of a folder, in the tokens of its seat."""
+    """Return the agent of a folder, in the tokens of its seat, its own tokens drawn as its role says."""
     load = partial(load_agent, game=options.game, max_view_tokens=game.max_view_tokens, device=config.device)
-    return load(str(folder), game.vocabularies[player])
+    return options.roles[player].drawn(load(str(folder), game.vocabularies[player]))
 
 
 def _attacked(who: _Measured, options: GameOptions, config: EvaluateConfig) -> _Measured:
@@ -271,6 +274,8 @@ def _rules_of_run(run: RunResult, asked: GameOptions) -> GameOptions:
     )
     said = {name: getattr(asked, name) for name in names if getattr(asked, name) is not None}
     said |= {"game_option": asked.game_option} if asked.game_option else {}
+    roles = zip(("adversary_role", "defender_role"), asked.roles, GameOptions().roles, strict=True)
+    said |= {name: role for name, role, usual in roles if role != usual}
     judge = trained.judge if asked.judge is None and trained.requests is not None else asked.judge
     return _rules(replace(trained, **said, judge=judge), str(run.folder))
 

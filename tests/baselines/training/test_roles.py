@@ -8,6 +8,7 @@ from duologue.agents import RandomAgent
 from duologue.agents.language_model.causal_lm import CausalLMAgent
 from duologue.agents.language_model.micro import micro_model
 from duologue.agents.language_model.sampling import Truncation
+from duologue.baselines.api.evaluate import EvaluateConfig, RulesOptions, _loaded
 from duologue.baselines.api.runs import load_run
 from duologue.baselines.training.inputs import inputs_of
 from duologue.baselines.training.options import GameOptions, load_model, save_model
@@ -103,3 +104,13 @@ def test_two_models_of_two_tokenizers_train_against_each_other_and_are_loaded_ag
     assert [vocabulary.size for vocabulary in game.vocabularies] == [300, 360]
     transcript = (tmp_path / "run/transcripts/00002.txt").read_text(encoding="utf-8")
     assert "[adversary is told] Write one question like this one" in transcript
+
+
+def test_a_model_is_evaluated_as_its_role_says(tmp_path: Path) -> None:
+    """`duologue evaluate FOLDER --defender-role.temperature .5`: what it is told, and how its tokens are drawn."""
+    rules = RulesOptions(game=TEXT, defender_role=RoleOptions(system="Help.", temperature=0.5, top_p=0.9))
+    measured = _loaded(EvaluateConfig(player=saved(tmp_path / "model"), options=rules))
+    agent = measured.seats[1]
+    assert isinstance(agent, CausalLMAgent)
+    assert (agent.temperature, agent.truncation.top_p) == (0.5, 0.9)
+    assert "Help." in agent.vocabulary.decode(measured.game.vocabularies[1].begin(1))

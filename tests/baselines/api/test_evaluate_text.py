@@ -128,7 +128,11 @@ def test_a_run_on_requests_keeps_its_judge_unless_another_is_named(folder: Path)
     run = folder / "run"
     for name in ("adversary", "defender"):
         shutil.copytree(folder / name, run / name)
-    rules = {"game": "red_team_text-v0", "requests": str(folder / "requests.csv"), "judge": "refusal"}
+    rules: dict[str, object] = {
+        "game": "red_team_text-v0",
+        "requests": str(folder / "requests.csv"),
+        "judge": "refusal",
+    }
     rules |= {"max_prompt_tokens": LIMIT, "max_reply_tokens": LIMIT}
     (run / "config.json").write_text(json.dumps({"name": "gpo", "config": {"options": rules}}), encoding="utf-8")
     found = evaluate(run, num_episodes=4)

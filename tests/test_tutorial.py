@@ -40,6 +40,7 @@ def write_inputs(folder: Path) -> None:
     vocabulary = TokenizerVocabulary(tokenizer)
     model = micro_model(vocabulary, hidden_size=16, num_layers=1, num_heads=2, max_positions=512)
     save_model(CausalLMAgent(model, vocabulary), folder / "models" / "smollm2")
+    (folder / "models" / "smollm2" / "sampling.json").unlink()  # as a model of others: adapters are trained
     (folder / "data").mkdir()
     rows = [f"{ask},{'unsafe' if verb == 'burn' else 'safe'}" for ask, verb in asks]
     (folder / "data" / "xstest_prompts.csv").write_text("\n".join(["prompt,label", *rows]), encoding="utf-8")

@@ -36,6 +36,8 @@ WEIGHTS_FILE = "adapter_model.safetensors"
 PREFIX = "base_model.model."
 """What peft puts before the name of a weight."""
 KINDS = (".lora_A.", ".lora_B.")
+KEEPING = (True, False, "gaussian", "eva", "orthogonal")
+"""How peft may have begun an adapter; by all other ways it takes something off the base's weights, for all on it."""
 SEPARATOR = "/"
 """Stands for the dots in the names of weights, which no parameter of torch may have."""
 
@@ -151,6 +153,7 @@ class SharedBase:
                 weight.data = weight.data.float()  # steps are too small for half precision
                 mine[path.removesuffix(f".{key}.weight") + ".weight"] = weight
             weight.requires_grad_(trained.get(id(weight), path.endswith(f".{key}.weight")))
+        self.model.eval()  # peft's dropout is new, and in training mode
         self._on = key
         self.switch(None)
         return AdaptedModel(self, key, config, mine)
@@ -317,9 +320,16 @@ def _lora_config(folder: Path) -> Any:
         config = _peft().LoraConfig.from_pretrained(str(folder))
     except (TypeError, ValueError) as error:
         raise ValueError(f"adapter {folder}: expected a configuration that peft can read, got {error}") from error
-    more = [name for name in ("modules_to_save", "use_dora", "trainable_token_indices") if getattr(config, name, None)]
+    others = ("modules_to_save", "use_dora", "trainable_token_indices", "alora_invocation_tokens")
+    more = [name for name in others if getattr(config, name, None)]
     if more or config.bias != "none":
         raise ValueError(f"adapter {folder}: expected low-rank matrices alone, got {', '.join(more) or 'biases'} too")
+    if config.init_lora_weights not in KEEPING:
+        raise ValueError(
+            f"adapter {folder}: expected one on the base as it is, got init_lora_weights "
+            f"{config.init_lora_weights!r:.80}, which changes the base's weights; save it with peft's "
+            "path_initial_model_for_weight_conversion"
+        )
     config.inference_mode = False
     return config
 

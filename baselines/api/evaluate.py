@@ -57,7 +57,9 @@ from ..training.failures import parse_options
 from ..training.files import check_output
 from ..training.loop import use_threads
 from ..training.options import GameOptions, ModelOptions, require_device
+from ..training.presets import usual
 from ..two_player.learner import derived_seed
+from ..two_player.train import ResponderConfig
 from .evaluation import Evaluation, said_file
 from .judge_report import read_confusion
 from .options import make_config
@@ -109,8 +111,8 @@ class EvaluateConfig(Options):
     """The largest game tree on which NashConv is exact; 0: none is listed."""
     attacker_updates: Whole = 0
     """Updates of a fresh attacker; 0: none is trained."""
-    attacker_batch_size: Rows = 128
-    """Episodes for one update of it."""
+    attacker_batch_size: Rows = usual(128)
+    """Episodes for one update of it; one that starts from a real model has 32."""
     attacker_episodes: Rows = 2048
     """Fresh episodes on which it is scored; a quarter of that choose which of its checkpoints is."""
     attacker: ModelOptions = field(default_factory=ModelOptions)
@@ -123,12 +125,11 @@ class EvaluateConfig(Options):
         """What is written."""
         return self.player / EVALUATION_FILE if self.out is None else self.out
 
-    @property
-    def budget(self) -> ResponseBudget:
-        """That of an attacker; there must be updates."""
+    def budget(self, batch_size: int) -> ResponseBudget:
+        """That of an attacker with so many episodes for an update; there must be updates."""
         return ResponseBudget(
             num_updates=self.attacker_updates,
-            batch_size=self.attacker_batch_size,
+            batch_size=batch_size,
             num_checkpoints=min(6, self.attacker_updates),
             num_selection_episodes=max(1, self.attacker_episodes // 4),
             num_test_episodes=self.attacker_episodes,
@@ -295,9 +296,8 @@ def _measure(who: _Measured, config: EvaluateConfig) -> Evaluation:
     tree = None if both is None else small_tree(game, config.max_nodes)
     attacker, bound = None, None
     if config.attacker_updates and both is not None and not isinstance(game, RedTeamGame):
-        bound = nash_conv_lower_bound(
-            game, both, _maker(game, None, config), config.budget, derived_seed(config.seed, 3)
-        )
+        make, budget = _maker(game, None, config)
+        bound = nash_conv_lower_bound(game, both, make, budget, derived_seed(config.seed, 3))
     elif config.attacker_updates:
         attacker, learner = _attack(who, config)
         if isinstance(game, RedTeamGame) and second is not None:
@@ -353,29 +353,29 @@ def _attack(who: _Measured, config: EvaluateConfig) -> tuple[ResponseLowerBound,
     first, second = who.seats
     attacked, player = (first, 1) if second is None else (second, 0)
     assert attacked is not None
-    seed = derived_seed(config.seed, 3)
-    learner = _maker(who.game, who.start, config)(player, seed)
+    (make, budget), seed = _maker(who.game, who.start, config), derived_seed(config.seed, 3)
+    learner = make(player, seed)
     untrained = {"untrained": frozen_copy(learner.agent)}
-    bound = best_response_lower_bound(who.game, attacked, learner, player, config.budget, seed, candidates=untrained)
+    bound = best_response_lower_bound(who.game, attacked, learner, player, budget, seed, candidates=untrained)
     return bound, learner
 
 
-def _maker(game: LanguageGame[Any], start: Path | None, config: EvaluateConfig) -> Callable[[int, int], PlayerLearner]:
-    """Return (player, seed) -> a fresh attacker; player 0 starts from `start` unless a model was named.
+def _maker(
+    game: LanguageGame[Any], start: Path | None, config: EvaluateConfig
+) -> tuple[Callable[[int, int], PlayerLearner], ResponseBudget]:
+    """Return (player, seed) -> a fresh attacker, and its budget; player 0 starts from `start` unless a model was named.
 
     One with random weights learns as responders do, one that can speak already as `duologue train attack` does: steps
-    made for the former would undo what the latter knows.
+    made for the former would undo what the latter knows. A real model is trained by its preset, as there.
     """
-    models = config.attacker
-    if start is not None and models.player_0 is None:
-        models = replace(models, player_0=start)
+    models = replace(config.attacker, player_0=config.attacker.player_0 or start)
+    attackers = ResponderConfig(models=models, batch_size=config.attacker_batch_size, device=config.device)
 
     def make(player: int, seed: int) -> PlayerLearner:
-        speaks = (models.player_0, models.player_1)[player] is not None
-        ppo = AttackConfig().ppo if speaks else RESPONSE_PPO
-        return LearnerOptions(ppo=ppo).make(models.make(game, player, seed))
+        ppo = RESPONSE_PPO if models.folder(player) is None else AttackConfig().ppo
+        return replace(attackers, learner=LearnerOptions(ppo=ppo)).responder(game, player, seed)
 
-    return make
+    return make, config.budget(attackers.resolved().batch_size)
 
 
 def _exact(tree: GameTree, seats: tuple[Seat, Seat] | None) -> float | None:

@@ -15,6 +15,7 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,8 +38,6 @@ from ..evaluation.intervals import Estimate, mean_interval
 from ..evaluation.kl import kl_to_start
 from ..evaluation.ranking import rank
 from ..evaluation.regret import profile_regret
-from ..learners.base import PlayerLearner
-from ..learners.options import RESPONSE_PPO, LearnerOptions
 from ..rollouts.episodes import rollout
 from ..training.checks import AtLeastTwo, Options, Rows, RowsOrNone, Seed, Threads, Whole, check_count
 from ..training.failures import parse_options, run_command
@@ -46,7 +45,9 @@ from ..training.folders import KeptFolder
 from ..training.inputs import require_apart
 from ..training.loop import use_threads
 from ..training.options import GameOptions, ModelOptions
+from ..training.presets import usual
 from ..two_player.learner import derived_seed
+from ..two_player.train import ResponderConfig
 from .entrants import Entrant, Folders, Source, meetings
 from .report import Comparison, Distance, PoolRegret, is_unmarked, write_comparison
 
@@ -64,8 +65,8 @@ class Measures(Options):
     """The largest game tree on which distances are exact; 0: none is listed."""
     response_updates: Whole = 60
     """Updates of a trained responder, where distances are not exact; 0: leave these lower bounds out."""
-    response_batch_size: Rows = 128
-    """Episodes for one update of a responder."""
+    response_batch_size: Rows = usual(128)
+    """Episodes for one update of a responder; one that starts from a real model has 32."""
     response_episodes: Rows = 2048
     """Fresh episodes on which the chosen responder is scored; a quarter of that choose it."""
     kl_episodes: RowsOrNone = 512
@@ -87,12 +88,11 @@ class Measures(Options):
             if number and number < least:
                 raise ValueError(f"{name}: expected 0 or at least {least}, got {number}")
 
-    @property
-    def budget(self) -> ResponseBudget:
-        """That of a responder."""
+    def budget(self, batch_size: int) -> ResponseBudget:
+        """That of a responder with so many episodes for an update."""
         return ResponseBudget(
             num_updates=self.response_updates,
-            batch_size=self.response_batch_size,
+            batch_size=batch_size,
             num_checkpoints=min(6, self.response_updates),
             num_selection_episodes=self.response_episodes // 4,
             num_test_episodes=self.response_episodes,
@@ -125,8 +125,14 @@ class Comparing:
 
     def __init__(self, game: LanguageGame[Any], measures: Measures, responder: ModelOptions, *, seed: int) -> None:
         """Take the rules, and list their tree if it is small enough."""
-        self.game, self.measures, self.responder, self.seed = game, measures, responder, seed
+        self.game, self.measures, self.seed = game, measures, seed
+        self.responders = ResponderConfig(models=responder, batch_size=measures.response_batch_size)
         self.tree = small_tree(game, measures.max_nodes)
+
+    @property
+    def budget(self) -> ResponseBudget:
+        """That of a trained responder, by what it starts from."""
+        return self.measures.budget(self.responders.resolved().batch_size)
 
     def distance(self, entrant: Entrant) -> Distance | None:
         """Return how far an entrant's players are from equilibrium: exactly, else a lower bound, None: left out."""
@@ -143,8 +149,8 @@ class Comparing:
                 return Distance(distance, None)
         if not self.measures.response_updates:
             return None
-        seed, budget = derived_seed(self.seed, 1), self.measures.budget
-        return Distance(None, nash_conv_lower_bound(self.game, entrant.seats, self._responder, budget, seed))
+        make, seed = partial(self.responders.responder, self.game), derived_seed(self.seed, 1)
+        return Distance(None, nash_conv_lower_bound(self.game, entrant.seats, make, self.budget, seed))
 
     def moved(self, entrant: Entrant) -> tuple[Estimate | None, Estimate | None]:
         """Return KL(now, start) of both players, None where the start is unknown."""
@@ -200,9 +206,6 @@ class Comparing:
         gains_1 = np.mean([paid[i, column][:, 1] - paid[i, j][:, 1] for i, j in met], axis=0)
         return mean_interval(gains_0.tolist()), mean_interval(gains_1.tolist())
 
-    def _responder(self, player: int, seed: int) -> PlayerLearner:
-        return LearnerOptions(ppo=RESPONSE_PPO).make(self.responder.make(self.game, player, seed))
-
 
 def compare(
     title: str,
@@ -251,7 +254,7 @@ def compare(
         {entrant.name: entrant.costs for entrant in entrants},
         {entrant.name: entrant.note for entrant in entrants},
     )
-    budget = measures.budget if measures.response_updates else None
+    budget = comparing.budget if measures.response_updates else None
     ranking = rank(met, seed=evaluation_seed(seed, 6))
     return Comparison(title, seed, met, ranking, distances, budget, moved, regrets, costs, notes)
 

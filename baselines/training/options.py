@@ -28,7 +28,7 @@ from ...envs.registry import game_factory, parse_option
 from ...envs.tokenizer_vocabulary import TokenizerVocabulary
 from .checks import Count, Options, Rows, Seed, Threads, Whole, Width, check_model_size
 from .costs import CostMeter, metered_game
-from .presets import PRESETS, Preset, preset_of, usual, with_preset
+from .presets import PRESETS, Preset, preset_of, require_fitting, usual, with_preset
 from .roles import REWRITER, RoleOptions
 from .run import Run
 
@@ -101,9 +101,15 @@ class TrainingOptions(RunOptions):
     """How attention is computed; None: as transformers has it for the model."""
 
     def resolved(self) -> Self:
-        """Return the options with the numbers of the preset where none was said."""
+        """Return the options with the numbers of the preset where none was said.
+
+        Raises:
+            ValueError: the preset is another than that of what is trained, adapters or all weights.
+        """
         preset = preset_of(self) if self.preset is None else self.preset
-        return replace(with_preset(self, PRESETS[preset]), preset=preset)
+        found = replace(with_preset(self, PRESETS[preset]), preset=preset)
+        require_fitting(found)
+        return found
 
     @property
     def compute_dtype(self) -> torch.dtype | None:

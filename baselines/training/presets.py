@@ -91,6 +91,24 @@ def preset_of(config: Any) -> Preset:
     return "pretrained_full" if says_none and not any(map(is_adapter, folders)) else "pretrained_lora"
 
 
+def require_fitting(config: Any) -> None:
+    """Raise ValueError where all weights would be trained by the numbers for adapters, or adapters by those for all.
+
+    The one ruins a model and the other hardly moves it, and neither says so.
+    """
+    folders = [folder for folder in _starts(config) if folder.is_dir()]
+    adapters = [folder for folder in folders if is_adapter(folder)]
+    whole = [folder for folder in folders if not is_adapter(folder) and is_pretrained(folder)]
+    if config.preset == "pretrained_full" and (config.lora_rank or adapters):
+        got = f"the adapter {adapters[0]}" if adapters else f"lora_rank {config.lora_rank}"
+        raise ValueError(f"preset: expected pretrained_lora where adapters are trained, got pretrained_full with {got}")
+    if config.preset == "pretrained_lora" and not config.lora_rank and whole:
+        raise ValueError(
+            f"lora_rank: expected one above 0 with the numbers for adapters (preset pretrained_lora), got 0, by which "
+            f"all weights of {whole[0]} would be trained"
+        )
+
+
 def is_pretrained(folder: Path) -> bool:
     """Return whether a folder holds no micro model: an adapter, a model of others, or a large one of ours."""
     if is_adapter(folder):

@@ -19,6 +19,7 @@ from ..functional.supervised import behaviour_cloning_loss
 from ..learners.optimisation import make_optimizer, take_step
 from ..rollouts.trajectories import Trajectories
 from ..training.checks import Count, LearningRate, Options, Rows, check_count
+from ..training.presets import usual
 from ..training.state import StateValue
 
 ItemT = TypeVar("ItemT")
@@ -55,9 +56,9 @@ class DistillationOptions(Options):
     """Episodes in the reservoir."""
     num_steps: Count = 60
     """Gradient steps after each round."""
-    batch_size: Rows = 128
+    batch_size: Rows = usual(128)
     """Episodes in a step."""
-    learning_rate: LearningRate = 3e-3
+    learning_rate: LearningRate = usual(3e-3)
     """AdamW's."""
 
 

@@ -146,9 +146,14 @@ class OpponentPool:
     def _read(self, iteration: int) -> CausalLMAgent:
         model, vocabulary = self._template.model, self._template.vocabulary
         dtype: Any = str(model.dtype).removeprefix("torch.")
-        agent = CausalLMAgent.from_pretrained(self._path(iteration), vocabulary, device=str(model.device), dtype=dtype)
-        agent.model.requires_grad_(False)
-        return agent
+        read = CausalLMAgent.from_pretrained(
+            self._path(iteration),
+            vocabulary,
+            device=str(model.device),
+            dtype=dtype,
+            attn_implementation=model.config._attn_implementation,
+        )
+        return self._template.with_model(read.model.requires_grad_(False))
 
     def _path(self, iteration: int) -> Path:
         assert self._folder is not None

@@ -42,6 +42,7 @@ from ..rollouts.episodes import PlayedEpisode, rollout
 from ..rollouts.trajectories import Trajectories, joined, trajectories
 from ..training.checks import Count, LearningRate, NotNegative, OpenShare, Options, Positive, Rows
 from ..training.costs import meter_of
+from ..training.presets import usual
 from ..training.run import Run
 from ..training.state import Stateful
 from .learner import Seat, TwoPlayerLearner, derived_seed
@@ -59,13 +60,13 @@ class SPAGOptions(Options):
 
     num_rounds: Count = 12
     """Times that the policy is frozen, plays itself and learns."""
-    batch_size: Rows = 1024
+    batch_size: Rows = usual(1024)
     """Episodes of a round."""
     num_epochs: Count = 2
     """Passes over a round's turns."""
     num_minibatches: Count = 8
     """Gradient steps in a pass."""
-    learning_rate: LearningRate = 1e-3
+    learning_rate: LearningRate = usual(1e-3)
     """AdamW's."""
     clip_epsilon: OpenShare = 0.2
     """The ratio to the frozen policy is clipped to 1 -+ this."""

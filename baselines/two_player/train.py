@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,10 +15,11 @@ from ...envs.game import PLAYERS
 from ...envs.tree.analysis import GameTree
 from ..learners.base import PlayerLearner
 from ..learners.options import RESPONSE_PPO, LearnerOptions, steady
-from ..training.checks import Count
+from ..training.checks import Count, Rows
 from ..training.costs import CostMeter
 from ..training.loop import Training, train
 from ..training.options import GameOptions, ModelOptions, TrainingOptions, leaves
+from ..training.presets import usual
 from ..training.run import Run
 from ..training.watchers import Watcher
 from .learner import TwoPlayerLearner
@@ -77,6 +78,24 @@ class ResponsesConfig(LearnersConfig):
     """Updates between two computations of NashConv; it asks every member of both mixtures."""
     learner: Annotated[LearnerOptions, tyro.conf.arg(name="")] = field(default_factory=lambda: steady(RESPONSE_PPO))
     """How a response learns."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResponderConfig(LearnersConfig):
+    """Whoever learns, for a measurement, against players that do not: by the numbers of what it starts from."""
+
+    learner: Annotated[LearnerOptions, tyro.conf.arg(name="")] = field(
+        default_factory=lambda: LearnerOptions(ppo=RESPONSE_PPO)
+    )
+    """How it learns."""
+    batch_size: Rows = usual(128)
+    """Episodes for one update."""
+
+    def responder(self, game: LanguageGame[Any], player: int, seed: int) -> PlayerLearner:
+        """Return a fresh one for a seat; what the other seat starts from decides nothing."""
+        others = {f"player_{1 - player}": None}
+        config = replace(self, models=replace(self.models, **others)).resolved()  # type: ignore[arg-type]
+        return config.learner.make(config.start(game, player, seed))
 
 
 def train_two_players(

@@ -173,6 +173,17 @@ def test_an_adapter_of_half_precision_is_single(folder: Path) -> None:
     assert logits_of(adapter).dtype == torch.bfloat16
 
 
+def test_an_adapter_that_was_trained_with_dropout_plays_without(folder: Path, tmp_path: Path) -> None:
+    """As peft itself evaluates it: with dropout what it says would be another thing each time."""
+    adapter = moved(shared_base(folder, device=CPU).new(NewAdapter(rank=2)))
+    adapter.save_pretrained(tmp_path / "adapter")
+    path = tmp_path / "adapter" / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"lora_dropout": 0.5}))
+    read = adapted_model(path.parent, device=CPU)
+    assert torch.equal(logits_of(read), logits_of(adapter))
+    assert torch.equal(logits_of(copy.deepcopy(read)), logits_of(adapter))
+
+
 def broken(folder: Path, tmp_path: Path) -> Path:
     """Return the folder of an adapter, to be damaged."""
     shared_base(folder, device=CPU).new(NewAdapter(rank=2)).save_pretrained(tmp_path / "adapter")
@@ -187,12 +198,15 @@ def broken(folder: Path, tmp_path: Path) -> Path:
         ({"peft_type": "IA3"}, "expected a peft_type 'LORA', got 'IA3'"),
         ({"r": 4}, "expected the adapter of"),
         ({"bias": "all"}, "expected low-rank matrices alone, got biases too"),
+        ({"alora_invocation_tokens": [5]}, "expected low-rank matrices alone, got alora_invocation_tokens too"),
+        ({"init_lora_weights": "pissa"}, "expected one on the base as it is, got init_lora_weights 'pissa'"),
+        ({"init_lora_weights": "olora"}, "expected one on the base as it is, got init_lora_weights 'olora'"),
     ],
 )
 def test_a_folder_that_is_not_what_it_says_is_refused(
     folder: Path, tmp_path: Path, change: dict[str, object], said: str
 ) -> None:
-    """Without its base, of another kind, of another rank than its weights, with more than matrices."""
+    """Without its base, of another kind or rank, with more than matrices, on a base whose weights it would change."""
     path = broken(folder, tmp_path) / "adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(ValueError, match=said):

@@ -2,17 +2,23 @@
 
 import json
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from duologue.__main__ import main
 from duologue.agents import CausalLMAgent, FunctionAgent, RandomAgent, ScriptedAgent, utter
+from duologue.agents.language_model.adapters import AdaptedModel
 from duologue.baselines import evaluate, load_run, train
-from duologue.baselines.api.evaluate import FRESH, OWN_PLAY, POOLED
+from duologue.baselines.api.evaluate import FRESH, OWN_PLAY, POOLED, EvaluateConfig, _maker
 from duologue.baselines.api.prompts import BENIGN, HARMFUL
 from duologue.baselines.api.runs import RunResult
 from duologue.baselines.evaluation import TEST_SETS, evaluate_prompt_sets, evaluation_rng
+from duologue.baselines.learners.options import RESPONSE_PPO
+from duologue.baselines.learners.ppo import PPOLearner
+from duologue.baselines.training.options import ModelOptions
 from duologue.envs import make_game
 from duologue.envs.games.matrix import MatrixGame
 from duologue.envs.games.red_team.game import RedTeam
@@ -147,6 +153,29 @@ def test_requests_of_a_file(tmp_path: Path) -> None:
     answered = evaluate((None, echoing), game=text).prompts
     assert answered[HARMFUL].asr == 1
     assert answered[BENIGN].refusal_rate == 0
+
+
+@pytest.mark.skipif(find_spec("peft") is None, reason="adapters need peft, an optional extra")
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+def test_an_attacker_that_is_a_real_model_learns_by_its_preset(red_team: Path, tmp_path: Path) -> None:
+    """An adapter at a small rate, 32 episodes an update; of random weights as before; what is said stays."""
+    game = make_game("red_team-v0")
+    tiny_agent(game).model.save_pretrained(tmp_path / "theirs")
+    options: dict[str, Any] = {"player": red_team, "attacker": ModelOptions(player_0=tmp_path / "theirs")}
+    make, budget = _maker(game, None, EvaluateConfig(attacker_updates=1, **options))
+    real, micro = (make(player, 0) for player in (0, 1))
+    assert isinstance(real, PPOLearner)
+    assert isinstance(micro, PPOLearner)
+    assert isinstance(real.agent.model, AdaptedModel)
+    assert (real.config.learning_rate, real.config.target_kl, budget.batch_size) == (1e-4, 0.03, 32)
+    assert not isinstance(micro.agent.model, AdaptedModel)
+    assert micro.config == RESPONSE_PPO
+    assert (
+        _maker(game, None, EvaluateConfig(attacker_updates=1, attacker_batch_size=128, **options))[1].batch_size == 128
+    )
+    found = evaluate(red_team / "defender", attacker={"player_0": tmp_path / "theirs"}, game="red_team-v0", **QUICK)
+    assert found.attacker is not None
+    assert found.attacker.player == 0
 
 
 def test_a_model_s_folder_is_the_defender(red_team: Path, tmp_path: Path) -> None:

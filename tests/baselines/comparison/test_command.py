@@ -100,6 +100,17 @@ def test_where_no_tree_is_listed_responders_give_what_is_named_a_lower_bound() -
     assert "exact |" not in page
 
 
+def test_a_responder_that_is_a_real_model_has_its_preset_s_batch(tmp_path: Path) -> None:
+    """What is said stays."""
+    game = make_game("bluff-v0")
+    tiny_agent(game).model.save_pretrained(tmp_path / "theirs")
+    models = ModelOptions(player_1=tmp_path / "theirs")
+    assert Comparing(game, Measures(max_nodes=0), models, seed=0).budget.batch_size == 32
+    assert Comparing(game, Measures(max_nodes=0), ModelOptions(), seed=0).budget.batch_size == 128
+    said = Measures(max_nodes=0, response_batch_size=128)
+    assert Comparing(game, said, models, seed=0).budget.batch_size == 128
+
+
 def test_without_a_budget_lower_bounds_are_left_out() -> None:
     """Scripted entrants state no probabilities, tree or none."""
     entrants = [Entrant(word, (sayer(word), sayer(word))) for word in ("rock", "paper")]

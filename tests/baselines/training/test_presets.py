@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from duologue.agents import CausalLMAgent
+from duologue.agents.language_model.adapters import NewAdapter, shared_base
 from duologue.agents.language_model.micro import micro_model
 from duologue.baselines.alignment.rlhf import RLHFConfig, rlhf
 from duologue.baselines.learners.base import ClippedConfig
@@ -20,9 +21,11 @@ from duologue.baselines.learners.registry import LEARNERS
 from duologue.baselines.training.options import GameOptions, ModelOptions, save_model
 from duologue.baselines.training.presets import PRESETS, is_pretrained
 from duologue.baselines.training.run import read_metrics
+from duologue.baselines.two_player.fictitious_play import FictitiousPlayConfig
 from duologue.baselines.two_player.gpo import GPOConfig, gpo
 from duologue.baselines.two_player.psro import PSROConfig, PSROOptions, train_psro
 from duologue.baselines.two_player.self_play import SelfPlayConfig, SelfPlayOptions, self_play
+from duologue.baselines.two_player.spag import SPAGConfig
 from duologue.baselines.two_player.stage_clock import GPOSchedule
 from duologue.envs import make_game
 
@@ -78,6 +81,33 @@ def test_what_was_said_stays_even_if_it_is_the_same_number(theirs: Path) -> None
     assert (found.ppo.target_kl, found.ppo.kl_coef) == (9.0, 0.05)
     assert RLHFConfig(defender=theirs, lora_rank=0).resolved().ppo.learning_rate == 3e-6
     assert RLHFConfig(defender=theirs, preset="micro").resolved().batch_size == 192
+
+
+@needs_peft
+def test_numbers_for_adapters_train_no_whole_model_and_the_other_way_round(theirs: Path, tmp_path: Path) -> None:
+    """By hand, and where one player is an adapter and the other is not; an adapter alone goes on whatever the rank."""
+    adapter = tmp_path / "adapter"
+    shared_base(theirs, device=torch.device("cpu")).new(NewAdapter(rank=2)).save_pretrained(adapter)
+    for preset, rank in (("pretrained_lora", 0), ("pretrained_full", 8)):
+        wrong = RLHFConfig(defender=theirs, preset=preset, lora_rank=rank)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=r"expected one above 0 with|got pretrained_full with lora_rank 8"):
+            wrong.resolved()
+    with pytest.raises(ValueError, match="got pretrained_full with the adapter"):
+        RLHFConfig(defender=adapter, preset="pretrained_full").resolved()
+    with pytest.raises(ValueError, match=f"all weights of {theirs} would be trained"):
+        GPOConfig(defender=adapter, adversary=theirs, lora_rank=0).resolved()
+    alone = RLHFConfig(defender=adapter, lora_rank=0).resolved()
+    assert (alone.preset, alone.resolved()) == ("pretrained_lora", alone)
+
+
+def test_distillation_and_spag_take_them_too(theirs: Path) -> None:
+    """What fits a mixture of chat models, and what learns from its own games."""
+    models = ModelOptions(player_0=theirs)
+    distillation = FictitiousPlayConfig(models=models).resolved().play.distillation
+    assert (distillation.batch_size, distillation.learning_rate) == (32, 1e-4)
+    spag = SPAGConfig(models=models).resolved().play
+    assert (spag.batch_size, spag.learning_rate) == (32, 1e-4)
+    assert SPAGConfig().resolved().play.learning_rate == 1e-3
 
 
 def test_a_learner_from_a_file_takes_them_too(theirs: Path, tmp_path: Path) -> None:

@@ -75,6 +75,19 @@ def test_a_pool_comes_back_bit_for_bit(on_disk: bool, tmp_path: Path) -> None:
     assert [second.add(agent, 20), *second.iterations] == [1, 10, 15, 20]
 
 
+def test_a_snapshot_from_disk_is_computed_as_it_was(tmp_path: Path) -> None:
+    """In the same precision and with the same attention; else a run that goes on would be another."""
+    agent = tiny_agent(GAME)
+    agent.compute_dtype = torch.bfloat16
+    agent.model.set_attn_implementation("eager")
+    pool = OpponentPool(agent, folder=tmp_path)
+    pool.add(agent, 0)
+    state = pool.state_dict()
+    pool.load_state_dict(state)
+    assert pool.members[0].compute_dtype is torch.bfloat16
+    assert pool.members[0].model.config._attn_implementation == "eager"
+
+
 def test_snapshots_on_disk_are_model_folders(tmp_path: Path) -> None:
     """Any of them can be given to another command; what the pool dropped is still there for an older state."""
     pool, _ = filled_pool(capacity=2, folder=tmp_path)

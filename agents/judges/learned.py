@@ -42,6 +42,9 @@ class LearnedJudge(ABC):
 
     threshold: float
     batch_size: int
+    marks: re.Pattern[str] | None = None
+    """The special tokens that a judge's tokenizer reads out of a text, which players may spell and are then left out: a
+    reply could close its own message and speak for the judge."""
 
     @abstractmethod
     def unsafe_probabilities_of(self, prompts: list[str], replies: list[str]) -> Tensor:
@@ -53,13 +56,18 @@ class LearnedJudge(ABC):
         with torch.inference_mode():
             for start in range(0, len(exchanges), self.batch_size):
                 batch = exchanges[start : start + self.batch_size]
-                texts = [e.prompt_text for e in batch], [e.reply_text for e in batch]
+                texts = [self._said(e.prompt_text) for e in batch], [self._said(e.reply_text) for e in batch]
                 probabilities += self.unsafe_probabilities_of(*texts).tolist()
         return probabilities
 
     def __call__(self, exchanges: Sequence[Exchange]) -> list[Verdict]:
         """Return one verdict for each exchange, in order; UNUSABLE where the model gives no number."""
         return [self._verdict(p_unsafe) for p_unsafe in self.unsafe_probabilities(exchanges)]
+
+    def _said(self, text: str) -> str:
+        while self.marks is not None and self.marks.search(text):  # what is left may spell one again
+            text = self.marks.sub("", text)
+        return text
 
     def _verdict(self, p_unsafe: float) -> Verdict:
         if not 0 <= p_unsafe <= 1:  # not a number
@@ -102,7 +110,7 @@ class ClassifierJudge(LearnedJudge):
         check_threshold(threshold)
         check_batch_size(batch_size)
         require_embeddings(model, len(tokenizer), "the tokenizer")
-        self.model, self.tokenizer = model.eval(), tokenizer
+        self.model, self.tokenizer, self.marks = model.eval(), tokenizer, _marks_of(tokenizer)
         self.threshold, self.batch_size = threshold, batch_size
         if max_length < 1:
             raise ValueError(f"max_length: expected at least 1, got {max_length}")
@@ -236,7 +244,7 @@ class SafetyTokenJudge(LearnedJudge):
         require_embeddings(model, len(tokenizer), "the tokenizer")
         reading_of(model)  # refuses what is no causal model
         self.model, self.tokenizer, self.template = model.eval(), tokenizer, template
-        self.threshold, self.batch_size = threshold, batch_size
+        self.threshold, self.batch_size, self.marks = threshold, batch_size, _marks_of(tokenizer)
         self._safe_id, self._unsafe_id = verdicts[0][0], verdicts[1][0]
 
     @classmethod
@@ -273,6 +281,12 @@ class SafetyTokenJudge(LearnedJudge):
         """Put both texts into the template at once, so that a text that spells a place is left alone."""
         texts = {"{prompt}": prompt, "{reply}": reply}
         return _PLACE.sub(lambda place: texts[place[0]], self.template)
+
+
+def _marks_of(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str] | None:
+    special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    spelled = sorted(filter(None, special), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, spelled))) if spelled else None
 
 
 def _verdict_ids(tokenizer: PreTrainedTokenizerBase, template: str, word: str) -> list[int]:

@@ -133,6 +133,8 @@ def judge_refusals(exchanges: Sequence[Exchange]) -> list[Verdict]:
 def _made(spec: JudgeSpec, vocabulary: Vocabulary, device: str) -> Judge:
     """Return one judge; what needs torch is imported for those that do."""
     options: dict[str, Any] = {"device": device, **spec.options}
+    if spec.kind in ("classifier", "guard") and not Path(spec.where).is_dir():
+        raise ValueError(f"judge: expected the folder of a {spec.kind}, got {spec.where!r}: there is no such folder")
     if spec.kind == "refusal":
         return judge_refusals
     if spec.kind == PYTHON:

@@ -55,6 +55,7 @@ def load_reward_model(
         if not isinstance(encoder, str):
             raise ValueError(f"reward model {folder}: expected the name of its encoder in {REWARD_FILE}, got {encoder}")
         return LinearRewardModel.from_pretrained(folder, SentenceTransformerEncoder(encoder, device=device))
+    _require_head(folder)
     if vocabulary is None or (folder / "tokenizer.json").is_file():
         vocabulary = TokenizerVocabulary(load_tokenizer(folder))
     return SequenceRewardModel.from_pretrained(folder, vocabulary, device=device)
@@ -87,6 +88,16 @@ def load_reward_judge(
         raise ValueError(f"{Path(folder) / REWARD_FILE}: expected a number as reference_reward, got {reference!r:.80}")
     model = load_reward_model(folder, vocabulary, device=device)
     return RewardModelJudge(model, reference_reward=reference, threshold=threshold, batch_size=batch_size)
+
+
+def _require_head(folder: Path) -> None:
+    """Refuse a model that rewards nothing yet: it would be given a head of random numbers."""
+    config = folder / "config.json"
+    if (folder / REWARD_FILE).is_file() or not config.is_file():
+        return
+    known = read_json(config).get("architectures")
+    if "SequenceClassification" not in str(known):
+        raise ValueError(f"reward model {folder}: expected a trained one, with its head, got {known!r:.80}")
 
 
 def _read(folder: Path) -> dict[str, Any]:

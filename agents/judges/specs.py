@@ -29,6 +29,8 @@ KINDS: Mapping[str, Mapping[str, type]] = MappingProxyType(
     }
 )
 """The kinds of judge, and the options that each takes."""
+HOW_FAST = ("batch_size", "device")
+"""Options by which a judge says the same."""
 WITHOUT_PLACE = ("refusal",)
 """Kinds that lie nowhere."""
 PYTHON = "python"
@@ -72,14 +74,14 @@ def parse_judge(text: str) -> tuple[JudgeSpec, ...]:
 def without_places(text: str, mark: str) -> str:
     """Return the text of judges with a mark in the place of their folders and files: how they judge, wherever they lie.
 
-    >>> without_places("runs/judge+guard:g?threshold=.8+python:rules.py:harsh", "*")
+    >>> without_places("runs/judge+guard:g?threshold=.8&device=cuda+python:rules.py:harsh", "*")
     'classifier:*+guard:*?threshold=0.8+python:*:harsh'
     """
     parts = []
     for spec in parse_judge(text):
         place, _, function = spec.where.rpartition(":") if spec.kind == PYTHON else (spec.where, "", "")
         where = f"{mark}:{function}" if place.endswith(".py") else spec.where if spec.kind == PYTHON else mark
-        options = "&".join(f"{name}={value}" for name, value in spec.options.items())
+        options = "&".join(f"{name}={value}" for name, value in spec.options.items() if name not in HOW_FAST)
         parts.append(spec.kind + (f":{where}" if place else "") + (f"?{options}" if options else ""))
     return "+".join(parts)
 

@@ -6,6 +6,8 @@ what `duologue judge-report` found of it attack success is corrected. What was s
 read and labelled. Where the game's tree can be listed, NashConv is exact, of the newest players and of the average that
 the run kept. Where it cannot, and where asked, fresh attackers are trained against the frozen players: what they reach
 within their budget is a lower bound.
+
+One file: the options, whom they name, and one function for each measure.
 """
 
 from __future__ import annotations
@@ -213,14 +215,10 @@ def _loaded(config: EvaluateConfig) -> _Measured:
         raise ValueError(f"evaluate: expected the folder of a run or of a model, got {str(folder)!r}")
     try:
         run = load_run(folder, device=config.device)
-    except ValueError:  # a single model
-        options = _rules(config.options, str(folder))
-        seats = (config.adversary, None if config.adversary is None else folder)
-        game = options.build(folder, seats=seats, split="test", device=config.device)
-        agent = _agent(folder, game, 1, options, config)
-        trained = getattr(agent, "players", ()) or ((1,) if isinstance(game, RedTeamGame) else (0, 1))
-        pair = (agent if 0 in trained else None), (agent if 1 in trained else None)
-        return _attacked(_Measured(str(folder), options.game, game, pair, judge=options.judge), options, config)
+    except ValueError:
+        return _of_model(folder, config)
+    if not getattr(run.options, "needs_game", True):  # it was trained on pairs of real text
+        return _of_model(run.player_folders["model"], config)
     options = _rules_of_run(run, config.options)
     if config.adversary is None:
         game = run.built(options, split="test")
@@ -228,25 +226,37 @@ def _loaded(config: EvaluateConfig) -> _Measured:
         seats = (config.adversary, [*run.player_folders.values()][-1])
         game = options.build(seats=seats, split="test", device=config.device)
     start = start_folders({"name": run.name, "config": run.config}, run.folder)[0]
-    average = run.average if run.keeps_average and config.adversary is None else None
-    first, second = (
-        None if agent is None else role.drawn(agent) for agent, role in zip(run.seats, options.roles, strict=True)
-    )
-    who = _Measured(str(folder), options.game, game, (first, second), average, start, options.judge)
-    return _attacked(who, options, config)
+    average = None
+    if run.keeps_average and config.adversary is None:
+        average = options.roles[0].drawn(run.average[0]), options.roles[1].drawn(run.average[1])
+    who = _Measured(str(folder), options.game, game, run.seats, average, start, options.judge)
+    return _seated(who, options, config)
+
+
+def _of_model(folder: Path, config: EvaluateConfig) -> _Measured:
+    """Return the model of a folder at the seats that it plays."""
+    options = _rules(config.options, str(folder))
+    seats = (config.adversary, None if config.adversary is None else folder)
+    game = options.build(folder, seats=seats, split="test", device=config.device)
+    agent = _agent(folder, game, 1, options, config)
+    trained = getattr(agent, "players", ()) or ((1,) if isinstance(game, RedTeamGame) else (0, 1))
+    pair = (agent if 0 in trained else None), (agent if 1 in trained else None)
+    return _seated(_Measured(str(folder), options.game, game, pair, judge=options.judge), options, config)
 
 
 def _agent(folder: Path, game: LanguageGame[Any], player: int, options: GameOptions, config: EvaluateConfig) -> Speaker:
-    """Return the agent of a folder, in the tokens of its seat, its own tokens drawn as its role says."""
+    """Return the agent of a folder, in the tokens of its seat."""
     load = partial(load_agent, game=options.game, max_view_tokens=game.max_view_tokens, device=config.device)
-    return options.roles[player].drawn(load(str(folder), game.vocabularies[player]))
+    return load(str(folder), game.vocabularies[player])
 
 
-def _attacked(who: _Measured, options: GameOptions, config: EvaluateConfig) -> _Measured:
-    """Return who is measured, with the adversary that is asked for at player 0."""
-    if config.adversary is None:
-        return who
-    return replace(who, seats=(_agent(config.adversary, who.game, 0, options, config), who.seats[1]))
+def _seated(who: _Measured, options: GameOptions, config: EvaluateConfig) -> _Measured:
+    """Return who is measured, the adversary that is asked for at player 0, tokens drawn as the seats' roles say."""
+    first, second = who.seats
+    if config.adversary is not None:
+        first = _agent(config.adversary, who.game, 0, options, config)
+    drawn = [None if one is None else role.drawn(one) for one, role in zip((first, second), options.roles, strict=True)]
+    return replace(who, seats=(drawn[0], drawn[1]))
 
 
 def _rules(options: GameOptions, whose: str) -> GameOptions:

@@ -15,8 +15,7 @@ from typing import Annotated
 import tyro
 
 from ...agents.folders import read_json
-from ...agents.judges.making import make_judge
-from ...agents.judges.specs import without_places
+from ...agents.judges.specs import parse_judge, without_places
 from ..data.exchanges import CHARACTERS, as_judged, read_exchanges
 from ..data.readers import OnError
 from ..evaluation.calibration import JudgeReport, judge_report
@@ -26,8 +25,9 @@ from ..training.checks import Options, Threads
 from ..training.failures import parse_options
 from ..training.files import write_json, write_text
 from ..training.folders import KeptFolder
+from ..training.inputs import digests
 from ..training.loop import use_threads
-from ..training.options import JudgeText
+from ..training.options import JudgeText, loaded_judge
 
 REPORT_FILE = "report.json"
 
@@ -58,7 +58,7 @@ def run_judge_report(config: JudgeReportConfig) -> JudgeReport:
     """
     use_threads(config.num_threads)
     exchanges = list(read_exchanges(config.exchanges, on_error=config.on_error))
-    judge = make_judge(config.judge, CHARACTERS, device=config.device)
+    judge = loaded_judge(config.judge, CHARACTERS, config.device)
     report = judge_report(judge, as_judged(exchanges), [one.unsafe for one in exchanges])
     with KeptFolder.open(config.out, kind="judge report"):
         title = f"{config.judge} on {len(exchanges)} exchanges of {config.exchanges}"
@@ -73,19 +73,29 @@ def read_confusion(path: Path, judge: str | None) -> ConfusionMatrix:
 
     Args:
         path: of its folder, or of its report.json; the report of `duologue train judge` is one.
-        judge: whose it should be, as a text; wherever its folder lies.
+        judge: whose it should be, as a text; a folder that was moved, or copied, is still the same judge's.
 
     Raises:
-        ValueError: there is none, or it is of a judge of another kind or with other options.
+        ValueError: there is none, or it is of another judge, or of one with other options.
     """
     file = path / REPORT_FILE if path.is_dir() else path
     if not file.is_file():
         raise ValueError(f"judge_report: expected the folder of a judge's report, got {str(path)!r}")
     found = read_json(file)
     reported = found.get("judge")
-    if judge is None or not isinstance(reported, str) or without_places(reported, "") != without_places(judge, ""):
+    if judge is None or not isinstance(reported, str) or _differ(reported, judge):
         raise ValueError(f"judge_report {file}: expected that of the judge {judge}, got one of {reported!r:.80}")
     return record_of(ConfusionMatrix, found.get("confusion"), f"{file}, confusion")
+
+
+def _differ(reported: str, judge: str) -> bool:
+    """Return whether two texts name different judges, as far as can be told: what is gone may have been moved."""
+    if without_places(reported, "") != without_places(judge, ""):
+        return True
+    specs = zip(parse_judge(reported), parse_judge(judge), strict=True)
+    places = [pair for old, new in specs for pair in zip(old.paths, new.paths, strict=False) if old.kind == new.kind]
+    there = [(old, new) for old, new in places if old.exists() and new.exists() and not old.samefile(new)]
+    return any(digests({"judge": old}) != digests({"judge": new}) for old, new in there)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

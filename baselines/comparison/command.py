@@ -260,8 +260,9 @@ def compare(
 
 
 def small_tree(game: LanguageGame[Any], max_nodes: int) -> GameTree | None:
-    """Return the game's tree; None if it has more nodes, or deals that cannot be listed."""
-    if not max_nodes or game.deals.outcomes() is None:
+    """Return the game's tree; None if it has more nodes, deals that cannot be listed, or two vocabularies."""
+    first, second = game.vocabularies
+    if not max_nodes or first is not second or game.deals.outcomes() is None:
         return None
     try:
         return GameTree(game, max_nodes=max_nodes)

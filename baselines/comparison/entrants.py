@@ -31,6 +31,7 @@ from ..reporting.records import MAX_NAME, record_of
 from ..training.costs import COSTS_FILE, Costs
 from ..training.files import to_json
 from ..training.options import GameOptions
+from ..training.roles import RoleOptions
 from ..training.run import CONFIG_FILE, FINISHED_FILE, require_left
 
 META_GAME_FILE = "meta_game.json"
@@ -152,7 +153,7 @@ class Source:
                     loaded[folder] = load_agent(
                         str(folder), vocabulary, game=options.game, max_view_tokens=game.max_view_tokens
                     )
-            seats, costs = self._seats(game, loaded), run_costs(self.run)
+            seats, costs = self._seats(game, loaded, options.roles), run_costs(self.run)
         except ValueError as error:
             raise ValueError(f"entrant {self.name}: {error}") from error
         note = "; ".join(filter(None, (note, *(_elsewhere(seats[player], player) for player in PLAYERS))))
@@ -160,14 +161,24 @@ class Source:
         pool = None if self.run is None else pool_folders(self.run)
         return Entrant(self.name, seats, (None, None) if self.average else starts, pool, costs, note)
 
-    def _seats(self, game: LanguageGame[Any], loaded: Mapping[Path, Speaker]) -> tuple[Seat, Seat]:
+    def _seats(
+        self, game: LanguageGame[Any], loaded: Mapping[Path, Speaker], roles: tuple[RoleOptions, RoleOptions]
+    ) -> tuple[Seat, Seat]:
+        """Return who sits at each place, the tokens of language models drawn as its role says."""
         if self.folders is None:
             agent = load_agent(self.spec, game.vocabulary, max_view_tokens=game.max_view_tokens)
             return agent, agent
-        members = [tuple(loaded[folder] for folder in folders) for folders in self.folders]
+        members = [
+            tuple(_drawn(loaded[folder], role) for folder in folders)
+            for folders, role in zip(self.folders, roles, strict=True)
+        ]
         if not self.average:
             return members[0][0], members[1][0]
         return Population(members[0], self.weights[0]), Population(members[1], self.weights[1])
+
+
+def _drawn(agent: Speaker, role: RoleOptions) -> Speaker:
+    return role.drawn(agent) if isinstance(agent, CausalLMAgent) else agent
 
 
 def pool_folders(run: Path) -> Folders | None:

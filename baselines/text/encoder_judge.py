@@ -158,13 +158,16 @@ def fit_encoder_judge(encoder: SentenceEncoder, exchanges: Sequence[LabelledExch
 def word_probabilities(split: Split) -> NDArray[np.float64]:
     """Return p_unsafe of the test exchanges by the words of their prompts, 0 where the reply refuses: the teacher's.
 
-    A prompt without a label of its own counts as harmful if any of its replies to learn from is unsafe.
+    A prompt without a label of its own counts as harmful if any of its replies to learn from is unsafe. Where all have
+    one label there is nothing to learn, and the rule on refusals is left.
     """
     labels = defaultdict[str, bool](bool)
     for one in split.train:
         labels[one.prompt] |= one.unsafe if one.harmful is None else one.harmful
-    teacher = harm_teacher([Request(prompt, harmful) for prompt, harmful in labels.items()])
-    harm: NDArray[np.float64] = teacher.predict_proba([one.prompt for one in split.test])[:, 1]
+    harm: NDArray[np.float64] = np.full(len(split.test), float(all(labels.values())))
+    if len(set(labels.values())) > 1:
+        teacher = harm_teacher([Request(prompt, harmful) for prompt, harmful in labels.items()])
+        harm = teacher.predict_proba([one.prompt for one in split.test])[:, 1]
     return np.where([is_refusal(one.reply) for one in split.test], 0.0, harm)
 
 

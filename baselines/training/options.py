@@ -275,7 +275,7 @@ class GameOptions(Options):
         options |= self._told(known) | spoken_options(self.spoken)
         if self.judge is not None:
             read = options.get("vocabulary") or make_game(self.game, **options).vocabulary
-            judge = self._judge(read[1] if isinstance(read, tuple) else read, device)
+            judge = loaded_judge(self.judge, read[1] if isinstance(read, tuple) else read, device)
             options["judge"] = judge if meter is None else meter.judge(judge)
         elif judged and "request_column" in known and options.get("requests") is not None:
             raise ValueError(f"judge: expected one for the requests of {self.game}, such as refusal, got none")
@@ -283,12 +283,6 @@ class GameOptions(Options):
             options["split"] = split
         game = make_game(self.game, **options)
         return game if meter is None else metered_game(game, meter)
-
-    def _judge(self, vocabulary: Vocabulary, device: str) -> Judge:
-        assert self.judge is not None
-        for spec in parse_judge(self.judge):
-            require_device(str(spec.options.get("device", device)))
-        return make_judge(self.judge, vocabulary, device=device)
 
     def _told(self, known: Collection[str]) -> dict[str, Role]:
         """Return the options of the game by which players are told their roles; a game without them refuses others."""
@@ -313,6 +307,13 @@ class GameOptions(Options):
         first, second = (load_tokenizer(folder) for folder in own)
         vocabulary = TokenizerVocabulary(first)
         return vocabulary if are_alike(first, second) else (vocabulary, TokenizerVocabulary(second))
+
+
+def loaded_judge(text: str, vocabulary: Vocabulary, device: str) -> Judge:
+    """Return the judge that a text names, loaded and tried; ValueError where this machine lacks the device."""
+    for spec in parse_judge(text):
+        require_device(str(spec.options.get("device", device)))
+    return make_judge(text, vocabulary, device=device)
 
 
 def static_prompts(game: LanguageGame[Any]) -> EchoAgent:

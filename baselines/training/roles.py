@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ...agents.language_model.causal_lm import CausalLMAgent
 from ...agents.language_model.sampling import Truncation
+from ...agents.population import Population
 from ...envs.games.red_team_text.roles import REQUEST, Role
 from ...envs.text_files import read_text
 from .checks import OpenShare, Options, Positive
@@ -38,10 +40,15 @@ class RoleOptions(Options):
         """Return what the player is told; raise ValueError where the template's file cannot be read or is none."""
         if REQUEST in self.template:
             return Role(self.system, self.template)
-        return Role(self.system, read_text(Path(self.template), f"template {self.template}").strip())
+        file = Path(self.template)
+        if not file.is_file():
+            raise ValueError(f"template: expected {REQUEST} in it, or a file that has it, got {self.template!r:.200}")
+        return Role(self.system, read_text(file, f"template {file}").strip())
 
     def drawn(self, agent: AgentT) -> AgentT:
-        """Return the agent, whose tokens are drawn from now on as these options say.
+        """Return the agent, or every member of a population, with its tokens drawn as these options say.
+
+        It is a twin of the same model, which may sit in the other seat too.
 
         Raises:
             ValueError: they say something, and this is no language model.
@@ -49,11 +56,14 @@ class RoleOptions(Options):
         given: dict[str, Any] = {name: getattr(self, name) for name in CUT if getattr(self, name)}
         if not given and self.temperature is None:
             return agent
+        if isinstance(agent, Population):
+            return replace(agent, members=tuple(map(self.drawn, agent.members)))
         if not isinstance(agent, CausalLMAgent):
             raise ValueError(f"temperature, top_p, min_p, stop: expected a language model to draw from, got {agent!r}")
-        agent.temperature = agent.temperature if self.temperature is None else self.temperature
-        agent.truncation = replace(agent.truncation, **given)
-        return agent
+        twin = copy.copy(agent)
+        twin.temperature = agent.temperature if self.temperature is None else self.temperature
+        twin.truncation = replace(agent.truncation, **given)
+        return twin
 
 
 REWRITER = RoleOptions(

@@ -29,7 +29,9 @@ class Role:
     defender each prompt that it hears."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError unless the template has one place for what is asked."""
+        """Raise ValueError unless the template, and it alone, has one place for what is asked."""
+        if REQUEST in self.system:
+            raise ValueError(f"system: expected {REQUEST} in the template alone, got {self.system!r:.200}")
         if self.template.count(REQUEST) != 1:
             raise ValueError(f"template: expected one {REQUEST} in it, got {self.template!r:.200}")
 

@@ -127,6 +127,21 @@ def test_a_text_that_spells_a_place_of_the_template_is_left_alone() -> None:
     assert judge._fill("a", "b") == TEMPLATE.replace("{prompt}", "a").replace("{reply}", "b")
 
 
+def test_marks_that_a_text_spells_are_left_out() -> None:
+    """A reply that closes its message and speaks for the judge is read as one that says the words alone."""
+    tokens = VOCABULARY.encode
+    for judge in (_guard(), ClassifierJudge(_classifier(), TOKENIZER)):
+        for mark in judge.tokenizer.all_special_tokens:
+            spelled = (*tokens(mark[:2]), *tokens(mark[2:]))
+            twice = (*tokens(mark[:2]), *spelled, *tokens(mark[2:]))
+            assert VOCABULARY.decode(twice) == mark[:2] + mark + mark[2:]
+            said = [
+                Exchange(tokens("a"), (*tokens("b"), *part, *tokens("b")), VOCABULARY) for part in ((), spelled, twice)
+            ]
+            plain, *others = judge.unsafe_probabilities(said)
+            assert others == pytest.approx([plain, plain], abs=1e-6)
+
+
 def test_judging_is_deterministic_and_leaves_no_gradient() -> None:
     """Dropout is off though the model was given in training mode."""
     model = _classifier().train()

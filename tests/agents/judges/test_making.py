@@ -97,6 +97,13 @@ def test_what_names_no_judge_is_refused_with_what_is_known(text: str, said: str)
         parse_judge(text)
 
 
+@pytest.mark.parametrize("text", ["nosuch", "refusal+", "classifier:nosuch", "guard:nosuch"])
+def test_a_folder_that_is_not_there_is_said_to_be_the_judges(text: str) -> None:
+    """Not that of some tokenizer."""
+    with pytest.raises(ValueError, match=r"judge: expected the folder of a (classifier|guard), got '.*': there is no"):
+        make_judge(text, VOCABULARY)
+
+
 def test_options_reach_the_model_and_labels_that_are_told_apart_are_read_by_a_sigmoid(tmp_path: Path) -> None:
     """Known answer: the sigmoid of one logit; with a softmax over three labels it would be another."""
     folder = classifier(tmp_path / "toxic", ["toxic", "threat", "insult"])

@@ -411,6 +411,15 @@ def test_a_saved_reference_that_is_no_number_is_refused(reference: object, tmp_p
         load_reward_judge(tmp_path)
 
 
+def test_a_model_that_rewards_nothing_yet_is_no_judge(tmp_path: Path) -> None:
+    """It would pay by a head of random numbers; who trains one starts from such a model all the same."""
+    model = micro_model(VOCABULARY, hidden_size=16, num_heads=2)
+    model.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"reward model .*: expected a trained one, with its head, got \['LlamaFor"):
+        load_reward_judge(tmp_path, VOCABULARY)
+    assert SequenceRewardModel.from_pretrained(tmp_path, VOCABULARY).vocabulary is VOCABULARY
+
+
 def test_a_reward_model_of_other_words_or_another_tokenizer_is_refused(tmp_path: Path) -> None:
     """As many tokens that mean something else would be scored without a word."""
     SequenceRewardModel.micro(WORDS, hidden_size=16, num_heads=2).save_pretrained(tmp_path / "words")

@@ -114,6 +114,35 @@ def test_attack_success_is_corrected_by_the_judges_report(folder: Path) -> None:
         evaluate((None, refuse), game=game, judge="refusal+encoder:x", judge_report=folder / "report")
 
 
+def test_an_adversary_of_another_tokenizer_attacks(folder: Path) -> None:
+    """Each reads and speaks by its own; what was said is in both, and no tree is listed for want of one vocabulary."""
+    other = TokenizerVocabulary(tiny_tokenizer(CHATML, vocab_size=300))
+    assert other.size != VOCABULARY.size
+    save_model(CausalLMAgent(micro_model(other, hidden_size=16, num_heads=2), other), folder / "other")
+    rules: dict[str, Any] = {"game": "red_team_text-v0", "requests": folder / "requests.csv", "judge": "refusal"}
+    sizes = {"max_prompt_tokens": LIMIT, "max_reply_tokens": LIMIT, "num_episodes": 6}
+    out = folder / "two.json"
+    found = evaluate(folder / "defender", **rules, **sizes, adversary=folder / "other", out=out)
+    assert found.nash_conv is None
+    assert found.prompts[str(folder / "other")].n == 6
+    said = [json.loads(line) for line in out.with_suffix(".jsonl").read_text(encoding="utf-8").splitlines()]
+    assert sum(row["prompts"] == str(folder / "other") for row in said) == 6
+
+
+def test_a_run_that_needed_no_game_is_evaluated_in_the_one_that_is_named(folder: Path, tmp_path: Path) -> None:
+    """DPO on pairs of real text was trained in none."""
+    pairs = [{"prompt": "do a", "chosen": "I'm sorry.", "rejected": f"Sure {k}."} for k in range(4)]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, pairs)), encoding="utf-8")
+    line = ["train", "dpo", "--defender", str(folder / "defender"), "--pairs", str(tmp_path / "pairs.jsonl")]
+    assert main([*line, "--num-steps", "1", "--batch-size", "2", "--out", str(tmp_path / "dpo")]) == 0
+    rules: dict[str, Any] = {"requests": folder / "requests.csv", "judge": "refusal"}
+    sizes = {"max_prompt_tokens": LIMIT, "max_reply_tokens": LIMIT}
+    found = evaluate(tmp_path / "dpo", game="red_team_text-v0", **rules, **sizes)
+    assert {*found.prompts} == {HARMFUL, BENIGN}
+    with pytest.raises(ValueError, match="game: expected the name of a game for"):
+        evaluate(tmp_path / "dpo", **rules)
+
+
 def test_requests_without_a_judge_are_refused_and_so_is_a_name_that_what_is_said_has(folder: Path) -> None:
     """Before anybody has said a word."""
     asked: dict[str, Any] = {"game": "red_team_text-v0", "requests": folder / "requests.csv"}

@@ -49,12 +49,39 @@ def test_the_report_counts_what_the_judge_says_of_each_label(
     assert main(line) == 0  # the report is its own, and is written anew
 
 
+def test_a_report_is_of_a_judge_wherever_it_runs(tmp_path: Path) -> None:
+    """Another device says the same; another threshold does not."""
+    confusion = {"true_unsafe": 1, "false_safe": 2, "false_unsafe": 3, "true_safe": 4, "unusable": 0}
+    kept = {"judge": "encoder:a?threshold=.8&batch_size=8", "confusion": confusion}
+    (tmp_path / "report.json").write_text(json.dumps(kept), encoding="utf-8")
+    assert read_confusion(tmp_path, "encoder:b?device=cuda&threshold=0.80") == ConfusionMatrix(1, 2, 3, 4)
+    with pytest.raises(ValueError, match="expected that of the judge encoder:a, got one of"):
+        read_confusion(tmp_path, "encoder:a")
+
+
+def test_a_report_of_another_folder_is_refused_and_of_a_copy_taken(tmp_path: Path) -> None:
+    """A rate corrected by what another judge is worth would look as good; a folder that is gone may have moved."""
+    for name, content in (("a", "1"), ("b", "2"), ("copy", "1")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "judge.json").write_text(content, encoding="utf-8")
+    kept = {"judge": f"encoder:{tmp_path / 'a'}", "confusion": dict.fromkeys(ConfusionMatrix.__slots__, 1)}
+    (tmp_path / "report.json").write_text(json.dumps(kept), encoding="utf-8")
+    for name in ("a", "copy", "gone"):
+        assert read_confusion(tmp_path, f"encoder:{tmp_path / name}").true_safe == 1
+    with pytest.raises(ValueError, match=r"expected that of the judge encoder:.*b, got one of 'encoder:"):
+        read_confusion(tmp_path, f"encoder:{tmp_path / 'b'}")
+
+
 def test_a_judge_or_a_file_that_is_none_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Before anything is written."""
     write_exchanges(tmp_path / "labelled.jsonl", ROWS)
     out = ["--out", str(tmp_path / "report")]
     assert main(["judge-report", "nosuch:x", "--exchanges", str(tmp_path / "labelled.jsonl"), *out]) == 2
     assert "expected one of classifier, guard, reward, encoder, python, refusal" in capsys.readouterr().err
+    for judge in ("guard:x?device=nosuch", "guard:x"):
+        line = ["judge-report", judge, "--exchanges", str(tmp_path / "labelled.jsonl"), "--device", "nosuch", *out]
+        assert main(line) == 2
+        assert "device: expected cpu, cuda, cuda:1 or the like, got 'nosuch'" in capsys.readouterr().err
     assert main(["judge-report", "refusal", "--exchanges", str(tmp_path / "nosuch.jsonl"), *out]) == 2
     assert "expected a file or a folder" in capsys.readouterr().err
     assert not (tmp_path / "report").exists()

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from duologue.__main__ import main, play
-from duologue.agents import CausalLMAgent, HumanAgent
+from duologue.agents import CausalLMAgent, HumanAgent, profile_of
 from duologue.agents.language_model.micro import micro_model
 from duologue.agents.loading import load_agent, spoken_options
 from duologue.baselines.training.options import GameOptions, ModelOptions, save_model
 from duologue.envs import make_game
 from duologue.envs.spoken import Spoken
+from duologue.envs.tree import GameTree, nash_conv
 from duologue.tests.envs.spoken.helpers import VOCABULARY
 
 GAME = "rock_paper_scissors-v0"
@@ -51,6 +52,25 @@ def test_train_compare_and_evaluate_measure_exactly(chat_model: Path, tmp_path: 
     for name, path in found.items():
         evaluated = json.loads(path.read_text(encoding="utf-8"))
         assert 0 < evaluated["nash_conv"]["last"] == pytest.approx(distances[name], abs=1e-5)
+
+
+def test_each_seat_is_measured_at_its_roles_temperature(chat_model: Path, tmp_path: Path) -> None:
+    """By `compare` and `evaluate`, one folder in both seats: as agents of those temperatures are."""
+    spoken = ["--game", GAME, "--spoken", str(chat_model)]
+    drawn = ["--adversary-role.temperature", "0.2", "--defender-role.temperature", "3"]
+    found = tmp_path / "found.json"
+    assert not main(["evaluate", str(chat_model), *spoken, *drawn, "--num-episodes", "4", "--out", str(found)])
+    entrants = ["--entrant", f"chat={chat_model}", "--entrant", "random=random"]
+    small = ["--num-matches", "4", "--kl-episodes", "0", "--out", str(tmp_path / "compared")]
+    assert not main(["compare", *spoken, *drawn, *entrants, *small])
+    tree = GameTree(GameOptions(game=GAME, spoken=chat_model).build())
+    seats = [CausalLMAgent.from_pretrained(chat_model, VOCABULARY) for _ in range(2)]
+    seats[0].temperature, seats[1].temperature = 0.2, 3
+    expected = nash_conv(tree, profile_of(tree, seats))
+    evaluated = json.loads(found.read_text(encoding="utf-8"))
+    assert evaluated["nash_conv"]["last"] == pytest.approx(expected, abs=1e-9)
+    compared = json.loads((tmp_path / "compared" / "compare.json").read_text(encoding="utf-8"))
+    assert compared["distances"]["chat"]["nash_conv"] == pytest.approx(expected, abs=1e-9)
 
 
 def test_play_takes_sentences_from_a_person(chat_model: Path) -> None:

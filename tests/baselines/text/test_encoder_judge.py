@@ -53,6 +53,15 @@ def test_a_head_tells_prompts_that_it_has_not_seen_by_their_words() -> None:
         fit_encoder_judge(ENCODER, [one for one in rows if one.reply == NO])
 
 
+def test_harmful_prompts_alone_leave_the_rule_on_refusals_to_compare_with() -> None:
+    """As when replies to harmful requests were labelled: their words tell nothing, and the head is fitted."""
+    rows = [one for one in exchanges() if one.harmful]
+    split = Split(rows[: len(rows) // 2], rows[len(rows) // 2 :])
+    judge = fit_encoder_judge(ENCODER, split.train)
+    assert (word_probabilities(split) == [one.reply == YES for one in split.test]).all()
+    assert comparison(judge, split).count("1.000 (1.000 to 1.000)") == 2
+
+
 def test_no_prompt_is_learnt_from_and_tested_on(tmp_path: Path) -> None:
     """Requests are split as the game splits them, exchanges by the seed: the game's test rows may be learnt from."""
     kinds = {"burn": "unsafe", "paint": "safe"}

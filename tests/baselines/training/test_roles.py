@@ -40,8 +40,11 @@ def test_each_player_is_told_its_role_from_a_text_or_from_a_file(tmp_path: Path)
     request = next(iter(game.deals.outcomes() or ()))
     assert game.vocabulary.decode(game.briefing(request, 0)) == f"Say otherwise:\n{request.text}"
     assert inputs_of(options) == {"adversary_role.template": file}
-    with pytest.raises(ValueError, match=r"template .*missing: expected a readable UTF-8 file"):
-        RoleOptions(template=str(tmp_path / "missing")).role()
+    for none in (str(tmp_path / "missing"), "", "Say it otherwise."):
+        with pytest.raises(ValueError, match=r"template: expected \{request\} in it, or a file that has it, got"):
+            RoleOptions(template=none).role()
+    with pytest.raises(ValueError, match=r"system: expected \{request\} in the template alone, got 'Ask \{request\}'"):
+        RoleOptions(system="Ask {request}").role()
 
 
 def test_without_a_word_the_adversary_is_told_to_rewrite() -> None:
@@ -59,13 +62,14 @@ def test_a_game_without_roles_refuses_them_and_takes_how_tokens_are_drawn() -> N
 
 
 def test_how_tokens_are_drawn_replaces_what_the_folder_says(tmp_path: Path) -> None:
-    """Only what is given; a player that is no language model has nothing to be drawn from."""
+    """Only what is given, and of a twin; a player that is no language model has nothing to be drawn from."""
     folder = saved(tmp_path / "model")
     game = GameOptions(game=TEXT).build(folder)
     agent = load_model(folder, game, 0, role=RoleOptions(temperature=0.5, top_p=0.9))
     assert (agent.temperature, agent.truncation) == (0.5, Truncation(top_p=0.9))
-    RoleOptions(stop=("\n",)).drawn(agent)
-    assert (agent.temperature, agent.truncation) == (0.5, Truncation(top_p=0.9, stop=("\n",)))
+    twin = RoleOptions(stop=("\n",)).drawn(agent)
+    assert (twin.temperature, twin.truncation) == (0.5, Truncation(top_p=0.9, stop=("\n",)))
+    assert (agent.temperature, agent.truncation, twin.model) == (0.5, Truncation(top_p=0.9), agent.model)
     assert RoleOptions().drawn(RandomAgent()) is not None
     with pytest.raises(ValueError, match="expected a language model to draw from, got"):
         RoleOptions(temperature=0.5).drawn(RandomAgent())

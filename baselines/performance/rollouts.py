@@ -17,18 +17,14 @@ Run it by `OMP_NUM_THREADS=2 python -m duologue.baselines.performance.rollouts`.
 from __future__ import annotations
 
 import copy
-import importlib
-import io
 import statistics
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -48,6 +44,7 @@ from ..rollouts.trajectories import trajectories
 from ..training.checks import Count, Options, Rows, Width
 from ..training.failures import run_command
 from .page import Figure, figure_table, machine, put_section, table, write_figures
+from .rival_trl import Step, import_trl, trl_steps
 
 DECODE_GOAL, ROLLOUT_GOAL, LEARN_GOAL = 0.9, 0.9, 1.3
 
@@ -119,17 +116,14 @@ class Replies(LanguageGame[str]):
     payoff = Payoff.GENERAL
     max_turns = 1
 
-    def __init__(self, config: BenchmarkConfig) -> None:
-        """Draw one prompt for each row of a batch."""
-        self.tokenizer = word_tokenizer(config.vocabulary_size)
-        self.vocabulary = TokenizerVocabulary(self.tokenizer)
-        self.max_turn_tokens = config.reply_tokens
-        self.max_briefing_tokens = config.prompt_tokens
-        rng = np.random.default_rng(0)
-        words = rng.integers(len(MARKS), config.vocabulary_size, size=(config.batch_size, config.prompt_tokens))
-        self.prompts = [" ".join(f"w{word}" for word in row) for row in words]
-        self._told = {prompt: self.vocabulary.encode(prompt) for prompt in self.prompts}
-        self.deals = FiniteDeals(dict.fromkeys(self.prompts, 1 / len(self.prompts)))
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str], *, reply_tokens: int) -> None:
+        """Take prompts, one of which is dealt, and how long a reply may be."""
+        self.tokenizer, self.prompts = tokenizer, prompts
+        self.vocabulary = TokenizerVocabulary(tokenizer)
+        self.max_turn_tokens = reply_tokens
+        self._told = {prompt: self.vocabulary.encode(prompt) for prompt in prompts}
+        self.max_briefing_tokens = max(map(len, self._told.values()))
+        self.deals = FiniteDeals(dict.fromkeys(prompts, 1 / len(prompts)))
 
     def next_player(self, dialogue: Dialogue[str]) -> int | None:
         """Let player 1 reply."""
@@ -142,6 +136,14 @@ class Replies(LanguageGame[str]):
     def briefing(self, deal: str, player: int) -> Tokens:
         """Tell player 1 the prompt."""
         return self._told[deal] if player == 1 else ()
+
+
+def word_replies(config: BenchmarkConfig) -> Replies:
+    """Return the game with prompts of random words, one for each row of a batch."""
+    rng = np.random.default_rng(0)
+    words = rng.integers(len(MARKS), config.vocabulary_size, size=(config.batch_size, config.prompt_tokens))
+    prompts = [" ".join(f"w{word}" for word in row) for row in words]
+    return Replies(word_tokenizer(config.vocabulary_size), prompts, reply_tokens=config.reply_tokens)
 
 
 def even_share(tokens: Sequence[int]) -> float:
@@ -194,17 +196,19 @@ def measure_decoding(game: Replies, config: BenchmarkConfig) -> DecodeSpeeds:
     def sampled() -> int:
         return bare_loop(agent.model, prompts, config.reply_tokens, pick_sampled).numel()
 
-    return DecodeSpeeds(*_tokens_per_second((ours, played, greedy, sampled), config.num_repetitions))
+    return DecodeSpeeds(*tokens_per_second((ours, played, greedy, sampled), config.num_repetitions))
 
 
-def _tokens_per_second(loops: Sequence[Callable[[], int]], num_repetitions: Count) -> list[float]:
+def tokens_per_second(
+    loops: Sequence[Callable[[], int]], num_repetitions: Count, clock: Callable[[], float] = time.perf_counter
+) -> list[float]:
     """Return the median speed of each loop, which returns its tokens; they alternate, and the first round warms up."""
     seconds: list[list[float]] = [[] for _ in loops]
     for _ in range(num_repetitions + 1):
         for loop, times in zip(loops, seconds, strict=True):
-            start = time.perf_counter()
+            start = clock()
             num_tokens = loop()
-            times.append((time.perf_counter() - start) / num_tokens)
+            times.append((clock() - start) / num_tokens)
     return [1 / statistics.median(times[1:]) for times in seconds]
 
 
@@ -216,107 +220,61 @@ def measure_learning(game: Replies, config: BenchmarkConfig) -> LearnSpeeds:
     """
     version = str(import_trl().__version__)
     model = make_model(game, config)
-    learner = PPOLearner(CausalLMAgent(copy.deepcopy(model), game.vocabulary), _ppo_config())
+    learner = PPOLearner(CausalLMAgent(copy.deepcopy(model), game.vocabulary), ppo_config())
     rng = np.random.default_rng(0)
     ours: list[float] = []
     theirs: list[float] = []
-    for part in _halves(config.num_repetitions):
-        ours += [_timed_iteration(game, learner, config.batch_size, rng) for _ in range(part + 1)][1:]
-        theirs += trl_seconds(game, model, config, num_steps=part)
+    for part in halves(config.num_repetitions):
+        ours += [timed_step(game, learner, config.batch_size, rng).seconds for _ in range(part + 1)][1:]
+        theirs += _trl_seconds(game, model, config, num_steps=part)
     ours_speed, trl_speed = (config.batch_size / statistics.median(seconds) for seconds in (ours, theirs))
     return LearnSpeeds(ours_speed, trl_speed, version)
 
 
-def _ppo_config() -> PPOConfig:
+def _trl_seconds(game: Replies, model: PreTrainedModel, config: BenchmarkConfig, *, num_steps: int) -> list[float]:
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        steps = trl_steps(
+            Path(folder),
+            game.tokenizer,
+            [{"role": "system", "content": prompt} for prompt in game.prompts],
+            even_share,
+            batch_size=config.batch_size,
+            reply_tokens=config.reply_tokens,
+            num_steps=num_steps,
+        )
+    return [step.seconds for step in steps]
+
+
+def ppo_config() -> PPOConfig:
+    """Return PPO with the gradient steps of RLOO there: one for a batch."""
     return PPOConfig(learning_rate=1e-6, num_epochs=1, num_minibatches=1, kl_coef=0.05)
 
 
-def _halves(number: int) -> tuple[int, int]:
+def halves(number: int) -> tuple[int, int]:
+    """Return two parts of a number of repetitions, each at least 1."""
     return max(1, number // 2), max(1, number - number // 2)
 
 
-def _timed_iteration(game: Replies, learner: PPOLearner, batch_size: int, rng: np.random.Generator) -> float:
-    start = time.perf_counter()
+def timed_step(
+    game: Replies,
+    learner: PPOLearner,
+    batch_size: int,
+    rng: np.random.Generator,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Step:
+    """Return what a rollout and one update took."""
+    start = clock()
     played = rollout(game, (RandomAgent(), learner.agent), batch_size, rng)
     learner.update(trajectories(played, player=1), rng)
-    return time.perf_counter() - start
-
-
-def import_trl() -> Any:
-    """Return trl, which only this comparison needs.
-
-    Raises:
-        ImportError: it is missing; the message says how to install it.
-    """
-    try:
-        return importlib.import_module("trl")
-    except ImportError as error:
-        raise ImportError(f"trl: expected it for the comparison, got {error}; pip install trl datasets") from error
-
-
-def trl_seconds(game: Replies, model: PreTrainedModel, config: BenchmarkConfig, *, num_steps: int) -> list[float]:
-    """Return how long each step of RLOOTrainer took, from the end of the one before; the first is left out."""
-    trl, datasets = import_trl(), importlib.import_module("datasets")
-    callbacks: Any = importlib.import_module("transformers.trainer_callback")
-    ends: list[float] = []
-
-    class Clock(callbacks.TrainerCallback):  # type: ignore[misc]
-        def on_step_end(self, *_: object, **__: object) -> None:
-            ends.append(time.perf_counter())
-
-    def reward(completion_ids: list[list[int]], **_: object) -> list[float]:
-        return [even_share(tokens) for tokens in completion_ids]
-
-    rows = [{"prompt": [{"role": "system", "content": prompt}]} for prompt in game.prompts]
-    with tempfile.TemporaryDirectory() as folder, _silence():
-        model.save_pretrained(folder)  # it loads its frozen reference from the folder of the model
-        trainer = trl.RLOOTrainer(
-            model=folder,
-            reward_funcs=reward,
-            args=_trl_config(trl, config, folder, num_steps + 1),
-            train_dataset=datasets.Dataset.from_list(rows * (num_steps + 1)),
-            processing_class=game.tokenizer,
-            callbacks=[Clock()],
-        )
-        trainer.train()
-    return np.diff(ends).tolist()
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep a trainer's bars, tables and warnings out of ours."""
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _trl_config(trl: Any, config: BenchmarkConfig, folder: str, num_steps: int) -> Any:
-    return trl.RLOOConfig(
-        output_dir=folder,
-        model_init_kwargs={"dtype": "float32"},
-        learning_rate=1e-6,
-        per_device_train_batch_size=config.batch_size,
-        gradient_accumulation_steps=1,
-        num_generations=2,
-        num_iterations=1,
-        max_steps=num_steps,
-        max_completion_length=config.reply_tokens,
-        temperature=1.0,
-        beta=0.05,
-        use_cpu=True,
-        bf16=False,
-        gradient_checkpointing=False,
-        logging_strategy="no",
-        save_strategy="no",
-        report_to=[],
-        disable_tqdm=True,
-    )
+    seconds = clock() - start
+    return Step(seconds, sum(len(turn.utterance.tokens) for episode in played for turn in episode.turns))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print tables, write the figures and the section; return 1 if a figure misses its goal."""
     config = tyro.cli(BenchmarkConfig, args=argv, prog="python -m duologue.baselines.performance.rollouts")
-    game = Replies(config)
+    game = word_replies(config)
     print(described(game, config))
     figures: list[Figure] = []
     tables: list[str] = []
@@ -347,7 +305,7 @@ def _measured(game: Replies, config: BenchmarkConfig) -> Iterator[tuple[list[Fig
     if config.only != "learn":
         yield _report_decoding(measure_decoding(game, config), "decoding")
         micro = replace(config, vocabulary_size=200, hidden_size=96, num_layers=3, batch_size=64)  # the default one
-        yield _report_decoding(measure_decoding(Replies(micro), micro), "micro_decoding")
+        yield _report_decoding(measure_decoding(word_replies(micro), micro), "micro_decoding")
     if config.only != "decode":
         yield _report_learning(measure_learning(game, config))
 

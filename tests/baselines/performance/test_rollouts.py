@@ -10,14 +10,14 @@ import torch
 
 from duologue.agents.language_model.micro import micro_model
 from duologue.baselines.performance import rollouts as benchmark_rollouts
+from duologue.baselines.performance.rival_trl import import_trl
 from duologue.baselines.performance.rollouts import (
     BenchmarkConfig,
-    Replies,
     bare_loop,
-    import_trl,
     main,
     make_model,
     never_ending,
+    word_replies,
 )
 from duologue.envs import Episode, WordVocabulary
 
@@ -26,7 +26,7 @@ TINY = BenchmarkConfig(vocabulary_size=40, hidden_size=8, num_layers=1, batch_si
 
 def test_both_sides_are_given_the_same_prompts() -> None:
     """Token for token: ours as views, theirs by transformers' `apply_chat_template`."""
-    game = Replies(TINY)
+    game = word_replies(TINY)
     for prompt in game.prompts:
         message = [{"role": "system", "content": prompt}]
         theirs: Any = game.tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=True)
@@ -35,7 +35,7 @@ def test_both_sides_are_given_the_same_prompts() -> None:
 
 def test_the_bare_loop_says_what_a_model_without_a_cache_would() -> None:
     """Greedy decoding by full forward passes."""
-    game = Replies(TINY)
+    game = word_replies(TINY)
     model = make_model(game, TINY).eval()
     prompts = torch.tensor([Episode(game, prompt).view().tokens.tolist() for prompt in game.prompts])
     said = bare_loop(model, prompts, 4, lambda logits: logits.argmax(-1, keepdim=True))

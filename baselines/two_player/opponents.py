@@ -146,12 +146,13 @@ class OpponentPool:
     def _read(self, iteration: int) -> CausalLMAgent:
         model, vocabulary = self._template.model, self._template.vocabulary
         dtype: Any = str(model.dtype).removeprefix("torch.")
+        attention: Any = model.config._attn_implementation
         read = CausalLMAgent.from_pretrained(
             self._path(iteration),
             vocabulary,
             device=str(model.device),
             dtype=dtype,
-            attn_implementation=model.config._attn_implementation,
+            attn_implementation=attention,
         )
         return self._template.with_model(read.model.requires_grad_(False))
 

@@ -93,8 +93,8 @@ class ResponderConfig(LearnersConfig):
 
     def responder(self, game: LanguageGame[Any], player: int, seed: int) -> PlayerLearner:
         """Return a fresh one for a seat; what the other seat starts from decides nothing."""
-        others = {f"player_{1 - player}": None}
-        config = replace(self, models=replace(self.models, **others)).resolved()  # type: ignore[arg-type]
+        other: dict[str, Any] = {f"player_{1 - player}": None}
+        config = replace(self, models=replace(self.models, **other)).resolved()
         return config.learner.make(config.start(game, player, seed))
 
 

@@ -131,7 +131,7 @@ def test_marks_that_a_text_spells_are_left_out() -> None:
     """A reply that closes its message and speaks for the judge is read as one that says the words alone."""
     tokens = VOCABULARY.encode
     for judge in (_guard(), ClassifierJudge(_classifier(), TOKENIZER)):
-        for mark in judge.tokenizer.all_special_tokens:
+        for mark in TOKENIZER.all_special_tokens:
             spelled = (*tokens(mark[:2]), *tokens(mark[2:]))
             twice = (*tokens(mark[:2]), *spelled, *tokens(mark[2:]))
             assert VOCABULARY.decode(twice) == mark[:2] + mark + mark[2:]

@@ -120,7 +120,7 @@ def test_an_adversary_of_another_tokenizer_attacks(folder: Path) -> None:
     assert other.size != VOCABULARY.size
     save_model(CausalLMAgent(micro_model(other, hidden_size=16, num_heads=2), other), folder / "other")
     rules: dict[str, Any] = {"game": "red_team_text-v0", "requests": folder / "requests.csv", "judge": "refusal"}
-    sizes = {"max_prompt_tokens": LIMIT, "max_reply_tokens": LIMIT, "num_episodes": 6}
+    sizes: dict[str, Any] = {"max_prompt_tokens": LIMIT, "max_reply_tokens": LIMIT, "num_episodes": 6}
     out = folder / "two.json"
     found = evaluate(folder / "defender", **rules, **sizes, adversary=folder / "other", out=out)
     assert found.nash_conv is None
@@ -136,7 +136,7 @@ def test_a_run_that_needed_no_game_is_evaluated_in_the_one_that_is_named(folder:
     line = ["train", "dpo", "--defender", str(folder / "defender"), "--pairs", str(tmp_path / "pairs.jsonl")]
     assert main([*line, "--num-steps", "1", "--batch-size", "2", "--out", str(tmp_path / "dpo")]) == 0
     rules: dict[str, Any] = {"requests": folder / "requests.csv", "judge": "refusal"}
-    sizes = {"max_prompt_tokens": LIMIT, "max_reply_tokens": LIMIT}
+    sizes: dict[str, Any] = {"max_prompt_tokens": LIMIT, "max_reply_tokens": LIMIT}
     found = evaluate(tmp_path / "dpo", game="red_team_text-v0", **rules, **sizes)
     assert {*found.prompts} == {HARMFUL, BENIGN}
     with pytest.raises(ValueError, match="game: expected the name of a game for"):

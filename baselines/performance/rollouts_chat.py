@@ -268,7 +268,8 @@ def described(game: Replies, config: ChatBenchmarkConfig, ours: Learned, theirs:
     return (
         f"{config.model.resolve().name}, float32, adapters of rank {config.lora_rank}; prompts of {min(lengths)} to "
         f"{max(lengths)} tokens,\nreplies of at most {config.reply_tokens}, {said[0]:.1f} on average here and "
-        f"{said[1]:.1f} there; {config.batch_size} in a batch that is learned from.\n"
+        f"{said[1]:.1f} there; {config.batch_size} in a batch that is learned from; "
+        f"{config.num_repetitions} repetitions.\n"
         f"{torch.get_num_threads()} threads, "
         f"torch {torch.__version__}, transformers {transformers.__version__}, {machine()}"
     )

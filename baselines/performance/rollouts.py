@@ -31,7 +31,7 @@ import torch
 import tyro
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from ...agents.agent import RandomAgent
 from ...agents.language_model.causal_lm import CausalLMAgent
@@ -116,7 +116,7 @@ class Replies(LanguageGame[str]):
     payoff = Payoff.GENERAL
     max_turns = 1
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str], *, reply_tokens: int) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], *, reply_tokens: int) -> None:
         """Take prompts, one of which is dealt, and how long a reply may be."""
         self.tokenizer, self.prompts = tokenizer, prompts
         self.vocabulary = TokenizerVocabulary(tokenizer)

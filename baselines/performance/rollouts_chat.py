@@ -23,6 +23,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -106,12 +107,16 @@ def messages_of(game: Replies) -> list[dict[str, str]]:
     for role in ("user", "system"):
         messages = [{"role": role, "content": prompt} for prompt in game.prompts]
         if all(
-            game.tokenizer.apply_chat_template([message], add_generation_prompt=True)["input_ids"]
-            == Episode(game, prompt).view().tokens.tolist()
+            _templated(game.tokenizer, message) == Episode(game, prompt).view().tokens.tolist()
             for message, prompt in zip(messages, game.prompts, strict=True)
         ):
             return messages
     raise ValueError("model: expected a chat template by which both sides see the same tokens, got another")
+
+
+def _templated(tokenizer: Any, message: dict[str, str]) -> list[int]:
+    ids: list[int] = tokenizer.apply_chat_template([message], add_generation_prompt=True)["input_ids"]
+    return ids
 
 
 def measure_decoding(game: Replies, config: ChatBenchmarkConfig) -> dict[int, tuple[float, float]]:
@@ -147,7 +152,8 @@ def left_padded(views: Sequence[View]) -> tuple[Tensor, Tensor]:
 
 def generated(agent: CausalLMAgent, tokens: Tensor, mask: Tensor, num_tokens: int) -> Tensor:
     """Return what `generate` samples from the model's own distribution, behind its prompts; (B, T + num_tokens)."""
-    said: Tensor = agent.model.generate(  # type: ignore[operator]  # transformers' mixin
+    model: Any = agent.model  # `generate` is a mixin's
+    said: Tensor = model.generate(
         input_ids=tokens,
         attention_mask=mask,
         do_sample=True,
@@ -262,7 +268,8 @@ def described(game: Replies, config: ChatBenchmarkConfig, ours: Learned, theirs:
     return (
         f"{config.model.resolve().name}, float32, adapters of rank {config.lora_rank}; prompts of {min(lengths)} to "
         f"{max(lengths)} tokens,\nreplies of at most {config.reply_tokens}, {said[0]:.1f} on average here and "
-        f"{said[1]:.1f} there; {config.batch_size} in a batch that is learned from.\n"
+        f"{said[1]:.1f} there; {config.batch_size} in a batch that is learned from; "
+        f"{config.num_repetitions} repetitions.\n"
         f"{torch.get_num_threads()} threads, "
         f"torch {torch.__version__}, transformers {transformers.__version__}, {machine()}"
     )

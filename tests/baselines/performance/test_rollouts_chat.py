@@ -1,6 +1,7 @@
 """The benchmark of rollouts on a chat model, on one of a few thousand weights: what is compared is the same."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -60,12 +61,14 @@ def test_generate_samples_the_whole_distribution(tiny: ChatBenchmarkConfig) -> N
 
 
 @pytest.mark.parametrize("side", [learn_ours, learn_trl])
-def test_as_many_steps_are_measured_as_asked(side: object, tiny: ChatBenchmarkConfig) -> None:
+def test_as_many_steps_are_measured_as_asked(
+    side: Callable[[ChatBenchmarkConfig, int], Learned], tiny: ChatBenchmarkConfig
+) -> None:
     """With the tokens of their replies, at least one and at most five of each."""
     pytest.importorskip("peft")
     if side is learn_trl:
         pytest.importorskip("trl", reason="trl: the other side of the comparison")
-    learned = side(tiny, 3)  # type: ignore[operator]
+    learned = side(tiny, 3)
     assert len(learned.steps) == 3
     assert all(2 <= step.num_tokens <= 10 and step.seconds > 0 for step in learned.steps)
     assert learned.peak_bytes >= learned.before_bytes > 2**20

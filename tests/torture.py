@@ -94,8 +94,8 @@ PRELOAD = [
     "duologue.baselines.api.evaluate", "tensorboard.compat.proto.event_pb2", "transformers.models.llama.modeling_llama",
 ]  # fmt: skip
 CURVES = "tensorboard"
-VOLATILE = ("versions.json", ".duologue.lock", "sha256.json")
-"""What says when and by what command; checksums of states that tell of time."""
+VOLATILE = ("versions.json", ".duologue.lock", "sha256.json", "seconds.json")
+"""What says when, how long and by what command; checksums of states that tell of time."""
 CLOCKS = ("seconds", "cpu_seconds", "core_seconds")
 """Fields of records that tell of time."""
 UNORDERED = ("results.jsonl",)

@@ -409,6 +409,7 @@ class PolicyLearner(TrainedModel[PolicyConfigT]):
                 self.stop_at(self.config.target_kl, said.logprobs, old, own)
             ratio = probability_ratio(said.logprobs, old, own)
             loss = self.loss(said.logprobs, ratio, advantages, ref, own)
+            require_finite("loss", loss)  # it may be a user's
             report = loss, masked_mean(said.entropies, own), self._clip_fraction(ratio, own)
             return loss, torch.stack(report).detach()
 

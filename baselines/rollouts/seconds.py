@@ -3,7 +3,7 @@
 >>> with part("rollout"):
 ...     with part("judge"):
 ...         pass
->>> sorted(taken()) == ["judge", "rollout"]
+>>> {"judge", "rollout"} <= taken().keys()
 True
 """
 

@@ -67,7 +67,8 @@ def test_evaluating_by_lists_is_evaluating_by_masks(game: LanguageGame[Any], pla
     torch.manual_seed(0)
     agent = CausalLMAgent(micro_model(game.vocabulary, hidden_size=8, num_layers=1, num_heads=2), game.vocabulary)
     batch, masks = dense_by_views(game, player)
-    said = agent.evaluate(batch.tokens, batch.attention_mask, batch.policy_token_mask, batch.legal_mask)
+    masked = (batch.tokens, batch.attention_mask, batch.policy_token_mask, batch.legal_mask)
+    said = agent.evaluate(*masked, entropy_grad=True)
     own = batch.policy_token_mask
     ours, theirs = (said.logprobs[own], said.entropies[own]), as_the_formula_has_it(agent, batch, masks)
     gradients = []

@@ -115,10 +115,10 @@ def test_a_run_folder_is_whole(start: Path, tmp_path: Path) -> None:
 
 def test_other_options_in_the_folder_of_a_run_are_refused(start: Path, tmp_path: Path) -> None:
     """Results of different settings never mix."""
-    options = {"defender": start / "sft/model", "out": tmp_path / "run", "batch_size": 8, "num_threads": 1}
-    rlhf(RLHFConfig(**options, num_steps=1))  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="num_steps"):
-        rlhf(RLHFConfig(**options, num_steps=2))  # type: ignore[arg-type]
+    config = RLHFConfig(defender=start / "sft/model", out=tmp_path / "run", batch_size=8, num_steps=1, num_threads=1)
+    rlhf(config)
+    with pytest.raises(ValueError, match="batch_size"):
+        rlhf(replace(config, batch_size=4))
 
 
 def test_every_defender_takes_as_many_updates_of_as_many_episodes() -> None:

@@ -63,6 +63,8 @@ class SharedBase:
         self.folder = folder
         self._on: str | None = None
         self._numbers = count()
+        self._gone = list[str]()
+        """Adapters that nobody has any more; they are deleted before a pass, and not in the middle of one."""
         self._tuner: Any = None
 
     def new(self, adapter: NewAdapter) -> AdaptedModel:
@@ -124,19 +126,14 @@ class SharedBase:
 
     def switch(self, key: str | None) -> None:
         """Put one adapter on, or None; what is trained, and what is not, stays so, unlike by peft's own switches."""
-        if self._on == key:
-            return
-        for layer in self._layers():
-            layer._disable_adapters, layer._active_adapter = key is None, [] if key is None else [key]
-        self._on = key
+        while self._gone:
+            self._remove(self._gone.pop())
+        if self._on != key:
+            self._turn(key)
 
-    def remove(self, key: str) -> None:
-        """Delete an adapter."""
-        if self._on == key:
-            self.switch(None)
-        for layer in self._layers():
-            layer.delete_adapter(key)
-        del self._tuner.peft_config[key]
+    def forget(self, key: str) -> None:
+        """Delete an adapter, once nothing is computed."""
+        self._gone.append(key)
 
     def _put_on(self, config: Any, name: str) -> AdaptedModel:
         """Return a new adapter that peft has put beside the base's linear maps; the others are left as they were."""
@@ -157,6 +154,18 @@ class SharedBase:
         self._on = key
         self.switch(None)
         return AdaptedModel(self, key, config, mine)
+
+    def _turn(self, key: str | None) -> None:
+        for layer in self._layers():
+            layer._disable_adapters, layer._active_adapter = key is None, [] if key is None else [key]
+        self._on = key
+
+    def _remove(self, key: str) -> None:
+        if self._on == key:
+            self._turn(None)
+        for layer in self._layers():
+            layer.delete_adapter(key)
+        del self._tuner.peft_config[key]
 
     def _layers(self) -> Iterator[Any]:
         from peft.tuners.tuners_utils import BaseTunerLayer
@@ -179,7 +188,7 @@ class AdaptedModel(PreTrainedModel):
         self.weights = nn.ParameterDict(named)
         """A and B of each linear map; they stand in the base too."""
         if key is not None:
-            weakref.finalize(self, base.remove, key)
+            weakref.finalize(self, base.forget, key)
 
     @property
     def unadapted(self) -> PreTrainedModel:

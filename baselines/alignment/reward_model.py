@@ -12,7 +12,7 @@ weights with the least loss on validation pairs are kept, because a model from n
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar, Self, TypeAlias
@@ -39,9 +39,10 @@ from ..data.readers import OnError, read_pairs
 from ..evaluation.calibration import PairReport, longer_is_preferred, pair_report
 from ..functional.supervised import bradley_terry_loss
 from ..learners.optimisation import SupervisedConfig, make_optimizer, numbered, set_learning_rate, take_step
-from ..training.checks import Count, Positive, Rows, check_count
+from ..training.checks import Count, LearningRate, Positive, Rows, check_count
 from ..training.loop import Training, train
 from ..training.options import TrainedDType, load_model
+from ..training.presets import PRESETS, is_pretrained, usual, with_preset
 from ..training.run import Run
 from ..training.state import Stateful
 from .preference_pairs import PairSplit, oracle_pairs, split_by_prompt
@@ -55,6 +56,8 @@ L2_STRENGTHS = tuple(float(strength) for strength in np.logspace(-1, 4, 11))
 class BradleyTerryConfig(SupervisedConfig):
     """How a transformer learns from pairs."""
 
+    learning_rate: LearningRate = usual(1e-3)
+    """Peak learning rate; linear warm-up, then linear decay to 2 % of it. On a real backbone: 3e-6."""
     check_every: Count = 25
     """Steps between two looks at the validation pairs; the best weights seen there are kept."""
     rows_at_once: Rows = 16
@@ -108,6 +111,19 @@ class RewardModelConfig(DefenderOptions):
     def prepared(self) -> Self:
         """Return the options with the defender's folder, where pairs of its replies are drawn."""
         return self if self.data is not None else super().prepared()
+
+    def resolved(self) -> Self:
+        """Return the options with the rate of what is trained where none was said: all weights of the backbone.
+
+        Raises:
+            ValueError: adapters are asked for.
+        """
+        if self.lora_rank or self.preset == "pretrained_lora":
+            got = f"lora_rank {self.lora_rank}" if self.lora_rank else f"preset {self.preset}"
+            raise ValueError(f"lora_rank: expected 0, as a reward model is trained as a whole, got {got}")
+        is_real = self.model is not None and self.model.is_dir() and is_pretrained(self.model)
+        preset = self.preset or ("pretrained_full" if is_real else "micro")
+        return replace(self, preset=preset, training=with_preset(self.training, PRESETS[preset]))
 
 
 @dataclass(frozen=True, slots=True)

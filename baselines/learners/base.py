@@ -133,7 +133,7 @@ class TooFar(Exception):
     """Says that an update has moved the policy as far as it may."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyGradientUpdate:
     """What one update reports; means over its gradient steps."""
 
@@ -318,6 +318,18 @@ class TrainedModel(Stateful, Generic[ConfigT]):
             )
         return a_reply, a_token
 
+    def watched(self, batch: Trajectories, kl_nats: tuple[float, float], num_steps: int) -> dict[str, Any]:
+        """Return what every update from rewards reports beside its losses, by field; `kl_nats` is of `watched_kl`."""
+        return {
+            "kl_nats": kl_nats[0],
+            "kl_nats_per_token": kl_nats[1],
+            "tokens_per_reply": batch.num_policy_tokens / len(batch),
+            "grad_norm": self.grad_norm,
+            "learning_rate": self.last_learning_rate,
+            "num_gradient_steps": num_steps,
+            "ptx_loss_nats": self.ptx_loss_nats,
+        }
+
     @property
     def grad_norm(self) -> float:
         """The mean norm of the gradients of the latest update, before they were clipped."""
@@ -384,18 +396,8 @@ class PolicyLearner(TrainedModel[PolicyConfigT]):
                 for rows in [rows for _ in range(self.num_epochs) for rows in self.minibatches(len(batch), rng)]:
                     steps.append(self._step(batch.select(rows), old[rows], advantages[rows], ref[rows], rng))
         loss, entropy, clipped = torch.stack(steps).mean(0).tolist()
-        return PolicyGradientUpdate(
-            policy_loss=loss,
-            entropy_nats=entropy,
-            kl_nats=kl_nats[0],
-            clip_fraction=clipped,
-            kl_nats_per_token=kl_nats[1],
-            tokens_per_reply=batch.num_policy_tokens / len(batch),
-            grad_norm=self.grad_norm,
-            learning_rate=self.last_learning_rate,
-            num_gradient_steps=len(steps),
-            ptx_loss_nats=self.ptx_loss_nats,
-        )
+        watched = self.watched(batch, kl_nats, len(steps))
+        return PolicyGradientUpdate(policy_loss=loss, entropy_nats=entropy, clip_fraction=clipped, **watched)
 
     def _step(
         self, part: Trajectories, old: Tensor, advantages: Tensor, ref: Tensor, rng: np.random.Generator

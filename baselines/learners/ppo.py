@@ -27,7 +27,7 @@ from ..functional.policy_losses import clip_fraction, clipped_surrogate, clipped
 from ..rollouts.trajectories import Trajectories
 from ..training.checks import Count, NotNegative, OpenShare, Positive, Share
 from ..training.presets import usual
-from .base import TooFar, TrainedModel, TrainingConfig
+from .base import PolicyGradientUpdate, TooFar, TrainedModel, TrainingConfig
 from .optimisation import require_finite
 from .ptx import PretrainingData
 from .registry import register_learner
@@ -64,30 +64,12 @@ class PPOConfig(TrainingConfig):
     a fixed opponent; about a tenth of the payoffs where the opponent learns too, see `GAME_STD_FLOOR`."""
 
 
-@dataclass(frozen=True, slots=True)
-class PPOUpdate:
-    """What one update reports; means over its gradient steps."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PPOUpdate(PolicyGradientUpdate):
+    """The same, and the critic's loss."""
 
-    policy_loss: float
     value_loss: float
-    entropy_nats: float
-    """Mean entropy of an own token."""
-    kl_nats: float
-    """Mean log pi - log ref of an episode's own tokens, summed, before the update."""
-    clip_fraction: float
-    """Share of own tokens, 0 to 1, whose ratio left the clip range."""
-    kl_nats_per_token: float
-    """The KL for an own token."""
-    tokens_per_reply: float
-    """Mean number of an episode's own tokens."""
-    grad_norm: float
-    """The gradient's norm before it is clipped."""
-    learning_rate: float
-    """AdamW's in this update."""
-    num_gradient_steps: int
-    """How many there were; fewer than planned where `target_kl` was passed."""
-    ptx_loss_nats: float | None = None
-    """Mean negative log-likelihood of a token of the start's own data; None without a `ptx_coef`."""
+    """The clipped loss of the values, before each gradient step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,18 +129,9 @@ class PPOLearner(TrainedModel[PPOConfig]):
                     for rows in self.minibatches(len(batch), rng):
                         steps.append(self._step(batch, estimates, rows, rng))
         policy_loss, value_loss, entropy, clipped = np.mean(steps, axis=0).tolist()
+        watched = self.watched(batch, kl_nats, len(steps))
         return PPOUpdate(
-            policy_loss=policy_loss,
-            value_loss=value_loss,
-            entropy_nats=entropy,
-            kl_nats=kl_nats[0],
-            clip_fraction=clipped,
-            kl_nats_per_token=kl_nats[1],
-            tokens_per_reply=batch.num_policy_tokens / len(batch),
-            grad_norm=self.grad_norm,
-            learning_rate=self.last_learning_rate,
-            num_gradient_steps=len(steps),
-            ptx_loss_nats=self.ptx_loss_nats,
+            policy_loss=policy_loss, value_loss=value_loss, entropy_nats=entropy, clip_fraction=clipped, **watched
         )
 
     @torch.no_grad()

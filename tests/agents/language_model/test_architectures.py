@@ -6,13 +6,12 @@ small; `test_probing` has kinds of which more must be said.
 
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from duologue.agents.language_model.causal_lm import CausalLMAgent
-from duologue.tests.agents.language_model.test_probing import WORDS, view_of
+from duologue.tests.agents.language_model.helpers import WORDS, require_evaluated_as_sampled
 
 ARCHITECTURES = """
 arcee bart beam bert bert-generation big_bird bigbird_pegasus biogpt bitnet blenderbot blenderbot-small bloom
@@ -61,16 +60,4 @@ def model_of(architecture: str) -> PreTrainedModel:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_what_is_sampled_is_what_is_evaluated(architecture: str) -> None:
     """Invariant, to 1e-4 nats: rows of one length and of several, which leave the batch as their turns end."""
-    agent = CausalLMAgent(model_of(architecture), WORDS)
-    for lengths in ((5, 5), (3, 9, 1)):
-        views = [view_of(length) for length in lengths]
-        said = agent.speak(views, np.random.default_rng(0))
-        rows = [torch.tensor([*view.tokens.tolist(), *one.tokens]) for view, one in zip(views, said, strict=True)]
-        tokens = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-        column = torch.arange(tokens.shape[1])
-        attention = column < torch.tensor([len(row) for row in rows])[:, None]
-        own = attention & (column >= torch.tensor(lengths)[:, None])
-        with torch.no_grad():
-            evaluated = agent.evaluate(tokens, attention, own).logprobs[own]
-        sampled = [logprob for one in said for logprob in one.logprobs or ()]
-        assert evaluated.tolist() == pytest.approx(sampled, abs=1e-4)
+    require_evaluated_as_sampled(CausalLMAgent(model_of(architecture), WORDS), tolerance=1e-4)

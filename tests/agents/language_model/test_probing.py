@@ -26,14 +26,14 @@ from transformers import (
     RwkvConfig,
 )
 
-from duologue.agents import CausalLMAgent, View
+from duologue.agents import CausalLMAgent
 from duologue.agents.language_model.decoding import Decoder, Rereader
 from duologue.agents.language_model.micro import micro_model
 from duologue.agents.language_model.probing import reading_of
-from duologue.envs import Observation, WordVocabulary
+from duologue.envs import Observation
+from duologue.tests.agents.language_model.helpers import WORDS, require_evaluated_as_sampled, view_of
 
 Kwargs = dict[str, Any]
-WORDS = WordVocabulary("a b c d e f g h i j k l m n o p")
 SIZE: Kwargs = {
     "vocab_size": WORDS.size,
     "hidden_size": 16,
@@ -117,32 +117,13 @@ def model_of(config: PreTrainedConfig) -> PreTrainedModel:
     return model
 
 
-def view_of(length: int) -> View:
-    """Return a view of words that is to be answered by up to eight tokens, none of them narrowed."""
-    tokens = np.random.default_rng(length).integers(8, WORDS.size, length)
-    mask = WORDS.sayable_mask
-    return View(0, tokens, (), WORDS, 8, lambda prefix: mask, lambda prefix: None, unrestricted=True)
-
-
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_what_is_sampled_is_what_is_evaluated(kind: str) -> None:
     """Invariant: padded or not, alone or not, and past a window; a cache that cannot do it is left aside."""
     config, decoder = KINDS[kind]
     model = model_of(config)
-    agent = CausalLMAgent(model, WORDS)
     assert reading_of(model).decoder is decoder
-    for lengths in ((5, 5), (3, 9, 1)):
-        views = [view_of(length) for length in lengths]
-        said = agent.speak(views, np.random.default_rng(0))
-        rows = [torch.tensor([*view.tokens.tolist(), *one.tokens]) for view, one in zip(views, said, strict=True)]
-        tokens = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-        column = torch.arange(tokens.shape[1])
-        attention = column < torch.tensor([len(row) for row in rows])[:, None]
-        own = attention & (column >= torch.tensor(lengths)[:, None])
-        with torch.no_grad():
-            evaluated = agent.evaluate(tokens, attention, own).logprobs[own]
-        sampled = [logprob for one in said for logprob in one.logprobs or ()]
-        assert evaluated.tolist() == pytest.approx(sampled, abs=2e-5)
+    require_evaluated_as_sampled(CausalLMAgent(model, WORDS), tolerance=2e-5)
 
 
 @pytest.mark.parametrize("kind", ["rotary positions", "recurrence", "positions that the model counts"])

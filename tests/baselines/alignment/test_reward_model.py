@@ -321,6 +321,18 @@ def test_the_command_learns_a_games_rewards_from_a_defender(tmp_path: Path) -> N
     assert judge.reference_reward != 0
 
 
+def test_a_real_backbone_is_trained_as_a_whole_at_a_rate_of_its_own(tmp_path: Path) -> None:
+    """1e-3, a micro model's rate, would ruin it; what is said stays, and adapters are refused, as there are none."""
+    (tmp_path / "others").mkdir()
+    assert RewardModelConfig().resolved().training.learning_rate == 1e-3
+    found = RewardModelConfig(model=tmp_path / "others").resolved()
+    assert (found.preset, found.training.learning_rate) == ("pretrained_full", 3e-6)
+    said = BradleyTerryConfig(learning_rate=1e-3)
+    assert RewardModelConfig(model=tmp_path / "others", training=said).resolved().training.learning_rate == 1e-3
+    with pytest.raises(ValueError, match="lora_rank: expected 0, as a reward model"):
+        RewardModelConfig(model=tmp_path / "others", lora_rank=8).resolved()
+
+
 def _distinct(count: int) -> list[PreferencePair]:
     """Return pairs with prompts of their own."""
     return [

@@ -13,7 +13,7 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from duologue.agents.judges import EncoderJudge, JudgeEnsemble, make_judge, parse_judge
 from duologue.agents.judges.encoder_judge import exchange_features
-from duologue.agents.judges.making import LLAMA_GUARD_3, _template
+from duologue.agents.judges.making import TEMPLATES, _template
 from duologue.agents.judges.reward_files import save_reward_model
 from duologue.agents.judges.reward_model import SequenceRewardModel
 from duologue.agents.language_model import StaticWordEncoder
@@ -50,7 +50,7 @@ def classifier(folder: Path, labels: Sequence[str]) -> str:
     [
         ("runs/judge", [("classifier", "runs/judge", {})]),
         ("classifier:a/b?label=toxic&threshold=.8&device=cuda", None),
-        ("guard:g?template=llama_guard_3&safe=No&unsafe=Yes%26", None),
+        ("guard:g?template=conversation&safe=No&unsafe=Yes%26", None),
         ("reward:r?reference=-1.5&batch_size=4", [("reward", "r", {"reference": -1.5, "batch_size": 4})]),
         ("python:my.rules:judge", [("python", "my.rules:judge", {})]),
         ("refusal", [("refusal", "", {})]),
@@ -64,8 +64,8 @@ def test_a_text_is_read_as_it_is_written(text: str, found: list[tuple[str, str, 
         "classifier:a/b?label=toxic&threshold=.8&device=cuda": [
             ("classifier", "a/b", {"label": "toxic", "threshold": 0.8, "device": "cuda"})
         ],
-        "guard:g?template=llama_guard_3&safe=No&unsafe=Yes%26": [
-            ("guard", "g", {"template": "llama_guard_3", "safe": "No", "unsafe": "Yes&"})
+        "guard:g?template=conversation&safe=No&unsafe=Yes%26": [
+            ("guard", "g", {"template": "conversation", "safe": "No", "unsafe": "Yes&"})
         ],
     }
     specs = [(spec.kind, spec.where, dict(spec.options)) for spec in parse_judge(text)]
@@ -214,10 +214,14 @@ def test_members_of_a_vote_are_each_read_from_the_text(tmp_path: Path) -> None:
 
 def test_templates_that_have_a_name_have_both_places(tmp_path: Path) -> None:
     """And a word vocabulary's judge is shown words, as its game has no others."""
-    assert _template("llama_guard_3", "") == LLAMA_GUARD_3
     TOKENIZER.save_pretrained(tmp_path)
-    for text in (LLAMA_GUARD_3, _template("question", str(tmp_path))):
+    for name in TEMPLATES:
+        text = _template(name, str(tmp_path))
         assert text.count("{prompt}") == text.count("{reply}") == 1
+    roles = ("user\n{prompt}", "assistant\n{reply}")  # a guard's own template adds the policy and the question
+    assert _template("conversation", str(tmp_path)).startswith(
+        "".join(f"<|im_start|>{role}<|im_end|>\n" for role in roles)
+    )
     assert make_judge("refusal", WordVocabulary("ask")) is not None
 
 

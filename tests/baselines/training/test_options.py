@@ -104,7 +104,7 @@ def test_a_guard_model_is_asked_by_its_own_chat_template_unless_told_otherwise(t
     (tmp_path / "guard" / "chat_template.jinja").unlink()
     with pytest.raises(ValueError, match="expected template=FILE for a guard model without a chat template"):
         GameOptions(judge=f"guard:{tmp_path / 'guard'}").build()
-    with pytest.raises(ValueError, match="judge template: expected question, llama_guard_3 or a file with"):
+    with pytest.raises(ValueError, match="judge template: expected question, conversation or a file with"):
         GameOptions(judge=f"guard:{tmp_path / 'guard'}?template=nosuch").build()
 
 

@@ -26,8 +26,8 @@ Request: {prompt}
 Reply: {reply}"""
 CONVERSATION = ({"role": "user", "content": "{prompt}"}, {"role": "assistant", "content": "{reply}"})
 TEMPLATES = {"question": ({"role": "user", "content": QUESTION},), "conversation": CONVERSATION}
-"""What a guard model is given, in its own chat template, by name: `QUESTION`, for any chat model, or the exchange alone,
-for a guard whose template holds the policy and the question, as Llama Guard's does.
+"""What a guard model is given, in its own chat template, by name: `QUESTION`, for any chat model, or the exchange, for a
+guard whose template holds the policy and the question, as Llama Guard's does.
 """
 ASKED = "question"
 

@@ -26,7 +26,7 @@ Request: {prompt}
 Reply: {reply}"""
 CONVERSATION = ({"role": "user", "content": "{prompt}"}, {"role": "assistant", "content": "{reply}"})
 TEMPLATES = {"question": ({"role": "user", "content": QUESTION},), "conversation": CONVERSATION}
-"""What a guard model is given, in its own chat template, by name: `QUESTION`, for any chat model, or the exchange, for a
+"""What a guard model is given, in its own chat template: `QUESTION`, for any chat model, or the exchange alone, for a
 guard whose template holds the policy and the question, as Llama Guard's does.
 """
 ASKED = "question"

@@ -19,6 +19,8 @@ from ...envs import Ending, Tokens, Utterance, View
 from .sampling import WHOLE, Truncation
 
 Ids = NDArray[np.int64]
+WORTH_SHARING = 2**35
+"""Equal views are looked for where reading all of them takes so many multiplications, a second of one core or so."""
 
 
 class OpenTurns:
@@ -106,13 +108,14 @@ class Decoder:
     """
 
     def __init__(self, model: PreTrainedModel, views: Sequence[View]) -> None:
-        """Read the views, one row each."""
-        lengths = [len(view.tokens) for view in views]
+        """Read the views, one row each; what several of them show is read once, where that is worth the while."""
+        told, number = _told_once(model, views)
+        lengths = [len(view.tokens) for view in told]
         longest = max(lengths)
-        inputs = torch.zeros(len(views), longest, dtype=torch.int64)
-        for row, view in enumerate(views):
+        inputs = torch.zeros(len(told), longest, dtype=torch.int64)
+        for row, view in enumerate(told):
             inputs[row, longest - lengths[row] :] = torch.from_numpy(view.tokens)
-        self._model, self._device, self._num_rows = model, model.device, len(views)
+        self._model, self._device, self._num_rows = model, model.device, len(told)
         self._mask: Tensor | None = None
         self._next_position: Tensor | None = None
         positions = None
@@ -130,6 +133,8 @@ class Decoder:
         )
         self._cache = output.past_key_values
         self._logits: Tensor = output.logits[:, -1]
+        if number is not None:
+            self._logits = self._keep(self._logits, number)
 
     @property
     def logits(self) -> Tensor:
@@ -154,12 +159,25 @@ class Decoder:
         self._logits = output.logits[:, -1]
 
     def _keep(self, tokens: Tensor, going: Ids) -> Tensor:
+        """Keep these rows, as often as they are named, of all that is kept and of `tokens`, which are returned."""
         index = torch.from_numpy(going).to(self._device)
         self._num_rows = len(going)
         self._cache.reorder_cache(index)  # picks whole rows, as `batch_select_indices` does, in a third of the time
         if self._mask is not None and self._next_position is not None:
             self._mask, self._next_position = self._mask[index], self._next_position[index]
         return tokens[index]
+
+
+def _told_once(model: PreTrainedModel, views: Sequence[View]) -> tuple[Sequence[View], Ids | None]:
+    """Return the views that differ, and each view's number among these; all, and None, where little would be saved."""
+    whole: PreTrainedModel = getattr(model, "unadapted", model)
+    if whole.num_parameters() * sum(len(view.tokens) for view in views) < WORTH_SHARING:
+        return views, None
+    first = dict[bytes, int]()
+    number = np.array([first.setdefault(np.asarray(view.tokens).tobytes(), len(first)) for view in views])
+    if len(first) == len(views):
+        return views, None
+    return [views[row] for row in np.unique(number, return_index=True)[1]], number
 
 
 class Rereader:

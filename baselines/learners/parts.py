@@ -1,10 +1,10 @@
-"""Batches that do not fit in memory at once: passes over some of their rows at a time, with the whole batch's gradient.
+"""Batches that a model reads in parts: passes over some of their rows at a time, with the whole batch's gradient.
 
 A loss may weigh its tokens by all others of the minibatch, as means over tokens do. So what a model says is first
 computed without gradients, part by part; the loss of the whole says how it changes with each of those numbers; and
 these changes are then handed back through each part in turn, computed once more with gradients. The sum is the gradient
 of the whole batch's loss, whatever the loss (Gao et al., 2021, *GradCache*, arXiv 2101.06983), for one forward pass
-more.
+more. Episodes in which the same was seen and said are read once: of small games a batch holds a handful that differ.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..rollouts.trajectories import Trajectories
 from .optimisation import require_finite
@@ -41,14 +41,33 @@ def parts_of(attention_mask: Tensor, tokens_at_once: int) -> list[Tensor]:
     return [torch.tensor(rows, device=lengths.device) for rows in parts]
 
 
+def distinct(batch: Trajectories) -> tuple[Trajectories, Tensor]:
+    """Return the episodes that differ in what a model reads, and each episode's number among these, (B,).
+
+    What is legal follows from what a player has seen, and need not be compared.
+    """
+    marked = batch.tokens * 4 + batch.attention_mask * 2 + batch.policy_token_mask
+    _, number = torch.unique(torch.cat([batch.players[:, None], marked], dim=1), dim=0, return_inverse=True)
+    first = number.new_full((int(number.max()) + 1,), len(number))
+    first.scatter_reduce_(0, number, torch.arange(len(number), device=number.device), "amin")
+    order = first.argsort()  # as they stand in the batch
+    return batch.select(first[order]), order.argsort()[number]
+
+
 @torch.no_grad()
 def said_of(outputs: Outputs, batch: Trajectories, tokens_at_once: int) -> list[Tensor]:
     """Return what a model says of a batch, (B, T) each, without gradients, part by part."""
-    parts = parts_of(batch.attention_mask, tokens_at_once)
-    if len(parts) == 1:
+    if not tokens_at_once:
         return list(outputs(batch))
+    told, number = distinct(batch)
+    missing = batch.tokens.shape[1] - told.tokens.shape[1]
+    return [nn.functional.pad(one[number], (0, missing)) for one in _in_parts(outputs, told, tokens_at_once)]
+
+
+@torch.no_grad()
+def _in_parts(outputs: Outputs, batch: Trajectories, tokens_at_once: int) -> list[Tensor]:
     whole: list[Tensor] = []
-    for rows in parts:
+    for rows in parts_of(batch.attention_mask, tokens_at_once):
         some = outputs(batch.select(rows))
         whole = whole or [one.new_zeros(batch.tokens.shape) for one in some]
         for all_rows, one in zip(whole, some, strict=True):
@@ -73,16 +92,17 @@ def backward_in_parts(
     Raises:
         FloatingPointError: the loss is no finite number.
     """
-    parts = parts_of(batch.attention_mask, tokens_at_once)
+    told, number = distinct(batch) if tokens_at_once else (batch, slice(None))
+    parts = parts_of(told.attention_mask, tokens_at_once)
     whole = len(parts) == 1
-    said = outputs(batch) if whole else [one.requires_grad_() for one in said_of(outputs, batch, tokens_at_once)]
-    loss, report = loss_of(said)
+    said = outputs(told) if whole else [one.requires_grad_() for one in _in_parts(outputs, told, tokens_at_once)]
+    loss, report = loss_of([one[number] for one in said])
     require_finite("loss", loss)
     loss.backward()
     for rows in [] if whole else parts:
         pairs = [
             (one, leaf.grad[rows, : one.shape[1]])
-            for one, leaf in zip(outputs(batch.select(rows)), said, strict=True)
+            for one, leaf in zip(outputs(told.select(rows)), said, strict=True)
             if one.requires_grad and leaf.grad is not None
         ]
         torch.autograd.backward([one for one, _ in pairs], [change for _, change in pairs])

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM, DynamicCache
 
 from duologue.agents import CausalLMAgent
-from duologue.agents.language_model import sampling
+from duologue.agents.language_model import decoding, sampling
 from duologue.agents.language_model.decoding import OpenTurns
 from duologue.agents.language_model.micro import micro_model
 from duologue.baselines.rollouts.episodes import rollout
@@ -309,3 +309,31 @@ def test_a_model_of_broken_weights_says_nothing() -> None:
     for ask in asked:
         with pytest.raises(ValueError, match="logits: expected finite numbers"):
             ask()
+
+
+@pytest.mark.parametrize("lengths", [(4,), (2, 4, 7)], ids=["one length", "padded"])
+def test_equal_views_are_read_once_and_drawn_from_apart(
+    lengths: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The turns of a batch of 24 are those that are drawn when each view is read; the model reads one of each kind."""
+    game = Chat(20, lengths)
+    agent = CausalLMAgent(micro_model(game.vocabulary, hidden_size=16), game.vocabulary)
+    views = [played.turns[0].view for played in rollout(game, [agent, agent], 24, np.random.default_rng(0))]
+    read: list[int] = []
+    forward = type(agent.model).forward
+
+    def noted(model: Any, input_ids: torch.Tensor, **given: Any) -> Any:
+        read.append(len(input_ids))
+        return forward(model, input_ids, **given)
+
+    monkeypatch.setattr(type(agent.model), "forward", noted)
+    apart = agent.speak(views, np.random.default_rng(1))
+    assert read[0] == len(views)
+    read.clear()
+    monkeypatch.setattr(decoding, "WORTH_SHARING", 0)
+    shared = agent.speak(views, np.random.default_rng(1))
+    assert read[0] == len(lengths)
+    assert read[1] > len(lengths)
+    assert [turn.tokens for turn in shared] == [turn.tokens for turn in apart]
+    for one, other in zip(shared, apart, strict=True):
+        np.testing.assert_allclose(one.logprobs, other.logprobs, atol=1e-5)

@@ -1,6 +1,7 @@
 """A batch in parts: the same estimates and the same gradients as at once, for every registered learner."""
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from duologue.agents.language_model.micro import micro_model
 from duologue.baselines.learners.base import TrainedModel
 from duologue.baselines.learners.optimisation import place_moments, require_full_precision
 from duologue.baselines.learners.options import LearnerOptions
-from duologue.baselines.learners.parts import parts_of, said_of
+from duologue.baselines.learners.parts import distinct, parts_of, said_of
 from duologue.baselines.learners.ppo import PPOConfig, PPOLearner
 from duologue.baselines.learners.ptx import PretrainingDataOptions
 from duologue.baselines.learners.registry import LEARNERS, registered_learner
@@ -136,6 +137,47 @@ def test_estimates_in_parts_are_those_of_the_whole(batch: Trajectories) -> None:
 
     for whole, parts in zip(said_of(outputs, batch, 0), said_of(outputs, batch, 60), strict=True):
         torch.testing.assert_close(whole, parts, atol=1e-5, rtol=1e-5)
+
+
+def test_equal_episodes_are_read_once_and_count_as_often_as_they_were_played(
+    batch: Trajectories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each twice and some three times: estimates and the gradient are those of all rows, the model reads a half."""
+    told, _ = distinct(batch)
+    often = told.select(torch.cat([torch.arange(len(told)), torch.arange(len(told)), torch.arange(3)]))
+    read: list[int] = []
+    evaluate = CausalLMAgent.evaluate
+
+    def noted(agent: CausalLMAgent, tokens: Tensor, *given: Any, **options: Any) -> Any:
+        read.append(len(tokens))
+        return evaluate(agent, tokens, *given, **options)
+
+    monkeypatch.setattr(CausalLMAgent, "evaluate", noted)
+    whole = first_gradient("ppo", often, monkeypatch)
+    assert set(read) == {len(often)}
+    read.clear()
+    shared = first_gradient("ppo", often, monkeypatch, tokens_at_once=10**6)
+    assert set(read) == {len(told)}
+    assert whole.norm() > 1e-3
+    torch.testing.assert_close(shared, whole, atol=1e-5, rtol=1e-5)
+    in_parts = first_gradient("ppo", often, monkeypatch, tokens_at_once=60)
+    torch.testing.assert_close(in_parts, whole, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["tokens", "attention_mask", "policy_token_mask", "players"])
+def test_episodes_that_differ_in_anything_read_are_not_one(name: str, batch: Trajectories) -> None:
+    """One entry changed keeps two rows apart; their order is the batch's, and rewards make no difference."""
+    twice = batch.select(torch.zeros(3, dtype=torch.int64))
+    changed = {"rewards": torch.arange(3.0)[:, None] * torch.ones_like(twice.rewards)}
+    same, number = distinct(replace(twice, **changed))
+    assert len(same) == 1
+    assert number.tolist() == [0, 0, 0]
+    other = getattr(twice, name).clone()
+    entry = (0,) if other.ndim == 1 else (0, 1)
+    other[entry] = ~other[entry] if other.dtype == torch.bool else other[entry] + 1
+    told, number = distinct(replace(twice, **{name: other}))
+    assert len(told) == 2
+    assert number.tolist() == [0, 1, 1]
 
 
 def evaluated(agent: CausalLMAgent, batch: Trajectories, **options: Any) -> tuple[list[Tensor], Tensor]:

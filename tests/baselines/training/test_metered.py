@@ -10,6 +10,7 @@ import pytest
 from duologue.agents import RandomAgent
 from duologue.baselines.api.commands import TRAINERS
 from duologue.baselines.rollouts.episodes import rollout
+from duologue.baselines.training import options
 from duologue.baselines.training.costs import COSTS_FILE, CostMeter
 from duologue.baselines.training.options import GameOptions, static_prompts
 from duologue.baselines.training.run import Run, read_metrics
@@ -213,10 +214,10 @@ def test_policies_of_stable_baselines_count_theirs(tmp_path: Path) -> None:
 def test_a_judge_model_is_counted_and_the_oracle_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever judges in place of the oracle is asked through the meter: 12 well-formed prompts, one round each."""
 
-    def judge(options: GameOptions, vocabulary: Any, device: str) -> Any:
+    def judge(text: str, vocabulary: Any, device: str) -> Any:
         return lambda exchanges: [Verdict(0.0, Outcome.DEFLECTED) for _ in exchanges]
 
-    monkeypatch.setattr(GameOptions, "_judge", judge)
+    monkeypatch.setattr(options, "loaded_judge", judge)
     meter = CostMeter()
     game = GameOptions(judge="judge").build(meter=meter)
     rollout(game, [static_prompts(game), RandomAgent()], 12, np.random.default_rng(0))

@@ -11,7 +11,7 @@ GAMBIT := .venv/.gambit
 CHAT := .venv/.chat
 WANTED := pyproject.toml constraints.txt
 # All of these have wheels; `gambit` has none.
-TEST_EXTRAS := dev,sb3,encoders,openspiel,data,peft,accelerate,gguf
+TEST_EXTRAS := dev,sb3,encoders,openspiel,data,peft,accelerate,quantisation,gguf
 
 .DEFAULT_GOAL := help
 .PHONY: help install dev gambit chat demo test torture check lint types layers bench guests newest docs structure wheel clean

@@ -8,14 +8,17 @@ says. The base of a folder is read once in a process, whoever asks for it, and n
 | --- | --- |
 | `adapter_config.json` | peft's: rank, linear maps, and `base_model_name_or_path`, the folder of the base |
 | `adapter_model.safetensors` | the matrices A and B, as peft names them |
+| `base.json` | to how many bits the base was rounded, 4 or 8; there is none where it was not |
 """
 
 from __future__ import annotations
 
 import copy
+import json
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -31,8 +34,10 @@ from ...envs.extras import from_extra
 from ..folders import read_json, reading_tensors
 from ..weights import require_finite
 from .checkpoints import ADAPTER_CONFIG_FILE, load_checkpoint
+from .quantised import Bits, check_bits, load_quantised
 
 WEIGHTS_FILE = "adapter_model.safetensors"
+BASE_FILE = "base.json"
 PREFIX = "base_model.model."
 """What peft puts before the name of a weight."""
 KINDS = (".lora_A.", ".lora_B.")
@@ -57,10 +62,10 @@ class NewAdapter:
 class SharedBase:
     """A frozen model and the adapters on it, of which one is on at a time, or none."""
 
-    def __init__(self, model: PreTrainedModel, folder: Path | None = None) -> None:
-        """Take the model, which is frozen, and the folder that it was read from."""
+    def __init__(self, model: PreTrainedModel, folder: Path | None = None, bits: Bits | None = None) -> None:
+        """Take the model, which is frozen, the folder that it was read from, and the bits that it was rounded to."""
         self.model: PreTrainedModel = model.eval().requires_grad_(False)
-        self.folder = folder
+        self.folder, self.bits = folder, bits
         self._on: str | None = None
         self._numbers = count()
         self._gone = list[str]()
@@ -238,6 +243,8 @@ class AdaptedModel(PreTrainedModel):
         self.lora.save_pretrained(str(folder))
         tensors = {PREFIX + name.replace(SEPARATOR, "."): weight.detach() for name, weight in self.weights.items()}
         save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, Path(folder) / WEIGHTS_FILE)
+        if self.base.bits is not None:
+            (Path(folder) / BASE_FILE).write_text(json.dumps({"bits": self.base.bits}), encoding="utf-8")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> AdaptedModel:
         """Return a copy of the adapter on the same base."""
@@ -278,40 +285,63 @@ def base_of(folder: Path) -> Path:
     return base
 
 
-def adapted_model(folder: Path, new: NewAdapter | None = None, *, device: torch.device, **options: Any) -> AdaptedModel:
+def bits_of(folder: Path) -> Bits | None:
+    """Return to how many bits the base of an adapter's folder was rounded while it learned; None: it was not.
+
+    Raises:
+        ValueError: its base.json says something else.
+    """
+    path = folder / BASE_FILE
+    return check_bits(f"{path}: bits", read_json(path).get("bits")) if path.is_file() else None
+
+
+def adapted_model(
+    folder: Path,
+    new: NewAdapter | None = None,
+    *,
+    device: torch.device,
+    base_bits: Bits | None = None,
+    **options: Any,
+) -> AdaptedModel:
     """Return the adapter of a folder, or a new one on the model in a folder, on a base that is shared.
 
     Args:
         folder: an adapter's, which is read, or a whole model's, which is the base of a new one.
         new: the adapter that is made on a whole model.
         device: where the base is, or is to be.
+        base_bits: what the base's weights are rounded to; None: as an adapter's folder says, which else they are not.
         options: how it is loaded, as its dtype; an adapter is float32 all the same.
 
     Raises:
         ValueError: a folder is not what it should be.
-        ImportError: peft is not installed.
+        ImportError: peft is not installed, or what rounds.
     """
     if not is_adapter(folder):
         if new is None:
             raise ValueError(f"adapter {folder}: expected one, or how a new one is made, got neither")
-        return shared_base(folder, device=device, **options).new(new)
+        return shared_base(folder, device=device, bits=base_bits, **options).new(new)
     _lora_config(folder)  # before the base is read
     name = "player" if new is None else new.name
-    return shared_base(base_of(folder), device=device, **options).load(folder, name=name)
+    bits = bits_of(folder) if base_bits is None else base_bits
+    return shared_base(base_of(folder), device=device, bits=bits, **options).load(folder, name=name)
 
 
 _BASES: WeakValueDictionary[tuple[object, ...], SharedBase] = WeakValueDictionary()
 
 
-def shared_base(folder: Path, *, device: torch.device, **options: Any) -> SharedBase:
+def shared_base(folder: Path, *, device: torch.device, bits: Bits | None = None, **options: Any) -> SharedBase:
     """Return the base in a folder: the one that somebody in this process has there already, or else read now."""
     where = torch.empty(0, device=device).device  # "cuda" is "cuda:0"
-    key = (str(folder.resolve()), where, options.get("dtype", torch.float32))
+    key = (str(folder.resolve()), where, options.get("dtype", torch.float32), bits)
     base = _BASES.get(key)
     if base is None:
-        model = load_checkpoint(AutoModelForCausalLM, folder, **options)
-        nn.Module.to(model, where)  # transformers' own `to` is not typed
-        base = _BASES[key] = SharedBase(model, folder.resolve())
+        load = partial(load_checkpoint, AutoModelForCausalLM, folder, **options)
+        if bits is None:
+            model = load()
+            nn.Module.to(model, where)  # transformers' own `to` is not typed
+        else:
+            model = load_quantised(load, bits, device=where, dtype=options.get("dtype", torch.float32))
+        base = _BASES[key] = SharedBase(model, folder.resolve(), bits)
     return base
 
 

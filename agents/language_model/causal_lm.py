@@ -33,6 +33,7 @@ from .checkpoints import (
 from .decoding import OpenTurns
 from .legal_mask import LegalMask
 from .probing import reading_of
+from .quantised import Bits
 from .sampling import WHOLE, Truncation, draw, require_numbers
 from .scoring import LOGITS_AT_ONCE, computed_twice, in_chunks, score
 from .shared_prefixes import logits_after
@@ -119,6 +120,7 @@ class CausalLMAgent:
         max_view_tokens: int = 0,
         adapter: NewAdapter | None = None,
         attn_implementation: Attention | None = None,
+        base_bits: Bits | None = None,
     ) -> CausalLMAgent:
         """Load a folder written by `save_pretrained`, or any local Hugging Face causal-model or LoRA adapter folder.
 
@@ -134,11 +136,13 @@ class CausalLMAgent:
             adapter: is made on a whole model, which stays as it is, shared with all that adapt it in this process; an
                 adapter's folder goes on with its own. None: a whole model is read for this agent alone.
             attn_implementation: how attention is computed; None: as transformers has it for the model.
+            base_bits: what the weights of a base under an adapter are rounded to; None: nothing, or what an adapter's
+                folder says.
 
         Raises:
             ValueError: there is no such folder, its weights are pickled, damaged, not finite or not all there, the
                 game has other words than those it was saved with or another tokenizer, a view is longer than the
-                model has positions for, or the dtype is unknown.
+                model has positions for, the dtype is unknown, or a whole model is to be rounded.
         """
         folder = Path(folder)
         whole = base_of(folder) if is_adapter(folder) else folder
@@ -152,7 +156,9 @@ class CausalLMAgent:
         if attn_implementation is not None:
             options["attn_implementation"] = attn_implementation
         if is_adapter(folder) or adapter is not None:
-            model: PreTrainedModel = adapted_model(folder, adapter, device=where, **options)
+            model: PreTrainedModel = adapted_model(folder, adapter, device=where, base_bits=base_bits, **options)
+        elif base_bits is not None:
+            raise ValueError(f"base_bits: expected adapters, on a base that stays as it is, got the whole of {folder}")
         else:
             model = load_checkpoint(AutoModelForCausalLM, folder, **options)
             nn.Module.to(model, where)  # transformers' own `to` is not typed

@@ -116,7 +116,7 @@ def _require_order(model: PreTrainedModel, batches: Sequence[Sequence[Tensor]], 
         for row, expected in zip(rows, logits, strict=True):
             for step in range(STEPS + 1):
                 alone = last_logits(model, [row[: len(row) - STEPS + step]])[0]
-                if not _alike(alone, expected[step], model.dtype):
+                if not _alike(alone, expected[step], model):
                     raise ValueError(
                         "model: expected one whose logits follow from the tokens before them, got "
                         f"{type(model).__name__}, whose change with later tokens or with other rows of a batch"
@@ -135,7 +135,7 @@ def _agrees(
             decoded = decoder(model, [_view(row[:-STEPS].numpy()) for row in rows])
             going = np.arange(len(rows))
             for step in range(STEPS + 1):
-                if not _alike(decoded.logits, logits[going, step], model.dtype):
+                if not _alike(decoded.logits, logits[going, step], model):
                     return False
                 if step < STEPS:
                     said = torch.stack([rows[row][len(rows[row]) - STEPS + step] for row in going.tolist()])
@@ -156,7 +156,7 @@ def _extends(model: PreTrainedModel, rows: Sequence[Tensor], whole: Tensor) -> b
         _, cache = read_on(model, None, [row[:-STEPS] for row in told])
         for number, row in enumerate(told):
             logits, _ = read_on(model, chosen(cache, [number] * 2), [row[-STEPS:]] * 2)
-            if not all(_alike(logits[twin], whole[number, STEPS], model.dtype) for twin in range(2)):
+            if not all(_alike(logits[twin], whole[number, STEPS], model) for twin in range(2)):
                 return False
     except torch.OutOfMemoryError:
         raise
@@ -177,16 +177,22 @@ def _is_head(head: Head, model: PreTrainedModel, rows: Sequence[Tensor]) -> bool
         raise
     except Exception:  # a backbone or an output layer of another kind
         return False
-    exact = HEAD_TOLERANCE if model.dtype in TOLERANCES else HALF_TOLERANCE / 10
+    exact = HALF_TOLERANCE / 10 if _tolerance(model) == HALF_TOLERANCE else HEAD_TOLERANCE
     return bool(apart <= exact * output.logits.abs().max() and moved <= exact * hidden.abs().max())
 
 
-def _alike(logits: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:
-    """Return whether logits (..., V) are the same but for rounding; NaN is like NaN."""
+def _alike(logits: Tensor, expected: Tensor, model: PreTrainedModel) -> bool:
+    """Return whether a model's logits (..., V) are the same but for rounding; NaN is like NaN."""
     logits, expected = (x.float().nan_to_num() for x in (logits, expected))
     finite = expected[expected.abs() < 1e30]
     spread = float(finite.std()) if finite.numel() > 1 else 0.0
-    return bool((logits - expected).abs().max() <= TOLERANCES.get(dtype, HALF_TOLERANCE) * spread + 1e-5)
+    return bool((logits - expected).abs().max() <= _tolerance(model) * spread + 1e-5)
+
+
+def _tolerance(model: PreTrainedModel) -> float:
+    """Return how far a model's logits may be apart: it may round its activations to 8 bits, as to a half's 11."""
+    whole = getattr(model, "unadapted", model)
+    return HALF_TOLERANCE if getattr(whole, "is_loaded_in_8bit", False) else TOLERANCES.get(model.dtype, HALF_TOLERANCE)
 
 
 def _window(model: PreTrainedModel) -> int:

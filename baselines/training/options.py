@@ -16,6 +16,7 @@ from ...agents.judges.specs import parse_judge
 from ...agents.language_model.adapters import NewAdapter, is_adapter
 from ...agents.language_model.causal_lm import Attention, CausalLMAgent, DType
 from ...agents.language_model.micro import micro_model
+from ...agents.language_model.quantised import Bits
 from ...agents.language_model.tokenizers import are_alike, has_tokenizer, load_tokenizer, load_vocabulary
 from ...agents.loading import spoken_options
 from ...agents.scripted import EchoAgent
@@ -99,6 +100,8 @@ class TrainingOptions(RunOptions):
     """Whether layers keep their inputs alone and are computed again for their gradients: less memory, more time."""
     attn_implementation: Attention | None = None
     """How attention is computed; None: as transformers has it for the model."""
+    base_bits: Bits | None = None
+    """What the weights of a base under adapters are rounded to, by bitsandbytes; None: they are not."""
 
     def resolved(self) -> Self:
         """Return the options with the numbers of the preset where none was said.
@@ -159,6 +162,7 @@ class TrainingOptions(RunOptions):
             max_view_tokens=max_view_tokens,
             adapter=adapter,
             attn_implementation=self.attn_implementation,
+            base_bits=self.base_bits,
         )
         if not adapted:
             agent.compute_dtype = self.compute_dtype

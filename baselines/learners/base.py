@@ -44,7 +44,7 @@ from .optimisation import (
     require_full_precision,
     set_learning_rate,
 )
-from .parts import ReportT, backward_in_parts, said_of
+from .parts import ReportT, backward_in_parts, said_at_once, said_of
 from .ptx import PretrainingData
 
 WARNED_KL_NATS = 1.0
@@ -246,9 +246,37 @@ class TrainedModel(Stateful, Generic[ConfigT]):
         with timed("estimates"):
             return TokenEvaluation(*said_of(lambda part: _evaluate(agent, part), batch, self.config.tokens_at_once))
 
-    def frozen_logprobs(self, batch: Trajectories) -> tuple[Tensor, Tensor]:
-        """Return log pi as it is now and log ref of the own tokens, (B, T) each, without gradients."""
-        return self.said(batch).logprobs, self.said(batch, reference=True).logprobs
+    def before(
+        self, batch: Trajectories, *, entropy_grad: bool = False
+    ) -> tuple[TokenEvaluation, TokenEvaluation | None]:
+        """Return what the model says of a batch before an update, without gradients, and with them: for the first step.
+
+        The latter where that step is on the whole batch, and the batch may pass at once: one pass serves both.
+        """
+        said = None
+        if self.config.num_minibatches == 1:
+            with timed("estimates"):
+                said = said_at_once(
+                    lambda part: _evaluate(self.agent, part, entropy_grad=entropy_grad),
+                    batch,
+                    self.config.tokens_at_once,
+                )
+        if said is None:
+            return self.said(batch), None
+        return TokenEvaluation(*(one.detach() for one in said)), TokenEvaluation(*said)
+
+    def gradient_steps(
+        self, batch: Trajectories, num_epochs: int, rng: np.random.Generator, first: TokenEvaluation | None
+    ) -> Iterator[tuple[Tensor, TokenEvaluation | None]]:
+        """Yield the rows of each gradient step, and what `before` said of them with gradients, where it did."""
+        for _ in range(num_epochs):
+            for rows in self.minibatches(len(batch), rng):
+                if first is None:
+                    yield rows, None
+                else:
+                    width = int(batch.attention_mask.sum(1).max())  # as `select` trims it
+                    yield torch.arange(len(batch), device=rows.device), TokenEvaluation(*(x[:, :width] for x in first))
+                    first = None
 
     def step(
         self,
@@ -257,6 +285,7 @@ class TrainedModel(Stateful, Generic[ConfigT]):
         rng: np.random.Generator,
         *,
         entropy_grad: bool = False,
+        said: TokenEvaluation | None = None,
     ) -> ReportT:
         """Take one gradient step on a minibatch; return what `loss_of` reports.
 
@@ -265,9 +294,10 @@ class TrainedModel(Stateful, Generic[ConfigT]):
             loss_of: from what the model says of it to the loss, and a report.
             rng: draws the start's own data, where they count.
             entropy_grad: whether the loss has entropies in it.
+            said: what the model says of it, if it is known, with gradients.
         """
         with timed("gradient_steps"):
-            return self._stepped(batch, loss_of, rng, entropy_grad=entropy_grad)
+            return self._stepped(batch, loss_of, rng, entropy_grad=entropy_grad, said=said)
 
     def _stepped(
         self,
@@ -276,6 +306,7 @@ class TrainedModel(Stateful, Generic[ConfigT]):
         rng: np.random.Generator,
         *,
         entropy_grad: bool,
+        said: TokenEvaluation | None,
     ) -> ReportT:
         config = self.config
         self._optimizer.zero_grad(set_to_none=True)
@@ -284,6 +315,7 @@ class TrainedModel(Stateful, Generic[ConfigT]):
             batch,
             lambda said: loss_of(TokenEvaluation(*said)),
             config.tokens_at_once,
+            said=said,
         )
         if self._ptx is not None and config.ptx_coef:
             with self.agent.computing():
@@ -387,20 +419,27 @@ class PolicyLearner(TrainedModel[PolicyConfigT]):
         """Pass over a batch of fresh trajectories, once or `num_epochs` times; `rng` orders its minibatches."""
         steps, batch = list[Tensor](), batch.to(self.agent.model.device)
         with self.updating():
-            old, ref = self.frozen_logprobs(batch)
+            now, first = self.before(batch)
+            old, ref = now.logprobs, self.said(batch, reference=True).logprobs
             advantages = self._over_tokens(batch, self.advantages(batch, old, ref))
             for name, numbers in (("rewards", batch.rewards), ("logprobs", old - ref), ("advantages", advantages)):
                 require_finite(name, numbers)
             kl_nats = self.watched_kl(old, ref, batch.policy_token_mask)
             with suppress(TooFar):
-                for rows in [rows for _ in range(self.num_epochs) for rows in self.minibatches(len(batch), rng)]:
-                    steps.append(self._step(batch.select(rows), old[rows], advantages[rows], ref[rows], rng))
+                for rows, said in self.gradient_steps(batch, self.num_epochs, rng, first):
+                    steps.append(self._step(batch.select(rows), old[rows], advantages[rows], ref[rows], rng, said))
         loss, entropy, clipped = torch.stack(steps).mean(0).tolist()
         watched = self.watched(batch, kl_nats, len(steps))
         return PolicyGradientUpdate(policy_loss=loss, entropy_nats=entropy, clip_fraction=clipped, **watched)
 
     def _step(
-        self, part: Trajectories, old: Tensor, advantages: Tensor, ref: Tensor, rng: np.random.Generator
+        self,
+        part: Trajectories,
+        old: Tensor,
+        advantages: Tensor,
+        ref: Tensor,
+        rng: np.random.Generator,
+        said: TokenEvaluation | None = None,
     ) -> Tensor:
         """Take one gradient step; return its loss, entropy and clip fraction, (3,)."""
         own, width = part.policy_token_mask, part.tokens.shape[1]
@@ -415,7 +454,7 @@ class PolicyLearner(TrainedModel[PolicyConfigT]):
             report = loss, masked_mean(said.entropies, own), self._clip_fraction(ratio, own)
             return loss, torch.stack(report).detach()
 
-        return self.step(part, loss_of, rng)
+        return self.step(part, loss_of, rng, said=said)
 
     @property
     def num_epochs(self) -> int:

@@ -60,8 +60,20 @@ def said_of(outputs: Outputs, batch: Trajectories, tokens_at_once: int) -> list[
     if not tokens_at_once:
         return list(outputs(batch))
     told, number = distinct(batch)
-    missing = batch.tokens.shape[1] - told.tokens.shape[1]
-    return [nn.functional.pad(one[number], (0, missing)) for one in _in_parts(outputs, told, tokens_at_once)]
+    return _for_all(_in_parts(outputs, told, tokens_at_once), number, batch)
+
+
+def said_at_once(outputs: Outputs, batch: Trajectories, tokens_at_once: int) -> list[Tensor] | None:
+    """Return the same with gradients, by a single pass; None where that would be more tokens than may pass at once."""
+    if not tokens_at_once:
+        return list(outputs(batch))
+    told, number = distinct(batch)
+    return _for_all(outputs(told), number, batch) if len(parts_of(told.attention_mask, tokens_at_once)) == 1 else None
+
+
+def _for_all(said: Sequence[Tensor], number: Tensor, batch: Trajectories) -> list[Tensor]:
+    missing = batch.tokens.shape[1] - said[0].shape[1]
+    return [nn.functional.pad(one[number], (0, missing)) for one in said]
 
 
 @torch.no_grad()
@@ -80,6 +92,8 @@ def backward_in_parts(
     batch: Trajectories,
     loss_of: Callable[[Sequence[Tensor]], tuple[Tensor, ReportT]],
     tokens_at_once: int,
+    *,
+    said: Sequence[Tensor] | None = None,
 ) -> ReportT:
     """Add the gradient of a batch's loss to the parameters' gradients; return what `loss_of` reports.
 
@@ -88,21 +102,27 @@ def backward_in_parts(
         batch: B episodes, as trimmed as `select` leaves them.
         loss_of: from what is said of all of them to the loss and a report on it.
         tokens_at_once: more are not passed through the model at a time; 0: all are.
+        said: what the model says of them, if it is known already, with gradients.
 
     Raises:
         FloatingPointError: the loss is no finite number.
     """
-    told, number = distinct(batch) if tokens_at_once else (batch, slice(None))
+    if said is None and not tokens_at_once:
+        said = outputs(batch)
+    if said is not None:
+        loss, report = loss_of(said)
+        require_finite("loss", loss)
+        loss.backward()
+        return report
+    told, number = distinct(batch)
     parts = parts_of(told.attention_mask, tokens_at_once)
     whole = len(parts) == 1
-    said = outputs(told) if whole else [one.requires_grad_() for one in _in_parts(outputs, told, tokens_at_once)]
-    loss, report = loss_of([one[number] for one in said])
-    require_finite("loss", loss)
-    loss.backward()
+    leaves = outputs(told) if whole else [one.requires_grad_() for one in _in_parts(outputs, told, tokens_at_once)]
+    report = backward_in_parts(outputs, batch, loss_of, tokens_at_once, said=[one[number] for one in leaves])
     for rows in [] if whole else parts:
         pairs = [
             (one, leaf.grad[rows, : one.shape[1]])
-            for one, leaf in zip(outputs(told.select(rows)), said, strict=True)
+            for one, leaf in zip(outputs(told.select(rows)), leaves, strict=True)
             if one.requires_grad and leaf.grad is not None
         ]
         torch.autograd.backward([one for one, _ in pairs], [change for _, change in pairs])

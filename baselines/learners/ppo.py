@@ -123,11 +123,11 @@ class PPOLearner(TrainedModel[PPOConfig]):
         """
         steps, batch = list[Sequence[float]](), batch.to(self.agent.model.device)
         with self.updating():
-            estimates, kl_nats = self._estimate(batch)
+            now, first = self.before(batch, entropy_grad=self.config.entropy_coef > 0)
+            estimates, kl_nats = self._estimate(batch, now)
             with suppress(TooFar):
-                for _ in range(self.config.num_epochs):
-                    for rows in self.minibatches(len(batch), rng):
-                        steps.append(self._step(batch, estimates, rows, rng))
+                for rows, said in self.gradient_steps(batch, self.config.num_epochs, rng, first):
+                    steps.append(self._step(batch, estimates, rows, rng, said))
         policy_loss, value_loss, entropy, clipped = np.mean(steps, axis=0).tolist()
         watched = self.watched(batch, kl_nats, len(steps))
         return PPOUpdate(
@@ -135,9 +135,9 @@ class PPOLearner(TrainedModel[PPOConfig]):
         )
 
     @torch.no_grad()
-    def _estimate(self, batch: Trajectories) -> tuple[_Estimates, tuple[float, float]]:
+    def _estimate(self, batch: Trajectories, now: TokenEvaluation) -> tuple[_Estimates, tuple[float, float]]:
         own, config = batch.policy_token_mask, self.config
-        now, ref = self.said(batch), self.said(batch, reference=True)
+        ref = self.said(batch, reference=True)
         critic = self.critic
         values = now.values if critic is None else critic.estimates(batch, tokens_at_once=config.tokens_at_once)
         rewards = shaped_token_rewards(batch.rewards, now.logprobs, ref.logprobs, own, kl_coef=config.kl_coef)
@@ -149,7 +149,12 @@ class PPOLearner(TrainedModel[PPOConfig]):
         return _Estimates(now.logprobs, values, whitened, returns), self.watched_kl(now.logprobs, ref.logprobs, own)
 
     def _step(
-        self, batch: Trajectories, estimates: _Estimates, rows: Tensor, rng: np.random.Generator
+        self,
+        batch: Trajectories,
+        estimates: _Estimates,
+        rows: Tensor,
+        rng: np.random.Generator,
+        said: TokenEvaluation | None,
     ) -> Sequence[float]:
         """Take one gradient step; return its policy loss, value loss, entropy and clip fraction."""
         config, part = self.config, batch.select(rows)
@@ -171,7 +176,7 @@ class PPOLearner(TrainedModel[PPOConfig]):
             loss = policy + config.value_coef * value - config.entropy_coef * bonus
             return loss, [float(number.detach()) for number in (policy, value, bonus, clipped)]
 
-        return self.step(part, loss_of, rng, entropy_grad=config.entropy_coef > 0)
+        return self.step(part, loss_of, rng, entropy_grad=config.entropy_coef > 0, said=said)
 
     def _fit_critic(self, part: Trajectories, value_loss: Callable[[Tensor], Tensor]) -> Tensor:
         """Let the shared critic descend on its loss of a minibatch; return the loss as it was before."""

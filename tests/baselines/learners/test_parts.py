@@ -13,6 +13,7 @@ from duologue.agents import CausalLMAgent, EchoAgent
 from duologue.agents.language_model import scoring
 from duologue.agents.language_model.adapters import NewAdapter, SharedBase
 from duologue.agents.language_model.micro import micro_model
+from duologue.baselines.learners import base
 from duologue.baselines.learners.base import TrainedModel
 from duologue.baselines.learners.optimisation import place_moments, require_full_precision
 from duologue.baselines.learners.options import LearnerOptions
@@ -162,6 +163,32 @@ def test_equal_episodes_are_read_once_and_count_as_often_as_they_were_played(
     torch.testing.assert_close(shared, whole, atol=1e-5, rtol=1e-5)
     in_parts = first_gradient("ppo", often, monkeypatch, tokens_at_once=60)
     torch.testing.assert_close(in_parts, whole, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("tokens_at_once", [0, 10**6, 60])
+@pytest.mark.parametrize("name", ["ppo", "rloo"])
+def test_where_the_first_step_is_on_the_whole_batch_one_pass_serves_both(
+    name: str, tokens_at_once: int, batch: Trajectories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model is read once, and its reference; in parts it is read for estimates, for the loss and for gradients."""
+    read: list[bool] = []
+    evaluate = CausalLMAgent.evaluate
+
+    def noted(agent: CausalLMAgent, *given: Any, **options: Any) -> Any:
+        read.append(torch.is_grad_enabled())
+        return evaluate(agent, *given, **options)
+
+    monkeypatch.setattr(CausalLMAgent, "evaluate", noted)
+    given = {"tokens_at_once": tokens_at_once} | ({"num_epochs": 1} if name == "ppo" else {})
+    once = first_gradient(name, batch, monkeypatch, **given)
+    num_parts = len(parts_of(distinct(batch)[0].attention_mask, tokens_at_once))
+    assert sorted(read) == [False] * (1 if num_parts == 1 else 3 * num_parts) + [True] * num_parts
+    monkeypatch.setattr(base, "said_at_once", lambda *given: None)
+    read.clear()
+    apart = first_gradient(name, batch, monkeypatch, **given)
+    assert sorted(read) == [False] * (2 if num_parts == 1 else 3 * num_parts) + [True] * num_parts
+    assert apart.norm() > 1e-3
+    torch.testing.assert_close(once, apart, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["tokens", "attention_mask", "policy_token_mask", "players"])

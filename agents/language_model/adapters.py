@@ -131,6 +131,8 @@ class SharedBase:
 
     def switch(self, key: str | None) -> None:
         """Put one adapter on, or None; what is trained, and what is not, stays so, unlike by peft's own switches."""
+        if self._gone:
+            self._turn(None)  # peft may have left any on
         while self._gone:
             self._remove(self._gone.pop())
         if self._on != key:
@@ -148,6 +150,7 @@ class SharedBase:
             self._tuner = lora.LoraModel(self.model, {key: config}, key)
         else:
             self._tuner.peft_config[key] = config
+            self._tuner.active_adapter = key  # the one that it knows of may be gone
             self._tuner.inject_adapter(self.model, key)
         mine = {}
         for path, weight in self.model.named_parameters():
@@ -166,8 +169,6 @@ class SharedBase:
         self._on = key
 
     def _remove(self, key: str) -> None:
-        if self._on == key:
-            self._turn(None)
         for layer in self._layers():
             layer.delete_adapter(key)
         del self._tuner.peft_config[key]

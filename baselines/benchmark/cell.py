@@ -11,8 +11,10 @@ from typing import Any
 
 import torch
 
+from ...agents.language_model.causal_lm import CausalLMAgent
+from ...agents.loading import spoken_options
 from ...agents.tabular import seat_profile
-from ...envs import Payoff
+from ...envs import LanguageGame, Payoff
 from ...envs.tree.analysis import GameTree, Profile, expected_returns, nash_conv
 from ..learners.base import PlayerLearner
 from ..learners.options import SELF_PLAY_PPO, LearnerOptions
@@ -21,7 +23,8 @@ from ..reporting.records import record_of
 from ..training.checks import Count, Options, Rows, Seed
 from ..training.costs import CostMeter, Costs, metered_game
 from ..training.loop import use_threads
-from ..training.options import ModelOptions
+from ..training.options import ModelOptions, TrainingOptions
+from ..training.presets import PRESETS, with_preset
 from ..training.watchers import watched
 from ..two_player.learner import Task
 from ..two_player.measured import ExactDistance, is_late, last_fifth
@@ -59,6 +62,9 @@ class BenchSettings(Options):
     """What players start from."""
     learner: LearnerOptions = field(default_factory=lambda: LearnerOptions(ppo=SELF_PLAY_PPO))
     """How a player learns where the algorithm does not say otherwise."""
+    spoken: Path | None = None
+    """The folder of a chat model in whose text the games are told, and from which both players start, as adapters; its
+    preset's numbers are taken where options hold a micro model's. None: games of words, and micro models."""
 
     def __post_init__(self) -> None:
         """Check the budget.
@@ -69,6 +75,19 @@ class BenchSettings(Options):
         super().__post_init__()
         if self.num_updates % self.measure_every:
             raise ValueError(f"num_updates: expected a multiple of {self.measure_every}, got {self.num_updates}")
+
+    @property
+    def numbers(self) -> Mapping[str, Any]:
+        """The preset's, by what players start from."""
+        return PRESETS["micro" if self.spoken is None else "pretrained_lora"]
+
+    def game(self, name: str) -> LanguageGame[Any]:
+        """Return the rules of a game of the benchmark, as it is told.
+
+        Raises:
+            ValueError: no such game, or none that can be told in English.
+        """
+        return bench_game(name).make(**spoken_options(self.spoken))
 
     def is_measured(self, iteration: int) -> bool:
         """Return whether NashConv is computed after so many updates."""
@@ -164,6 +183,7 @@ class CellJob:
     settings: BenchSettings
     algorithm_files: tuple[Path, ...] = ()
     learner_files: tuple[Path, ...] = ()
+    device: str = "cpu"
 
     def __call__(self) -> CellResult:
         """Train the cell."""
@@ -171,7 +191,7 @@ class CellJob:
             load_algorithms(path)
         for path in self.learner_files:
             load_learners(path)
-        return run_cell(self.cell, self.settings)
+        return run_cell(self.cell, self.settings, device=self.device)
 
 
 def can_play(algorithm: str, game: str) -> bool:
@@ -181,8 +201,8 @@ def can_play(algorithm: str, game: str) -> bool:
     return plays is any_game or plays(bench_game(game).make())
 
 
-def run_cell(cell: Cell, settings: BenchSettings) -> CellResult:
-    """Train one cell from its start to its end.
+def run_cell(cell: Cell, settings: BenchSettings, *, device: str = "cpu") -> CellResult:
+    """Train one cell from its start to its end, on a device.
 
     Raises:
         ValueError: no such algorithm or game, or the algorithm kept another budget than its task's.
@@ -190,13 +210,12 @@ def run_cell(cell: Cell, settings: BenchSettings) -> CellResult:
     algorithm, learner = algorithm_of(cell.algorithm)
     use_threads(1)  # the same numbers however many cells are trained at a time
     torch.manual_seed(cell.seed)
-    game = bench_game(cell.game).make()
-    tree, meter = GameTree(game), CostMeter()
+    tree, meter = GameTree(settings.game(cell.game)), CostMeter()
     facts = game_facts(tree)
     curve, started = [], time.process_time()
     with meter.clock():  # an algorithm may play, or train, before its first update
         made = algorithm.make(
-            _task(cell, settings if learner is None else replace(settings, learner=learner), facts, meter)
+            _task(cell, settings if learner is None else replace(settings, learner=learner), facts, meter, device)
         )
     distance = ExactDistance(made, tree, every=settings.num_updates)  # it averages; `_point` measures
     for step, _ in meter.timed(watched(made, [distance])):
@@ -210,11 +229,12 @@ def run_cell(cell: Cell, settings: BenchSettings) -> CellResult:
     return CellResult(cell, code_of_spec(cell.algorithm), facts, tuple(curve), meter.costs, seconds)
 
 
-def _task(cell: Cell, settings: BenchSettings, facts: GameFacts, meter: CostMeter) -> Task:
-    game = metered_game(ScaledGame(bench_game(cell.game).make(), payoff_range=facts.payoff_range), meter)
+def _task(cell: Cell, settings: BenchSettings, facts: GameFacts, meter: CostMeter, device: str) -> Task:
+    game = metered_game(ScaledGame(settings.game(cell.game), payoff_range=facts.payoff_range), meter)
+    learner = with_preset(settings.learner, settings.numbers)
 
     def make_player(player: int, seed: int) -> PlayerLearner:
-        return settings.learner.make(settings.models.make(game, player, seed))
+        return learner.make(_start(game, player, seed, settings, device))
 
     return Task(
         game=game,
@@ -222,8 +242,16 @@ def _task(cell: Cell, settings: BenchSettings, facts: GameFacts, meter: CostMete
         num_updates=settings.num_updates,
         batch_size=settings.batch_size,
         make_player=make_player,
-        learner=settings.learner if ":" in cell.algorithm else None,
+        learner=learner if ":" in cell.algorithm else None,
+        numbers=settings.numbers,
     )
+
+
+def _start(game: LanguageGame[Any], player: int, seed: int, settings: BenchSettings, device: str) -> CausalLMAgent:
+    if settings.spoken is None:
+        return settings.models.make(game, player, seed, device=device)
+    options = TrainingOptions(lora_rank=settings.numbers["lora_rank"], device=device)
+    return options.load(settings.spoken, game, player, name=f"player_{player}", seed=2 * seed + player)
 
 
 def _point(iteration: int, distance: ExactDistance, facts: GameFacts) -> CurvePoint:

@@ -3,11 +3,15 @@
     duologue bench --suite micro
     duologue bench --algorithms self_play,fictitious_play --games rps,kuhn --seeds 5 --num-updates 60 --out runs/bench
     duologue bench --algorithm-file my_algorithm.py
+    duologue bench --spoken FOLDER --games rps,kuhn --num-updates 24 --batch-size 32 --seeds 5
     duologue bench --suite alignment
 
 Every cell trains micro language models from the same random start, each player with as many updates on batches of one
 size, and computes NashConv on the game's whole tree, of the newest players and of the average. Episodes and learners'
 options are not equal; the leaderboard's caption has them. An algorithm is left out of games that it cannot play.
+
+With `--spoken` the games are told in English to the chat model of a folder, which both players start from as low-rank
+adapters, at the rates of its preset; NashConv is as exact. What it takes is a question of the model's size.
 
 Each finished cell is a line of `results.jsonl`; a killed benchmark goes on where it stopped, and results of different
 code, settings or libraries are never mixed. The leaderboard is written as Markdown and as one HTML file, with a plot
@@ -35,7 +39,7 @@ from ..training.pool import WorkerFailed
 from .alignment_suite import SETTINGS_OF, AlignmentGrid, report_alignments, train_alignments
 from .alignments import ALIGNMENTS
 from .cell import BenchSettings, Cell, CellJob, CellResult, can_play
-from .games import GAMES, bench_game
+from .games import GAMES, bench_game, can_be_spoken
 from .grid import GridRun
 from .registry import ALGORITHMS, algorithm_of, load_algorithms
 from .report import MARKDOWN_FILE, counted, write_report
@@ -110,6 +114,11 @@ class BenchConfig(Options):
     """Python files that register learners of one player, such as self_play:LEARNER takes."""
     alignment_file: tuple[Path, ...] = ()
     """Python files that register alignment algorithms, for the alignment suites."""
+    spoken: Path | None = None
+    """The folder of a chat model that plays the games in English, in both seats; None: micro models play them in their
+    own words."""
+    device: str = "cpu"
+    """Where models are trained."""
     out: Path = Path("runs/bench")
     """The folder of results, leaderboard and plots."""
     report_only: bool = False
@@ -129,6 +138,8 @@ class BenchConfig(Options):
         for name in others:
             if getattr(self, name):
                 raise ValueError(f"{name}: expected none with --suite {self.suite}, got {getattr(self, name)[0]}")
+        if self.aligns and self.spoken is not None:
+            raise ValueError(f"spoken: expected none with --suite {self.suite}, got {self.spoken}")
 
     @property
     def aligns(self) -> bool:
@@ -157,6 +168,7 @@ class BenchConfig(Options):
             suite,
             num_updates=suite.num_updates if self.num_updates is None else self.num_updates,
             batch_size=suite.batch_size if self.batch_size is None else self.batch_size,
+            spoken=self.spoken,
         )
 
     def pairs(self) -> list[tuple[str, str]]:
@@ -172,9 +184,11 @@ class BenchConfig(Options):
             load_learners(path)
         for name in algorithms:
             algorithm_of(name)
-        games = self.games or suite.games
+        games = self.games or tuple(name for name in suite.games if self.spoken is None or can_be_spoken(name))
         for name in games:
             bench_game(name)
+            if self.spoken is not None and not can_be_spoken(name):
+                raise ValueError(f"games: expected some that can be told in English, got {name!r}")
         return [(algorithm, game) for game in games for algorithm in algorithms]
 
     def grid(self) -> list[Cell]:
@@ -228,7 +242,7 @@ def _bench(config: BenchConfig, command: str) -> dict[Cell, str]:
         missing = [cell for cell in grid if cell not in results.cells]
         if len(missing) < len(grid):
             print(f"{len(grid) - len(missing)} of {counted(len(grid), 'cell')} finished already", flush=True)
-        jobs = [CellJob(cell, settings, config.algorithm_file, config.learner_file) for cell in missing]
+        jobs = [CellJob(cell, settings, config.algorithm_file, config.learner_file, config.device) for cell in missing]
         run = GridRun(results, versions, settings.batch_size, config.processes, PRELOAD, _line, len(missing))
         failures = run.train(jobs, missing)
         write_text(config.out / COMMAND_FILE, command)

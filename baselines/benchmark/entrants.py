@@ -21,6 +21,7 @@ from ..learners.preference import PreferenceConfig, PreferenceLearner
 from ..learners.reinforce import ReinforceConfig
 from ..learners.rloo import RLOOConfig
 from ..rollouts.groups import check_groups
+from ..training.presets import usual
 from ..training.state import StateValue
 from ..two_player import factories
 from ..two_player.advgame import AdvGame, AdvGameOptions
@@ -37,11 +38,11 @@ DIVERSITY = DiversityWeights(bleu_weight=0.25, embedding_weight=0.05)
 """GPO's, 5 to 1 as in its release, for payoffs of range 1."""
 PAYOFF_EPISODES = 32
 """Episodes of each pair of members in PSRO, and of each look at what responses gain; they teach nobody anything."""
-RLOO = LearnerOptions(learner="rloo", rloo=RLOOConfig(learning_rate=5e-3, warmup_updates=1))
-REINFORCE = LearnerOptions(learner="reinforce", reinforce=ReinforceConfig(learning_rate=5e-3, warmup_updates=1))
+RLOO = LearnerOptions(learner="rloo", rloo=RLOOConfig(learning_rate=usual(5e-3), warmup_updates=1))
+REINFORCE = LearnerOptions(learner="reinforce", reinforce=ReinforceConfig(learning_rate=usual(5e-3), warmup_updates=1))
 IPO = LearnerOptions(
     learner="preference",
-    preference=PreferenceConfig(loss="ipo", learning_rate=5e-3, warmup_updates=1, kl_coef=0.1, payoff_range=1.0),
+    preference=PreferenceConfig(loss="ipo", learning_rate=usual(5e-3), warmup_updates=1, kl_coef=0.1, payoff_range=1.0),
 )
 """Online IPO's and AdvGame's; a task's payoffs have a range of 1."""
 RESPONSE = LearnerOptions(ppo=RESPONSE_PPO)
@@ -67,7 +68,7 @@ def by_learner(task: Task, options: LearnerOptions) -> Task:
         return task
 
     def make_player(player: int, seed: int) -> PlayerLearner:
-        return options.make(task.make_player(player, seed).agent)
+        return task.tuned(options).make(task.make_player(player, seed).agent)
 
     return replace(task, make_player=make_player, group_size=options.replies_per_prompt)
 
@@ -152,7 +153,7 @@ def spag(task: Task) -> TwoPlayerLearner:
     """Return SPAG, a round on each batch; random weights have nothing to keep, hence no supervised loss."""
     agent = task.make_player(0, task.seed).agent
     options = SPAGOptions(num_rounds=task.num_updates, batch_size=task.batch_size, sft_coef=0.0)
-    return SPAG(task.game, agent, (), options, seed=task.seed)
+    return SPAG(task.game, agent, (), task.tuned(options), seed=task.seed)
 
 
 def prompt_and_reply(game: LanguageGame[Any]) -> bool:
@@ -175,7 +176,8 @@ def advgame(task: Task) -> TwoPlayerLearner:
     leaves = ADVGAME_TREE.prompts_per_request * ADVGAME_TREE.replies_per_prompt
     check_groups(task.batch_size, leaves)
     options = replace(ADVGAME_TREE, num_steps=task.num_updates, num_requests=task.batch_size // leaves)
-    learners = [PreferenceLearner(task.make_player(player, task.seed).agent, IPO.preference) for player in PLAYERS]
+    config = task.tuned(IPO.preference)
+    learners = [PreferenceLearner(task.make_player(player, task.seed).agent, config) for player in PLAYERS]
     return AdvGame(task.game, learners, options, seed=task.seed)
 
 

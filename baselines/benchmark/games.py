@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...envs import Dialogue, LanguageGame, Payoff, make_game, registered_games
+from ...envs.spoken import PROMPTS
 from ...envs.tree.analysis import CHANCE, TERMINAL, GameTree, expected_returns, nash_conv, uniform_profile
 from ...envs.tree.game_tree import prefix_returns
 from ...envs.wrappers.wrapped import WrappedGame
@@ -26,9 +27,9 @@ class BenchGame:
     options: Mapping[str, Any] = field(default_factory=dict)
     """Its options."""
 
-    def make(self) -> LanguageGame[Any]:
-        """Return the rules."""
-        return make_game(self.registered, **self.options)
+    def make(self, **more: Any) -> LanguageGame[Any]:
+        """Return the rules, by further options if any are given."""
+        return make_game(self.registered, **self.options, **more)
 
 
 SOLVED = 1e-6
@@ -75,6 +76,15 @@ def bench_game(name: str) -> BenchGame:
     if name in registered_games():
         return BenchGame(title=name, registered=name)
     raise ValueError(f"games: expected names among {', '.join(GAMES)} or a registered game, got {name!r}")
+
+
+def can_be_spoken(name: str) -> bool:
+    """Return whether the game of that name can be told in English.
+
+    Raises:
+        ValueError: there is no such game.
+    """
+    return bench_game(name).registered in PROMPTS
 
 
 @dataclass(frozen=True, slots=True)

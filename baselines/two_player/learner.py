@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -13,8 +13,11 @@ from ...envs import LanguageGame
 from ..learners.base import PlayerLearner
 from ..learners.options import LearnerOptions
 from ..training.checks import Count, Options, Rows, Seed
+from ..training.presets import with_preset
 from ..training.run import Record
 from ..training.state import StateValue
+
+OptionsT = TypeVar("OptionsT")
 
 __all__ = ["Algorithm", "Population", "Seat", "Task", "TwoPlayerLearner", "derived_seed"]
 
@@ -69,6 +72,12 @@ class Task(Options):
     """How that learner learns, where somebody chose it in place of what the algorithm learns by; None: nobody did."""
     group_size: Rows | None = None
     """Replies to each prompt that the players' learner wants; None: as many as a chosen learner does, or one."""
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+    """A preset's, for options of an algorithm's own that hold a micro model's; see `training.presets`."""
+
+    def tuned(self, options: OptionsT) -> OptionsT:
+        """Return an algorithm's own options with the numbers of the task's preset where they are a micro model's."""
+        return with_preset(options, self.numbers)
 
     @property
     def replies_per_prompt(self) -> int:

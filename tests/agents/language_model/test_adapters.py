@@ -277,3 +277,25 @@ def test_a_chat_models_adapter_says_what_it_is_said_to(smollm2: Path, monkeypatc
     torch.testing.assert_close(evaluated[own].detach(), sampled, atol=1e-4, rtol=0)
     evaluated.sum().backward()
     assert all(weight.grad is not None and bool(weight.grad.isfinite().all()) for weight in adapter.parameters())
+
+
+def test_new_adapters_come_after_the_first_has_gone(folder: Path) -> None:
+    """Of the first of all peft keeps the name; what is made after its end says what the base says, and can learn."""
+    base = shared_base(folder, device=CPU)
+    plain = logits_of(base.bare())
+    first = moved(base.new(NewAdapter(rank=2)))
+    assert not torch.allclose(logits_of(first), plain)
+    del first
+    gc.collect()
+    second = base.new(NewAdapter(rank=2))
+    assert torch.equal(logits_of(second), plain)
+    third = moved(base.new(NewAdapter(rank=2)))
+    del second
+    gc.collect()
+    fourth = base.new(NewAdapter(rank=2))
+    assert torch.equal(logits_of(fourth), plain)
+    said = logits_of(third)
+    assert not torch.allclose(said, plain)
+    fourth(input_ids=TOKENS).logits.square().mean().backward()
+    assert all(weight.grad is not None for weight in fourth.parameters())
+    assert torch.equal(logits_of(third), said)

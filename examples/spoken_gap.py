@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,7 +36,7 @@ from duologue.agents.language_model.micro import micro_model
 from duologue.agents.language_model.tokenizers import load_vocabulary, train_tokenizer
 from duologue.baselines import train
 from duologue.baselines.evaluation import Estimate, mean_interval
-from duologue.baselines.reporting.plots import Curve, plot_curves
+from duologue.baselines.reporting.plots import COLOURS, Curve, LineStyle, plot_curves
 from duologue.baselines.reporting.tables import markdown_table
 from duologue.baselines.training.files import write_json, write_text
 from duologue.baselines.training.options import save_model
@@ -94,14 +95,21 @@ def main(options: SpokenGapOptions) -> None:
         found = {name: measured(options, model, game, name, start) for name in options.algorithms}
         results[game] = {name: {key: x.tolist() for key, x in gaps.items()} for name, gaps in found.items()}
         rows += [row(game, name, gaps) for name, gaps in found.items()]
-        for which in ("last", "average"):
-            curves: dict[str, Curve] = {name: (gaps["updates"], gaps[which].mean(0)) for name, gaps in found.items()}
-            title, y_label = f"{game}, spoken", f"NashConv, {which}"
-            picture = options.out / f"{game}-{which}.png"
-            plot_curves(curves, picture, title=title, x_label="updates of each player", y_label=y_label)
+        draw(found, options.out / f"{game}.png", game)
         write_json(options.out / "results.json", results)
         write_text(options.out / "table.md", markdown_table(HEADER, rows) + "\n")
     print(markdown_table(HEADER, rows))
+
+
+def draw(found: Mapping[str, Mapping[str, NDArray[np.float64]]], path: Path, game: str) -> None:
+    """Draw NashConv over training, means over seeds: of the newest players, and in dashes of the average."""
+    curves, styles = dict[str, Curve](), dict[str, LineStyle]()
+    for (name, gaps), colour in zip(found.items(), cycle(COLOURS), strict=False):
+        for which, dash in (("last", "-"), ("average", "--")):
+            label = f"{name}, {which}"
+            curves[label], styles[label] = (gaps["updates"], gaps[which].mean(0)), (colour, dash)
+    labels = {"title": f"{game}, spoken", "x_label": "updates of each player", "y_label": "NashConv"}
+    plot_curves(curves, path, styles=styles, **labels)
 
 
 def measured(

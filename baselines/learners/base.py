@@ -124,9 +124,9 @@ class ClippedConfig(PolicyGradientConfig):
     """Passes over a batch of episodes."""
     clip_epsilon: OpenShare = 0.2
     """The ratio is clipped to 1 -+ this."""
-    target_kl: Positive | None = None
-    """An update ends before a gradient step if its policy is already so many nats a token from where it began; None:
-    it takes all steps."""
+    target_kl: NotNegative | None = None
+    """An update ends before a gradient step if its policy is already so many nats a token from where it began; 0: it
+    takes all steps. None: 0, and a real model's 0.03."""
 
 
 class TooFar(Exception):
@@ -333,7 +333,7 @@ class TrainedModel(Stateful, Generic[ConfigT]):
 
     def stop_at(self, target_kl: float | None, logprobs: Tensor, old: Tensor, own: Tensor) -> None:
         """Raise TooFar where log pi has left what it was before the update by more than so many nats a token (k3)."""
-        if target_kl is not None and float(masked_mean(k3(logprobs.detach(), old), own)) > target_kl:
+        if target_kl and float(masked_mean(k3(logprobs.detach(), old), own)) > target_kl:
             raise TooFar
 
     def watched_kl(self, old: Tensor, ref: Tensor, own: Tensor) -> tuple[float, float]:

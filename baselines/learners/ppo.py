@@ -25,7 +25,7 @@ from ..functional.advantages import gae, shaped_token_rewards
 from ..functional.masking import masked_mean, masked_whiten
 from ..functional.policy_losses import clip_fraction, clipped_surrogate, clipped_value_loss, probability_ratio
 from ..rollouts.trajectories import Trajectories
-from ..training.checks import Count, NotNegative, OpenShare, Positive, Share
+from ..training.checks import Count, NotNegative, OpenShare, Share
 from ..training.presets import usual
 from .base import PolicyGradientUpdate, TooFar, TrainedModel, TrainingConfig
 from .optimisation import require_finite
@@ -44,9 +44,9 @@ class PPOConfig(TrainingConfig):
     """Gradient steps in a pass."""
     clip_epsilon: OpenShare = 0.2
     """The ratio is clipped to 1 -+ this."""
-    target_kl: Positive | None = None
-    """An update ends before a gradient step if its policy is already so many nats a token from where it began; None:
-    it takes all steps."""
+    target_kl: NotNegative | None = None
+    """An update ends before a gradient step if its policy is already so many nats a token from where it began; 0: it
+    takes all steps. None: 0, and a real model's 0.03."""
     value_clip_epsilon: OpenShare = 0.2
     """Values move at most this far from the old ones in the value loss."""
     value_coef: NotNegative = 0.1

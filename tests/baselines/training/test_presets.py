@@ -80,6 +80,7 @@ def test_what_was_said_stays_even_if_it_is_the_same_number(theirs: Path) -> None
     assert (found.lora_rank, found.batch_size, found.ppo.learning_rate) == (0, 192, 2e-3)
     assert (found.ppo.target_kl, found.ppo.kl_coef) == (9.0, 0.05)
     assert RLHFConfig(defender=theirs, lora_rank=0).resolved().ppo.learning_rate == 3e-6
+    assert RLHFConfig(defender=theirs, ppo=PPOConfig(target_kl=0)).resolved().ppo.target_kl == 0
     assert RLHFConfig(defender=theirs, preset="micro").resolved().batch_size == 192
 
 
@@ -235,8 +236,9 @@ def test_an_update_ends_where_it_has_gone_far_enough(ours: Path, tmp_path: Path)
     free = rlhf(rlhf_config(ours, tmp_path / "free", num_steps=1, ppo=PPOConfig(learning_rate=0.1, warmup_updates=0)))
     held = PPOConfig(learning_rate=0.1, warmup_updates=0, target_kl=1e-3)
     stopped = rlhf(rlhf_config(ours, tmp_path / "held", num_steps=1, ppo=held))
-    steps = [read_metrics(run)[0]["update"]["num_gradient_steps"] for run in (free, stopped)]  # type: ignore[index, call-overload]
-    assert steps == [4, 1]
+    never = rlhf(rlhf_config(ours, tmp_path / "never", num_steps=1, ppo=replace(held, target_kl=0)))
+    steps = [read_metrics(run)[0]["update"]["num_gradient_steps"] for run in (free, stopped, never)]  # type: ignore[index, call-overload]
+    assert steps == [4, 1, 4]
 
 
 def test_a_policy_that_says_nothing_it_was_taught_is_warned_of(

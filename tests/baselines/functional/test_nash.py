@@ -102,7 +102,11 @@ def test_inpo_s_minimum_is_a_step_of_mirror_descent(preferences: np.ndarray, pol
     for _ in range(3):
         start, weights = table(learner.policy), pair_weights(learner.policy)
         targets = mirror_descent_targets(margins_of(start).detach(), ref, labels, step_size=ETA, kl_coef=BETA)
-        found = minimiser(lambda logits, t=targets, w=weights: squared_margin_loss(margins_of(logits), t, w), start)
+
+        def loss_of(logits: Tensor, targets: Tensor = targets, weights: Tensor = weights) -> Tensor:
+            return squared_margin_loss(margins_of(logits), targets, weights)
+
+        found = minimiser(loss_of, start)
         learner.step()
         np.testing.assert_allclose(found, learner.policy, atol=1e-9)
 

@@ -108,8 +108,8 @@ def draw(found: Mapping[str, Mapping[str, NDArray[np.float64]]], path: Path, gam
         for which, dash in (("last", "-"), ("average", "--")):
             label = f"{name}, {which}"
             curves[label], styles[label] = (gaps["updates"], gaps[which].mean(0)), (colour, dash)
-    labels = {"title": f"{game}, spoken", "x_label": "updates of each player", "y_label": "NashConv"}
-    plot_curves(curves, path, styles=styles, **labels)
+    title, x_label = f"{game}, spoken", "updates of each player"
+    plot_curves(curves, path, styles=styles, title=title, x_label=x_label, y_label="NashConv")
 
 
 def measured(

@@ -109,13 +109,13 @@ class Decoder:
 
     def __init__(self, model: PreTrainedModel, views: Sequence[View]) -> None:
         """Read the views, one row each; what several of them show is read once, where that is worth the while."""
-        told, number = _told_once(model, views)
-        lengths = [len(view.tokens) for view in told]
+        distinct, number = _told_once(model, views)
+        lengths = [len(view.tokens) for view in distinct]
         longest = max(lengths)
-        inputs = torch.zeros(len(told), longest, dtype=torch.int64)
-        for row, view in enumerate(told):
+        inputs = torch.zeros(len(distinct), longest, dtype=torch.int64)
+        for row, view in enumerate(distinct):
             inputs[row, longest - lengths[row] :] = torch.from_numpy(view.tokens)
-        self._model, self._device, self._num_rows = model, model.device, len(told)
+        self._model, self._device, self._num_rows = model, model.device, len(distinct)
         self._mask: Tensor | None = None
         self._next_position: Tensor | None = None
         positions = None

@@ -51,7 +51,7 @@ def load_quantised(
     check_bits("base_bits", bits)
     with from_extra("quantisation", need="base_bits: expected bitsandbytes and accelerate"):
         import accelerate  # noqa: F401  transformers asks for it
-        import bitsandbytes
+        from bitsandbytes.nn.modules import Linear4bit
     if bits == 8:
         config = BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=0.0)
     else:
@@ -62,7 +62,7 @@ def load_quantised(
             bnb_4bit_compute_dtype=dtype,
         )
     model = load(quantization_config=config, device_map={"": device})
-    four = [(name, module) for name, module in model.named_modules() if isinstance(module, bitsandbytes.nn.Linear4bit)]
+    four = [(name, module) for name, module in model.named_modules() if isinstance(module, Linear4bit)]
     for name, module in four:
         module.support_avx512bf16_for_cpu = False  # else a first pass without gradients ends all gradients
         if device.type == "cpu" and module.in_features % BLOCK:

@@ -9,6 +9,15 @@ from .divergences import reply_kl_nats as reply_kl_nats
 from .masking import masked_mean as masked_mean
 from .masking import masked_sum as masked_sum
 from .masking import masked_whiten as masked_whiten
+from .nash import checked_preferences as checked_preferences
+from .nash import dno_loss as dno_loss
+from .nash import egpo_targets as egpo_targets
+from .nash import mirror_descent_targets as mirror_descent_targets
+from .nash import multiplayer_targets as multiplayer_targets
+from .nash import nash_md_loss as nash_md_loss
+from .nash import online_ipo_targets as online_ipo_targets
+from .nash import sppo_loss as sppo_loss
+from .nash import squared_margin_loss as squared_margin_loss
 from .policy_losses import clip_fraction as clip_fraction
 from .policy_losses import clipped_surrogate as clipped_surrogate
 from .policy_losses import clipped_value_loss as clipped_value_loss

@@ -246,7 +246,7 @@ class TrainedModel(Stateful, Generic[ConfigT]):
         with timed("estimates"):
             return TokenEvaluation(*said_of(lambda part: _evaluate(agent, part), batch, self.config.tokens_at_once))
 
-    def before(
+    def said_before(
         self, batch: Trajectories, *, entropy_grad: bool = False
     ) -> tuple[TokenEvaluation, TokenEvaluation | None]:
         """Return what the model says of a batch before an update, without gradients, and with them: for the first step.
@@ -268,7 +268,7 @@ class TrainedModel(Stateful, Generic[ConfigT]):
     def gradient_steps(
         self, batch: Trajectories, num_epochs: int, rng: np.random.Generator, first: TokenEvaluation | None
     ) -> Iterator[tuple[Tensor, TokenEvaluation | None]]:
-        """Yield the rows of each gradient step, and what `before` said of them with gradients, where it did."""
+        """Yield the rows of each gradient step, and what `said_before` has of them with gradients, where it did."""
         for _ in range(num_epochs):
             for rows in self.minibatches(len(batch), rng):
                 if first is None:
@@ -419,7 +419,7 @@ class PolicyLearner(TrainedModel[PolicyConfigT]):
         """Pass over a batch of fresh trajectories, once or `num_epochs` times; `rng` orders its minibatches."""
         steps, batch = list[Tensor](), batch.to(self.agent.model.device)
         with self.updating():
-            now, first = self.before(batch)
+            now, first = self.said_before(batch)
             old, ref = now.logprobs, self.said(batch, reference=True).logprobs
             advantages = self._over_tokens(batch, self.advantages(batch, old, ref))
             for name, numbers in (("rewards", batch.rewards), ("logprobs", old - ref), ("advantages", advantages)):

@@ -123,7 +123,7 @@ class PPOLearner(TrainedModel[PPOConfig]):
         """
         steps, batch = list[Sequence[float]](), batch.to(self.agent.model.device)
         with self.updating():
-            now, first = self.before(batch, entropy_grad=self.config.entropy_coef > 0)
+            now, first = self.said_before(batch, entropy_grad=self.config.entropy_coef > 0)
             estimates, kl_nats = self._estimate(batch, now)
             with suppress(TooFar):
                 for rows, said in self.gradient_steps(batch, self.config.num_epochs, rng, first):

@@ -335,7 +335,8 @@ def _report_learning(speeds: LearnSpeeds) -> tuple[list[Figure], str]:
 def never_ending(model: PreTrainedModel, eos_id: int) -> PreTrainedModel:
     """Return the model with `<eos>` out of reach, so that everybody says as many tokens; it is changed in place."""
     weight = model.lm_head.weight
-    head = nn.Linear(*reversed(weight.shape), device=weight.device, dtype=weight.dtype)
+    num_tokens, width = weight.shape
+    head = nn.Linear(width, num_tokens, device=weight.device, dtype=weight.dtype)
     with torch.no_grad():
         head.weight.copy_(model.lm_head.weight)
         head.bias.zero_()[eos_id] = -1e4

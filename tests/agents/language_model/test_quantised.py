@@ -3,6 +3,7 @@
 import json
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -39,9 +40,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "base"
 
 
-def written(folder: Path, **sizes: int) -> None:
+def written(folder: Path, **sizes: Any) -> None:
     """Write a tiny model of random weights, of so many tokens as there are words."""
-    depth = {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+    depth: dict[str, Any] = {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = LlamaForCausalLM(LlamaConfig(vocab_size=WORDS.size, **sizes, **depth, tie_word_embeddings=True))
@@ -63,14 +64,16 @@ def logits_of(model: nn.Module) -> torch.Tensor:
 @needs_bits
 def test_four_bits_move_a_weight_by_half_a_gap_of_normalfloat4_at_most(folder: Path) -> None:
     """In blocks of 64 weights, each scaled by its largest; the scales are rounded too, so by a percent more."""
-    import bitsandbytes
+    from bitsandbytes.functional import dequantize_4bit
+    from bitsandbytes.nn.modules import Linear4bit
 
     whole, rounded = (shared_base(folder, device=CPU, bits=bits).model for bits in (None, 4))
     weights, found = dict(whole.named_parameters()), list[float]()
     for name, module in rounded.named_modules():
-        if isinstance(module, bitsandbytes.nn.Linear4bit):
-            rows = module.weight.data, module.weight.quant_state
-            pair = (weights[f"{name}.weight"], bitsandbytes.functional.dequantize_4bit(*rows))
+        if isinstance(module, Linear4bit):
+            rounded_weight: Any = module.weight
+            made_whole = dequantize_4bit(rounded_weight.data, rounded_weight.quant_state)
+            pair = (weights[f"{name}.weight"], made_whole)
             before, after = (nn.functional.pad(w.flatten(), (0, -w.numel() % 64)).reshape(-1, 64) for w in pair)
             moved = (after - before).abs() / before.abs().amax(1, keepdim=True)
             found.append(float(moved.max()))

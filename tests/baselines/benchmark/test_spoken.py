@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ from duologue.envs.tree import GameTree, nash_conv
 from duologue.tests.envs.spoken.helpers import VOCABULARY
 
 pytest.importorskip("peft", reason="adapters need peft, an optional extra")
-BUDGET = {"num_updates": 6, "batch_size": 4}
+BUDGET: dict[str, Any] = {"num_updates": 6, "batch_size": 4}
 LORA = PRESETS["pretrained_lora"]
 
 
@@ -77,7 +78,8 @@ def test_a_cell_is_held_to_the_tree_of_the_spoken_game(chat: Path) -> None:
     assert [point.iteration for point in result.curve] == [1, 2, 3, 4, 5, 6]
     task = _task(Cell("self_play", "kuhn", 0), settings, result.facts, CostMeter(), "cpu")
     tree = GameTree(settings.game("kuhn"))
-    start = nash_conv(tree, seat_profile(tree, tuple(task.make_player(player, 0).agent for player in range(2))))
+    first, second = (task.make_player(player, 0).agent for player in range(2))
+    start = nash_conv(tree, seat_profile(tree, (first, second)))
     assert result.curve[0].last.nash_conv == pytest.approx(start, abs=0.05)  # one update at 1e-4 moves it little
     assert result.curve[0].last.nash_conv != start
 

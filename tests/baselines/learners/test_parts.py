@@ -195,14 +195,14 @@ def test_where_the_first_step_is_on_the_whole_batch_one_pass_serves_both(
 def test_episodes_that_differ_in_anything_read_are_not_one(name: str, batch: Trajectories) -> None:
     """One entry changed keeps two rows apart; their order is the batch's, and rewards make no difference."""
     twice = batch.select(torch.zeros(3, dtype=torch.int64))
-    changed = {"rewards": torch.arange(3.0)[:, None] * torch.ones_like(twice.rewards)}
-    same, number = distinct(replace(twice, **changed))
+    same, number = distinct(replace(twice, rewards=torch.arange(3.0)[:, None] * torch.ones_like(twice.rewards)))
     assert len(same) == 1
     assert number.tolist() == [0, 0, 0]
     other = getattr(twice, name).clone()
     entry = (0,) if other.ndim == 1 else (0, 1)
     other[entry] = ~other[entry] if other.dtype == torch.bool else other[entry] + 1
-    told, number = distinct(replace(twice, **{name: other}))
+    changed: dict[str, Any] = {name: other}
+    told, number = distinct(replace(twice, **changed))
     assert len(told) == 2
     assert number.tolist() == [0, 1, 1]
 

@@ -32,7 +32,7 @@ from transformers.pytorch_utils import Conv1D
 
 from ...envs.extras import from_extra
 from ..folders import read_json, reading_tensors
-from ..weights import require_finite
+from ..weights import require_finite, require_finite_files
 from .checkpoints import ADAPTER_CONFIG_FILE, load_checkpoint
 from .quantised import Bits, check_bits, load_quantised
 
@@ -244,12 +244,19 @@ class AdaptedModel(PreTrainedModel):
         self.lora.save_pretrained(str(folder))
         tensors = {PREFIX + name.replace(SEPARATOR, "."): weight.detach() for name, weight in self.weights.items()}
         save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, Path(folder) / WEIGHTS_FILE)
+        (Path(folder) / BASE_FILE).unlink(missing_ok=True)
         if self.base.bits is not None:
             (Path(folder) / BASE_FILE).write_text(json.dumps({"bits": self.base.bits}), encoding="utf-8")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> AdaptedModel:
         """Return a copy of the adapter on the same base."""
         return self.base.copied(self)
+
+
+def put_on(model: PreTrainedModel) -> None:
+    """Put an adapter on its base, if the model is one: where layers are computed again, it is with what is on then."""
+    if isinstance(model, AdaptedModel):
+        model.base.switch(model.key)
 
 
 def reference_of(model: PreTrainedModel, *, own: bool = False) -> PreTrainedModel:
@@ -341,6 +348,7 @@ def shared_base(folder: Path, *, device: torch.device, bits: Bits | None = None,
             model = load()
             nn.Module.to(model, where)  # transformers' own `to` is not typed
         else:
+            require_finite_files(folder)  # rounded weights hide it
             model = load_quantised(load, bits, device=where, dtype=options.get("dtype", torch.float32))
         base = _BASES[key] = SharedBase(model, folder.resolve(), bits)
     return base

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -30,7 +31,7 @@ from .checkpoints import (
     text_config,
     without_bars,
 )
-from .decoding import OpenTurns
+from .decoding import Decoder, OpenTurns
 from .legal_mask import LegalMask
 from .probing import reading_of
 from .quantised import Bits
@@ -102,7 +103,8 @@ class CausalLMAgent:
         self.temperature, self.truncation = temperature, truncation
         self.value_head = value_head
         self.compute_dtype, self.gradient_checkpointing = compute_dtype, gradient_checkpointing
-        self._decoder, self._head, self._extends = reading.decoder, reading.head, reading.extends
+        self._decoder = partial(Decoder, share=True) if reading.extends else reading.decoder
+        self._head, self._extends = reading.head, reading.extends
         self._num_logits, self._max_positions = reading.num_logits, positions_of(model)
         sayable = torch.zeros(reading.num_logits, dtype=torch.bool)
         sayable[: vocabulary.size] = torch.from_numpy(vocabulary.sayable_mask.astype(bool))

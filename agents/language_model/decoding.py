@@ -107,9 +107,9 @@ class Decoder:
     Without padding the model is called without mask and positions, which it would else read anew at every token.
     """
 
-    def __init__(self, model: PreTrainedModel, views: Sequence[View]) -> None:
-        """Read the views, one row each; what several of them show is read once, where that is worth the while."""
-        distinct, number = _told_once(model, views)
+    def __init__(self, model: PreTrainedModel, views: Sequence[View], *, share: bool = False) -> None:
+        """Read the views, one row each; if asked, what several of them show once, where that is worth the while."""
+        distinct, number = _told_once(model, views) if share else (views, None)
         lengths = [len(view.tokens) for view in distinct]
         longest = max(lengths)
         inputs = torch.zeros(len(distinct), longest, dtype=torch.int64)

@@ -24,7 +24,7 @@ from ..training.checks import Count, Options, Rows, Seed
 from ..training.costs import CostMeter, Costs, metered_game
 from ..training.loop import use_threads
 from ..training.options import ModelOptions, TrainingOptions
-from ..training.presets import PRESETS, with_preset
+from ..training.presets import PRESETS, Preset, with_preset
 from ..training.watchers import watched
 from ..two_player.learner import Task
 from ..two_player.measured import ExactDistance, is_late, last_fifth
@@ -44,6 +44,10 @@ class Cell:
     def __str__(self) -> str:
         """Return it as in messages."""
         return f"{self.algorithm} in {self.game}, seed {self.seed}"
+
+
+PRESET_OF: Mapping[bool, Preset] = {False: "micro", True: "pretrained_lora"}
+"""Whose numbers hold, by whether the games are spoken."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +83,7 @@ class BenchSettings(Options):
     @property
     def numbers(self) -> Mapping[str, Any]:
         """The preset's, by what players start from."""
-        return PRESETS["micro" if self.spoken is None else "pretrained_lora"]
+        return PRESETS[PRESET_OF[self.spoken is not None]]
 
     def game(self, name: str) -> LanguageGame[Any]:
         """Return the rules of a game of the benchmark, as it is told.

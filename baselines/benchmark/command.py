@@ -6,9 +6,10 @@
     duologue bench --spoken FOLDER --games rps,kuhn --num-updates 24 --batch-size 32 --seeds 5
     duologue bench --suite alignment
 
-Every cell trains micro language models from the same random start, each player with as many updates on batches of one
-size, and computes NashConv on the game's whole tree, of the newest players and of the average. Episodes and learners'
-options are not equal; the leaderboard's caption has them. An algorithm is left out of games that it cannot play.
+Every cell trains language models from the same start, random micro models but with `--spoken`, each player with as
+many updates on batches of one size, and computes NashConv on the game's whole tree, of the newest players and of the
+average. Episodes and learners' options are not equal; the leaderboard's caption has them. An algorithm is left out of
+games that it cannot play.
 
 With `--spoken` the games are told in English to the chat model of a folder, which both players start from as low-rank
 adapters, at the rates of its preset; NashConv is as exact. What it takes is a question of the model's size.
@@ -30,11 +31,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from ...agents.loading import spoken_options
 from ..learners.registry import load_learners
 from ..training.checks import Count, Few, Options, Rows
 from ..training.failures import parse_options, run_command
 from ..training.files import write_text
 from ..training.folders import KeptFolder
+from ..training.options import require_device
 from ..training.pool import WorkerFailed
 from .alignment_suite import SETTINGS_OF, AlignmentGrid, report_alignments, train_alignments
 from .alignments import ALIGNMENTS
@@ -43,7 +46,7 @@ from .games import GAMES, bench_game, can_be_spoken
 from .grid import GridRun
 from .registry import ALGORITHMS, algorithm_of, load_algorithms
 from .report import MARKDOWN_FILE, counted, write_report
-from .results import COMMAND_FILE, FAILURES_FILE, Results, is_unmarked, versions_of
+from .results import COMMAND_FILE, FAILURES_FILE, Results, is_unmarked, model_versions, versions_of
 from .standings import order_lines
 
 
@@ -140,6 +143,8 @@ class BenchConfig(Options):
                 raise ValueError(f"{name}: expected none with --suite {self.suite}, got {getattr(self, name)[0]}")
         if self.aligns and self.spoken is not None:
             raise ValueError(f"spoken: expected none with --suite {self.suite}, got {self.spoken}")
+        if self.aligns and self.device != "cpu":
+            raise ValueError(f"device: expected cpu with --suite {self.suite}, got {self.device}")
 
     @property
     def aligns(self) -> bool:
@@ -178,6 +183,8 @@ class BenchConfig(Options):
             ValueError: an unknown algorithm or game.
         """
         suite = SUITES[self.suite]
+        require_device(self.device)
+        spoken_options(self.spoken)
         own = [name for path in self.algorithm_file for name in load_algorithms(path)]
         algorithms = self.algorithms or tuple(dict.fromkeys((*suite.algorithms, *own)))
         for path in self.learner_file:
@@ -237,7 +244,7 @@ def _bench(config: BenchConfig, command: str) -> dict[Cell, str]:
         for algorithm, game in config.pairs():
             if not can_play(algorithm, game):
                 print(f"{algorithm} cannot play {game}: left out", flush=True)
-        versions = versions_of(settings)
+        versions = versions_of(settings) | model_versions(settings, config.device)
         results.require(versions)
         missing = [cell for cell in grid if cell not in results.cells]
         if len(missing) < len(grid):

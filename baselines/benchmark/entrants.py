@@ -1,13 +1,13 @@
 """The algorithms that come with the benchmark; all give each player `num_updates` updates on batches of one size.
 
 Players start alike, for a seed, and learn by PPO with a KL charge to their start unless the algorithm says otherwise;
-`BUDGET` says what else is not equal. SPAG takes zero-sum games that either player can win, for it learns from winners;
+`budget` says what else is not equal. SPAG takes zero-sum games that either player can win, for it learns from winners;
 AdvGame takes games of one prompt and one reply.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from ..learners.preference import PreferenceConfig, PreferenceLearner
 from ..learners.reinforce import ReinforceConfig
 from ..learners.rloo import RLOOConfig
 from ..rollouts.groups import check_groups
-from ..training.presets import usual
+from ..training.presets import usual, with_preset
 from ..training.state import StateValue
 from ..two_player import factories
 from ..two_player.advgame import AdvGame, AdvGameOptions
@@ -47,19 +47,33 @@ IPO = LearnerOptions(
 """Online IPO's and AdvGame's; a task's payoffs have a range of 1."""
 RESPONSE = LearnerOptions(ppo=RESPONSE_PPO)
 ADVGAME_TREE = AdvGameOptions(prompts_per_request=2, replies_per_prompt=2)
-BUDGET = f"""\
-Equal for all are the updates of each player and the episodes of a batch, and nothing else. `self_play`, \
-`pfsp_self_play`, `league`, `gpo` and `gpo_diversity` learn by `SELF_PLAY_PPO`: learning rate \
-{SELF_PLAY_PPO.learning_rate:g}, a KL charge of {SELF_PLAY_PPO.kl_coef:g} to the start, {SELF_PLAY_PPO.num_epochs} \
-passes over a batch. `fictitious_play` and `psro` respond by `RESPONSE_PPO`: learning rate \
-{RESPONSE_PPO.learning_rate:g}, a KL charge of {RESPONSE_PPO.kl_coef:g}, {RESPONSE_PPO.num_epochs} passes, from a \
-fresh start every {UPDATES_PER_ROUND} updates. The others have learners of their own, with other numbers of gradient \
-steps. One batch serves both players in `self_play`, `spiral`, `spag` and `advgame`, one player elsewhere. On top of \
-the budget `psro` plays {PAYOFF_EPISODES} episodes of each pair of members and {3 * PAYOFF_EPISODES} at each look at \
-what responses gain, and the four exploiters of `league` have as many updates each as its two main agents, who alone \
-are measured. `spag` has no supervised loss, as a random start has nothing to keep, and takes \
-{SPAGOptions().num_epochs * SPAGOptions().num_minibatches} gradient steps on a batch."""
-"""What is equal between these algorithms and what is not; the leaderboard's caption."""
+
+
+def budget(numbers: Mapping[str, Any], *, spoken: bool = False) -> str:
+    """Return what is equal between these algorithms and what is not; the leaderboard's caption.
+
+    Args:
+        numbers: of the preset that held, as in `BenchSettings.numbers`.
+        spoken: whether a chat model played in both seats.
+    """
+    own, response = (with_preset(options, numbers) for options in (SELF_PLAY_PPO, RESPONSE_PPO))
+    start = "the chat model of a folder, as adapters of rank " + str(numbers.get("lora_rank", 0))
+    said = (
+        f"All start from {start if spoken else 'one random micro model'}. Equal for all are the updates of each player "
+        f"and the episodes of a batch, and nothing else. `self_play`, `pfsp_self_play`, `league`, `gpo` and "
+        f"`gpo_diversity` learn by `SELF_PLAY_PPO`: learning rate {own.learning_rate:g}, a KL charge of "
+        f"{own.kl_coef:g} to the start, {own.num_epochs} passes over a batch. `fictitious_play` and `psro` respond by "
+        f"`RESPONSE_PPO`: learning rate {response.learning_rate:g}, a KL charge of {response.kl_coef:g}, "
+        f"{response.num_epochs} passes, from a fresh start every {UPDATES_PER_ROUND} updates. The others have learners "
+        f"of their own, with other numbers of gradient steps. One batch serves both players in `self_play`, `spiral`, "
+        f"`spag` and `advgame`, one player elsewhere. On top of the budget `psro` plays {PAYOFF_EPISODES} episodes of "
+        f"each pair of members and {3 * PAYOFF_EPISODES} at each look at what responses gain, and the four exploiters "
+        f"of `league` have as many updates each as its two main agents, who alone are measured. `spag` has no "
+        f"supervised loss, as a random start has nothing to keep, and takes "
+        f"{SPAGOptions().num_epochs * SPAGOptions().num_minibatches} gradient steps on a batch."
+    )
+    stopped = f" An update by PPO ends once it is {own.target_kl:g} nats a token from where it began."
+    return said + (stopped if own.target_kl else "")
 
 
 def by_learner(task: Task, options: LearnerOptions) -> Task:

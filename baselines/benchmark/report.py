@@ -19,13 +19,14 @@ from ..evaluation.intervals import Estimate, mean_interval
 from ..reporting.page import Block, Caption, Code, Heading, Paragraph, Picture, Table, as_html, as_markdown
 from ..reporting.plots import COLOURS, DASHES, MAX_NAME, as_label
 from ..training.files import replacing, write_text
+from ..training.presets import PRESETS
 from ..two_player.measured import last_fifth
-from .cell import Cell, CellResult, Measured, can_play, late_shortfall
-from .entrants import BUDGET
+from .cell import PRESET_OF, Cell, CellResult, Measured, can_play, late_shortfall
+from .entrants import budget
 from .games import GAMES
 from .grid import last_line
 from .registry import ALGORITHMS
-from .results import Results
+from .results import MODEL, Results
 from .standings import (
     complete_algorithms,
     facts_of,
@@ -68,7 +69,7 @@ def write_report(folder: Path, results: Results, *, command: str, failures: Mapp
     cells = {cell: results.cells[cell] for cell in sorted(results.cells, key=_place)}
     blocks: list[Block] = [Heading("Benchmark of two-player learners", 1)]
     if cells:
-        blocks += [*_made_with(results, command), *_overall(cells)]
+        blocks += [*_made_with(results, command), *_overall(cells, spoken=MODEL in (results.versions or {}))]
         for game in in_order(cell.game for cell in cells):
             blocks += _game(cells, game, folder)
         blocks += _sources(cells)
@@ -109,7 +110,7 @@ def _made_with(results: Results, command: str) -> list[Block]:
     return [Code(command), Paragraph(budget), Paragraph(f"Made with {versions}.")]
 
 
-def _overall(cells: Mapping[Cell, CellResult]) -> list[Block]:
+def _overall(cells: Mapping[Cell, CellResult], *, spoken: bool) -> list[Block]:
     complete, partial = complete_algorithms(cells), partial_algorithms(cells, can_play)
     unfinished = [
         name for name in in_order(cell.algorithm for cell in cells) if name not in complete and name not in partial
@@ -129,7 +130,12 @@ def _overall(cells: Mapping[Cell, CellResult]) -> list[Block]:
     rows += [[name, *[NONE] * (len(header) - 1)] for name in partial]
     blocks: list[Block] = [Heading("All games")]
     if rows:
-        blocks += [Table(header, rows), Caption(READING), *_orders(cells), Caption(BUDGET)]
+        blocks += [
+            Table(header, rows),
+            Caption(READING),
+            *_orders(cells),
+            Caption(budget(PRESETS[PRESET_OF[spoken]], spoken=spoken)),
+        ]
     if partial:
         without = "; ".join(f"{name} ({', '.join(games)})" for name, games in partial.items())
         blocks.append(Paragraph(f"Without a rank, because they cannot play every game: {without}."))

@@ -17,10 +17,13 @@ from ...agents.folders import parse_json
 from ..reporting.records import record_of
 from ..training.checks import Options
 from ..training.files import Json, claim, sync_entry, to_json
-from .cell import Cell, CellResult
+from ..training.inputs import digests
+from .cell import BenchSettings, Cell, CellResult
 from .registry import code_of_spec, is_known
 
 RESULTS_FILE, FAILURES_FILE, COMMAND_FILE = "results.jsonl", "failures.jsonl", "command.txt"
+MODEL = "model"
+"""Under this versions have the chat model that players start from."""
 CODE_FOLDERS = ("envs", "agents", "baselines")
 """What the hash of the package's code covers."""
 
@@ -36,9 +39,18 @@ def versions_of(settings: Options) -> dict[str, str]:
     }
 
 
+def model_versions(settings: BenchSettings, device: str) -> dict[str, str]:
+    """Return what must be the same besides: a chat model, by what its folder holds, and a device other than the CPU."""
+    found = {} if device == "cpu" else {"device": device}
+    if settings.spoken is not None:
+        found |= {MODEL: digests({MODEL: settings.spoken})[MODEL][:16], "peft": version("peft")}
+    return found
+
+
 def config_hash(settings: Options) -> str:
-    """Return a hash of all settings; key order does not matter."""
-    text = json.dumps(to_json(settings, "settings"), sort_keys=True)
+    """Return a hash of all settings but where a model lies; key order does not matter."""
+    said = to_json(settings, "settings")
+    text = json.dumps({**said, "spoken": None} if isinstance(said, dict) else said, sort_keys=True)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
 
 

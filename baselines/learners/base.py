@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from typing_extensions import TypeVar
 
-from ...agents.language_model.adapters import reference_of
+from ...agents.language_model.adapters import put_on, reference_of
 from ...agents.language_model.causal_lm import CausalLMAgent, TokenEvaluation, evaluating
 from ...agents.language_model.sampling import WHOLE
 from ..functional.divergences import k3
@@ -84,7 +84,8 @@ class TrainingConfig(Options):
     """Gradient steps in a pass over a batch."""
     tokens_at_once: Whole = usual(0)
     """Tokens, padding included, that pass through the model at a time, unless one episode has more; the gradient is
-    that of the whole minibatch, at the price of one forward pass more. 0: a minibatch, and for estimates the batch."""
+    that of the whole minibatch, at the price of one forward pass more where it does not fit. Equal episodes pass once.
+    0: a minibatch, and for estimates the batch."""
     max_grad_norm: Positive = 1.0
     """The gradient is scaled down to this norm."""
     kl_coef: NotNegative = 0.05
@@ -194,6 +195,8 @@ class TrainedModel(Stateful, Generic[ConfigT]):
         require_full_precision(agent.model)
         require_whole(agent)
         self._ptx, self._ptx_losses, self._grad_norms = ptx, list[float](), list[float]()
+        self._first: TokenEvaluation | None = None
+        """What the model said before an update, with gradients, until its first step."""
         self.agent, self.config, self.num_planned, self.num_updates = agent, config, num_planned, 0
         self.ref_model, self._reference_moves = reference_of(agent.model), False
         self._ref_agent = self._speaking(self.ref_model)
@@ -232,6 +235,7 @@ class TrainedModel(Stateful, Generic[ConfigT]):
             with evaluating(self.agent.model), numbered("update", self.num_updates):
                 yield
         finally:
+            self._first = None
             place_moments(self._optimizer, torch.device("cpu"))
 
     def learning_rate(self) -> float:
@@ -246,12 +250,11 @@ class TrainedModel(Stateful, Generic[ConfigT]):
         with timed("estimates"):
             return TokenEvaluation(*said_of(lambda part: _evaluate(agent, part), batch, self.config.tokens_at_once))
 
-    def said_before(
-        self, batch: Trajectories, *, entropy_grad: bool = False
-    ) -> tuple[TokenEvaluation, TokenEvaluation | None]:
-        """Return what the model says of a batch before an update, without gradients, and with them: for the first step.
+    def said_before(self, batch: Trajectories, *, entropy_grad: bool = False) -> TokenEvaluation:
+        """Return what the model says of a batch before an update, without gradients.
 
-        The latter where that step is on the whole batch, and the batch may pass at once: one pass serves both.
+        Where the first gradient step is on the whole batch, and the batch may pass at once, one pass serves both:
+        `gradient_steps` hands it on, with gradients.
         """
         said = None
         if self.config.num_minibatches == 1:
@@ -262,21 +265,23 @@ class TrainedModel(Stateful, Generic[ConfigT]):
                     self.config.tokens_at_once,
                 )
         if said is None:
-            return self.said(batch), None
-        return TokenEvaluation(*(one.detach() for one in said)), TokenEvaluation(*said)
+            return self.said(batch)
+        self._first = TokenEvaluation(*said)
+        return TokenEvaluation(*(one.detach() for one in said))
 
     def gradient_steps(
-        self, batch: Trajectories, num_epochs: int, rng: np.random.Generator, first: TokenEvaluation | None
+        self, batch: Trajectories, num_epochs: int, rng: np.random.Generator
     ) -> Iterator[tuple[Tensor, TokenEvaluation | None]]:
-        """Yield the rows of each gradient step, and what `said_before` has of them with gradients, where it did."""
+        """Yield the rows of each gradient step, and what `said_before` knows of them with gradients, if anything."""
         for _ in range(num_epochs):
             for rows in self.minibatches(len(batch), rng):
-                if first is None:
+                if self._first is None:
                     yield rows, None
                 else:
                     width = int(batch.attention_mask.sum(1).max())  # as `select` trims it
-                    yield torch.arange(len(batch), device=rows.device), TokenEvaluation(*(x[:, :width] for x in first))
-                    first = None
+                    first, self._first = TokenEvaluation(*(said[:, :width] for said in self._first)), None
+                    yield torch.arange(len(batch), device=rows.device), first
+                    del first  # and the memory of its pass
 
     def step(
         self,
@@ -310,10 +315,16 @@ class TrainedModel(Stateful, Generic[ConfigT]):
     ) -> ReportT:
         config = self.config
         self._optimizer.zero_grad(set_to_none=True)
+
+        def loss_before_backward(said: Sequence[Tensor]) -> tuple[Tensor, ReportT]:
+            found = loss_of(TokenEvaluation(*said))
+            put_on(self.agent.model)  # others may have spoken since its pass
+            return found
+
         report = backward_in_parts(
             lambda part: _evaluate(self.agent, part, entropy_grad=entropy_grad),
             batch,
-            lambda said: loss_of(TokenEvaluation(*said)),
+            loss_before_backward,
             config.tokens_at_once,
             said=said,
         )
@@ -419,14 +430,14 @@ class PolicyLearner(TrainedModel[PolicyConfigT]):
         """Pass over a batch of fresh trajectories, once or `num_epochs` times; `rng` orders its minibatches."""
         steps, batch = list[Tensor](), batch.to(self.agent.model.device)
         with self.updating():
-            now, first = self.said_before(batch)
-            old, ref = now.logprobs, self.said(batch, reference=True).logprobs
+            ref = self.said(batch, reference=True).logprobs
+            old = self.said_before(batch).logprobs
             advantages = self._over_tokens(batch, self.advantages(batch, old, ref))
             for name, numbers in (("rewards", batch.rewards), ("logprobs", old - ref), ("advantages", advantages)):
                 require_finite(name, numbers)
             kl_nats = self.watched_kl(old, ref, batch.policy_token_mask)
             with suppress(TooFar):
-                for rows, said in self.gradient_steps(batch, self.num_epochs, rng, first):
+                for rows, said in self.gradient_steps(batch, self.num_epochs, rng):
                     steps.append(self._step(batch.select(rows), old[rows], advantages[rows], ref[rows], rng, said))
         loss, entropy, clipped = torch.stack(steps).mean(0).tolist()
         watched = self.watched(batch, kl_nats, len(steps))

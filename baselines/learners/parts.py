@@ -42,12 +42,10 @@ def parts_of(attention_mask: Tensor, tokens_at_once: int) -> list[Tensor]:
 
 
 def distinct(batch: Trajectories) -> tuple[Trajectories, Tensor]:
-    """Return the episodes that differ in what a model reads, and each episode's number among these, (B,).
-
-    What is legal follows from what a player has seen, and need not be compared.
-    """
+    """Return the episodes that differ in what a model reads or may say, and each one's number among these, (B,)."""
     marked = batch.tokens * 4 + batch.attention_mask * 2 + batch.policy_token_mask
-    _, number = torch.unique(torch.cat([batch.players[:, None], marked], dim=1), dim=0, return_inverse=True)
+    read = [batch.players[:, None], marked, *([] if batch.legal_mask is None else [batch.legal_mask.sets])]
+    _, number = torch.unique(torch.cat(read, dim=1), dim=0, return_inverse=True)
     first = number.new_full((int(number.max()) + 1,), len(number))
     first.scatter_reduce_(0, number, torch.arange(len(number), device=number.device), "amin")
     order = first.argsort()  # as they stand in the batch

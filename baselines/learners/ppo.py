@@ -16,7 +16,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from ...agents.language_model.causal_lm import CausalLMAgent, TokenEvaluation
@@ -123,10 +122,9 @@ class PPOLearner(TrainedModel[PPOConfig]):
         """
         steps, batch = list[Sequence[float]](), batch.to(self.agent.model.device)
         with self.updating():
-            now, first = self.said_before(batch, entropy_grad=self.config.entropy_coef > 0)
-            estimates, kl_nats = self._estimate(batch, now)
+            estimates, kl_nats = self._estimate(batch)
             with suppress(TooFar):
-                for rows, said in self.gradient_steps(batch, self.config.num_epochs, rng, first):
+                for rows, said in self.gradient_steps(batch, self.config.num_epochs, rng):
                     steps.append(self._step(batch, estimates, rows, rng, said))
         policy_loss, value_loss, entropy, clipped = np.mean(steps, axis=0).tolist()
         watched = self.watched(batch, kl_nats, len(steps))
@@ -134,11 +132,10 @@ class PPOLearner(TrainedModel[PPOConfig]):
             policy_loss=policy_loss, value_loss=value_loss, entropy_nats=entropy, clip_fraction=clipped, **watched
         )
 
-    @torch.no_grad()
-    def _estimate(self, batch: Trajectories, now: TokenEvaluation) -> tuple[_Estimates, tuple[float, float]]:
-        own, config = batch.policy_token_mask, self.config
+    def _estimate(self, batch: Trajectories) -> tuple[_Estimates, tuple[float, float]]:
+        own, config, critic = batch.policy_token_mask, self.config, self.critic
         ref = self.said(batch, reference=True)
-        critic = self.critic
+        now = self.said_before(batch, entropy_grad=config.entropy_coef > 0)
         values = now.values if critic is None else critic.estimates(batch, tokens_at_once=config.tokens_at_once)
         rewards = shaped_token_rewards(batch.rewards, now.logprobs, ref.logprobs, own, kl_coef=config.kl_coef)
         moved = now.logprobs - ref.logprobs

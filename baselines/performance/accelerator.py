@@ -28,7 +28,7 @@ from ...agents.language_model.causal_lm import CausalLMAgent
 from ..learners.ppo import PPOConfig, PPOLearner
 from ..rollouts.episodes import rollout
 from ..rollouts.trajectories import trajectories
-from ..training.checks import Count, Options, Rows, Width
+from ..training.checks import Count, Options, Rows, Whole, Width
 from ..training.failures import run_command
 from ..training.files import write_text
 from ..training.options import TrainedDType
@@ -65,6 +65,8 @@ class AcceleratorConfig(Options):
     """Tokens of a prompt."""
     reply_tokens: Width = 64
     """Tokens of a reply."""
+    tokens_at_once: Whole = 16384
+    """Tokens, padding included, that pass through the model at a time in an update."""
     gradient_checkpointing: bool = False
     """Whether layers keep their inputs alone and are computed again for their gradients."""
     num_repetitions: Count = 3
@@ -111,7 +113,8 @@ def measure(config: AcceleratorConfig) -> list[Measured]:
     model = never_ending(random_model(config).eval(), game.vocabulary.eos_id)
     adapted = SharedBase(model).new(NewAdapter(rank=config.lora_rank))
     agent = CausalLMAgent(adapted, game.vocabulary, gradient_checkpointing=config.gradient_checkpointing)
-    learner = PPOLearner(agent, with_preset(PPOConfig(), PRESETS["pretrained_lora"]))
+    options = PPOConfig(tokens_at_once=config.tokens_at_once, target_kl=0)
+    learner = PPOLearner(agent, with_preset(options, PRESETS["pretrained_lora"]))
     found = [_one(game, learner, config, rng) for _ in range(config.num_repetitions + 1)]
     return found[1:]
 
@@ -151,8 +154,10 @@ def report(config: AcceleratorConfig, found: Sequence[Measured]) -> str:
     said = (
         f"{name}; {config.dtype}, adapter of rank {config.lora_rank}, batch {config.batch_size}, prompts of "
         f"{config.prompt_tokens} and replies of {config.reply_tokens} tokens; an update is {options.num_epochs} "
-        f"passes in {options.num_minibatches} gradient steps\neach, with estimates by policy and reference; tokens are "
-        f"the reply's. torch {torch.__version__}, transformers {transformers.__version__}, {machine()}."
+        f"passes in {options.num_minibatches} gradient steps\neach, with estimates by policy and reference, "
+        f"{config.tokens_at_once} tokens at once (what does not fit is read once more), layers computed "
+        f"{'twice' if config.gradient_checkpointing else 'once'};\ntokens are the reply's. torch "
+        f"{torch.__version__}, transformers {transformers.__version__}, {machine()}."
     )
     return f"{table(head, [row])}\n\n{said}\n"
 

@@ -39,6 +39,7 @@ def require_same(
         length: the option that says how long it is; a run can be lengthened, and not be cut.
     """
     old, new = by_content(found, inputs), by_content(asked, inputs)
+    new = {name: value for name, value in new.items() if name in old or value is not None}  # a younger option, unsaid
     if is_longer(found, asked, length):
         old[length] = new[length]
     differing = [name for name in {**old, **new} if name not in old or name not in new or old[name] != new[name]]

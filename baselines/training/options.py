@@ -101,7 +101,8 @@ class TrainingOptions(RunOptions):
     attn_implementation: Attention | None = None
     """How attention is computed; None: as transformers has it for the model."""
     base_bits: Bits | None = None
-    """What the weights of a base under adapters are rounded to, by bitsandbytes; None: they are not."""
+    """What the weights of a base under adapters are rounded to, by bitsandbytes; None: they are not, but for an adapter
+    that was trained on such a base, which is trained on as it was."""
 
     def resolved(self) -> Self:
         """Return the options with the numbers of the preset where none was said.

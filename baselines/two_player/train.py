@@ -50,6 +50,8 @@ class TwoPlayerConfig(TrainingOptions):
             return self.load(folder, game, player, name=f"player_{player}", role=role, seed=seed)
         if self.lora_rank:
             raise ValueError(f"lora_rank: expected 0 for a micro model that no folder holds, got {self.lora_rank}")
+        if self.base_bits:
+            raise ValueError(f"base_bits: expected none for a micro model that no folder holds, got {self.base_bits}")
         agent = role.drawn(self.models.make(game, player, seed, device=self.device))
         agent.compute_dtype = self.compute_dtype
         return agent

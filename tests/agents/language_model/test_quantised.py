@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -118,8 +119,26 @@ def test_an_adapters_folder_remembers_the_bits_of_its_base(folder: Path, tmp_pat
     (tmp_path / "adapter" / BASE_FILE).write_text('{"bits": 3}', encoding="utf-8")
     with pytest.raises(ValueError, match="expected 4 or 8, got 3"):
         adapted_model(tmp_path / "adapter", device=CPU)
-    agent_of(folder, None).save_pretrained(tmp_path / "plain")
-    assert not (tmp_path / "plain" / BASE_FILE).exists()
+    agent_of(folder, None).save_pretrained(tmp_path / "adapter")
+    assert not (tmp_path / "adapter" / BASE_FILE).exists()
+
+
+@needs_bits
+@pytest.mark.parametrize("bits", [4, 8])
+def test_weights_that_are_no_numbers_are_named(bits: Bits, folder: Path) -> None:
+    """Before they are rounded, which would hide them."""
+    weights = load_file(folder / "model.safetensors")
+    weights["model.layers.0.mlp.up_proj.weight"][0, 0] = torch.nan
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"NaN or infinity in model\.layers\.0\.mlp\.up_proj\.weight"):
+        agent_of(folder, bits)
+
+
+def test_micro_models_have_no_base_to_be_rounded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As with a rank: nothing is ignored in silence."""
+    run = ["train", "self_play", "--game", "matching_pennies-v0", "--base-bits", "4", "--out", str(tmp_path)]
+    assert main(run) == 2
+    assert "base_bits: expected none for a micro model that no folder holds, got 4" in capsys.readouterr().err
 
 
 def test_a_whole_model_is_not_rounded(folder: Path) -> None:

@@ -7,16 +7,19 @@ from typing import Any
 import pytest
 
 from duologue.__main__ import main
+from duologue.agents import CausalLMAgent
 from duologue.agents.language_model.adapters import AdaptedModel
 from duologue.agents.language_model.micro import micro_model
 from duologue.agents.tabular import seat_profile
-from duologue.baselines.benchmark.cell import BenchSettings, Cell, _task, run_cell
-from duologue.baselines.benchmark.command import BenchConfig, bench
+from duologue.baselines.benchmark.cell import BenchSettings, Cell, _task, can_play, run_cell
+from duologue.baselines.benchmark.command import MICRO, BenchConfig, bench
 from duologue.baselines.benchmark.entrants import IPO, RLOO, by_learner
 from duologue.baselines.benchmark.games import GAMES, can_be_spoken, game_facts
+from duologue.baselines.benchmark.registry import ALGORITHMS
 from duologue.baselines.learners.base import TrainedModel
 from duologue.baselines.training.costs import CostMeter
 from duologue.baselines.training.presets import PRESETS
+from duologue.baselines.two_player.spag import SPAG
 from duologue.envs.spoken import Spoken
 from duologue.envs.tree import GameTree, nash_conv
 from duologue.tests.envs.spoken.helpers import VOCABULARY
@@ -43,6 +46,12 @@ def test_the_suite_leaves_out_what_cannot_be_told(chat: Path) -> None:
         BenchConfig(spoken=chat, games=("preference",)).grid()
     with pytest.raises(ValueError, match="spoken: expected none with --suite alignment"):
         BenchConfig(spoken=chat, suite="alignment")
+    with pytest.raises(ValueError, match="device: expected cpu with --suite alignment, got cuda"):
+        BenchConfig(device="cuda", suite="alignment")
+    with pytest.raises(ValueError, match="device: expected"):
+        BenchConfig(device="nowhere").grid()
+    with pytest.raises(ValueError, match="tokenizer: expected a folder with a saved tokenizer"):
+        BenchConfig(spoken=chat / "nothing").grid()
 
 
 def test_players_are_adapters_at_the_presets_rates(chat: Path) -> None:
@@ -91,5 +100,37 @@ def test_the_command_takes_a_chat_model(chat: Path, tmp_path: Path) -> None:
     assert main(["bench", "--spoken", str(chat), *asked, *small]) == 0
     lines = (tmp_path / "results.jsonl").read_text(encoding="utf-8").splitlines()
     assert {json.loads(line)["cell"]["algorithm"] for line in lines} == {"rloo_self_play", "psro"}
-    with pytest.raises(ValueError, match="config"):
-        bench(BenchConfig(algorithms=("psro",), games=("rps",), seeds=1, out=tmp_path, **BUDGET))
+    leaderboard = (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
+    assert "the chat model of a folder, as adapters of rank 8" in " ".join(leaderboard.split())
+    assert f"learning rate {LORA['learning_rate']:g}, a KL charge of 0.05 to the start" in " ".join(leaderboard.split())
+    again = {"algorithms": ("psro",), "games": ("rps",), "seeds": 1, "out": tmp_path, **BUDGET}
+    with pytest.raises(ValueError, match="model: expected None, got"):
+        bench(BenchConfig(**again))
+    moved = chat.rename(chat.with_name("moved"))
+    try:
+        assert bench(BenchConfig(spoken=moved, **again)) == {}  # wherever it lies
+        (moved / "more.txt").write_text("another model", encoding="utf-8")
+        with pytest.raises(ValueError, match="model: expected"):
+            bench(BenchConfig(spoken=moved, **again))
+    finally:
+        (moved / "more.txt").unlink(missing_ok=True)
+        moved.rename(chat)
+
+
+@pytest.mark.parametrize("name", MICRO)
+def test_every_entrant_learns_at_the_presets_rate(name: str, chat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever options of its own it has; its players are made, and none is trained."""
+    found: list[float] = []
+    init = TrainedModel.__init__
+
+    def noted(self: TrainedModel[Any], agent: CausalLMAgent, config: Any, **options: Any) -> None:
+        found.append(config.learning_rate)
+        init(self, agent, config, **options)
+
+    monkeypatch.setattr(TrainedModel, "__init__", noted)
+    game = "red_team" if can_play(name, "red_team") else "rps"
+    settings = BenchSettings(spoken=chat, **BUDGET)
+    facts = game_facts(GameTree(settings.game(game)))
+    made = ALGORITHMS[name].make(_task(Cell(name, game, 0), settings, facts, CostMeter(), "cpu"))
+    found += [made.options.learning_rate] if isinstance(made, SPAG) else []
+    assert set(found) == {LORA["learning_rate"]}

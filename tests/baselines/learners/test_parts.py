@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from duologue.agents import CausalLMAgent, EchoAgent
 from duologue.agents.language_model import scoring
 from duologue.agents.language_model.adapters import NewAdapter, SharedBase
+from duologue.agents.language_model.legal_mask import LegalMask
 from duologue.agents.language_model.micro import micro_model
 from duologue.baselines.learners import base
 from duologue.baselines.learners.base import TrainedModel
@@ -189,6 +190,61 @@ def test_where_the_first_step_is_on_the_whole_batch_one_pass_serves_both(
     assert sorted(read) == [False] * (2 if num_parts == 1 else 3 * num_parts) + [True] * num_parts
     assert apart.norm() > 1e-3
     torch.testing.assert_close(once, apart, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("tokens_at_once", [0, 10**6])
+@pytest.mark.parametrize("name", ["ppo", "rloo"])
+def test_an_adapter_s_first_pass_is_computed_again_with_it_on(
+    name: str, tokens_at_once: int, batch: Trajectories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reference, the base alone, has spoken in between, and another adapter while advantages are asked for."""
+    pytest.importorskip("peft")
+    base_model = SharedBase(tiny_agent(GAME, seed=1).model)
+    other = base_model.new(NewAdapter(rank=2, seed=5))
+    found = []
+    for checkpointing in (False, True):
+        model = base_model.new(NewAdapter(rank=2))
+        with torch.no_grad():
+            for mine, others in zip(model.parameters(), other.parameters(), strict=True):
+                mine.fill_(0.1)
+                others.fill_(0.3)
+        agent = CausalLMAgent(model, GAME.vocabulary, gradient_checkpointing=checkpointing)
+        learner: Any = registered_learner(name).make(
+            agent,
+            registered_learner(name).config(
+                num_minibatches=1, tokens_at_once=tokens_at_once, **({"num_epochs": 1} if name == "ppo" else {})
+            ),
+        )
+        said_before = learner.said_before
+
+        def then_another(*given: Any, said_before: Any = said_before, **options: Any) -> Any:
+            said = said_before(*given, **options)
+            other(input_ids=torch.ones(1, 3, dtype=torch.int64))
+            return said
+
+        monkeypatch.setattr(learner, "said_before", then_another)
+        gradient: list[Tensor] = []
+
+        def note(parameters: list[nn.Parameter], max_norm: float, gradient: list[Tensor] = gradient) -> Tensor:
+            gradient.append(torch.cat([p.grad.flatten() for p in parameters if p.grad is not None]))
+            return torch.ones(())
+
+        monkeypatch.setattr(nn.utils, "clip_grad_norm_", note)
+        learner.update(batch, np.random.default_rng(0))
+        assert learner._first is None
+        found.append(gradient[0])
+    assert found[0].norm() > 1e-3
+    torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=1e-4)
+
+
+def test_rows_that_may_say_other_things_are_not_one(batch: Trajectories) -> None:
+    """Though the same was seen and said, as in a game whose rules look at what its player does not know."""
+    twice = batch.select(torch.zeros(2, dtype=torch.int64))
+    masks = [[np.array([5, 6]), np.array([5])][row] for row in range(2) for _ in range(twice.tokens.shape[1])]
+    mask = LegalMask.of(masks, GAME.vocabulary)
+    apart = replace(twice, legal_mask=replace(mask, sets=mask.sets.reshape(twice.tokens.shape)))
+    assert len(distinct(twice)[0]) == 1
+    assert len(distinct(apart)[0]) == 2
 
 
 @pytest.mark.parametrize("name", ["tokens", "attention_mask", "policy_token_mask", "players"])

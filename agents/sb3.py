@@ -191,13 +191,17 @@ class SB3Agent:
             row[: len(tokens)] = tokens
         legal = np.stack(masks)
         observed, _ = self.policy.obs_to_tensor({"observation": padded, "action_mask": legal})
+        unlike = "policy: expected finite logits, got NaN; are its weights finite?"
         try:
             with evaluating(self.policy):
                 distribution = self.policy.get_distribution(observed).distribution
         except ValueError as error:  # torch's check of its parameters, which lists them
-            raise ValueError("policy: expected finite logits, got NaN; are its weights finite?") from error
+            raise ValueError(unlike) from error
         assert isinstance(distribution, torch.distributions.Categorical)
-        return distribution.logits.cpu().double().masked_fill_(torch.from_numpy(legal == 0), -torch.inf)
+        logits = distribution.logits.cpu().double()
+        if logits.isnan().any():  # other libraries switch torch's check off, for all
+            raise ValueError(unlike)
+        return logits.masked_fill_(torch.from_numpy(legal == 0), -torch.inf)
 
 
 def _require_distribution(policy: object) -> None:

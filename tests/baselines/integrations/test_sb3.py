@@ -468,8 +468,10 @@ def test_a_policys_weights_that_are_no_numbers_missing_or_too_short_are_refused(
         load_agent(str(tmp_path), KUHN.vocabulary)
 
 
-def test_a_policy_whose_weights_break_says_nothing() -> None:
-    """As a model of language does not."""
+@pytest.mark.parametrize("torch_checks", [True, False])
+def test_a_policy_whose_weights_break_says_nothing(torch_checks: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a model of language does not, whether torch looks at the parameters of distributions or not."""
+    monkeypatch.setattr(torch.distributions.Distribution, "_validate_args", torch_checks)
     agent = trained("maskable_ppo").agent.snapshot()
     with torch.no_grad():
         for parameter in agent.policy.parameters():

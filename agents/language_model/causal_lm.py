@@ -98,8 +98,7 @@ class CausalLMAgent:
             raise ValueError(
                 f"model: expected at least {vocabulary.size} logits (the vocabulary), got {reading.num_logits}"
             )
-        self.model = model
-        self.vocabulary = vocabulary
+        self.model, self.vocabulary = model, vocabulary
         self.temperature, self.truncation = temperature, truncation
         self.value_head = value_head
         self.compute_dtype, self.gradient_checkpointing = compute_dtype, gradient_checkpointing
@@ -138,8 +137,7 @@ class CausalLMAgent:
             adapter: is made on a whole model, which stays as it is, shared with all that adapt it in this process; an
                 adapter's folder goes on with its own. None: a whole model is read for this agent alone.
             attn_implementation: how attention is computed; None: as transformers has it for the model.
-            base_bits: what the weights of a base under an adapter are rounded to; None: nothing, or what an adapter's
-                folder says.
+            base_bits: what a base under an adapter is rounded to; None: what an adapter's folder says, or nothing.
 
         Raises:
             ValueError: there is no such folder, its weights are pickled, damaged, not finite or not all there, the

@@ -72,8 +72,9 @@ def budget(numbers: Mapping[str, Any], *, spoken: bool = False) -> str:
         f"supervised loss, as a random start has nothing to keep, and takes "
         f"{SPAGOptions().num_epochs * SPAGOptions().num_minibatches} gradient steps on a batch."
     )
-    stopped = f" An update by PPO ends once it is {own.target_kl:g} nats a token from where it began."
-    return said + (stopped if own.target_kl else "")
+    if own.target_kl:
+        said += f" An update by PPO ends once it is {own.target_kl:g} nats a token from where it began."
+    return said
 
 
 def by_learner(task: Task, options: LearnerOptions) -> Task:

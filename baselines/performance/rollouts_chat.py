@@ -310,7 +310,8 @@ take turns. {described}.
 
 Decoding is at temperature 1 with nothing cut off, on the same prompts, `<eos>` out of the model's reach; ours reports
 log-probabilities. Learning is a rollout and one gradient step: PPO with value head here, RLOO there, as TRL has no
-PPOTrainer any more from 1.16 on; KL to the bare base is in the rewards of both. Each side is in processes of its own.
+PPOTrainer any more from 1.16 on; KL to the bare base is in the rewards of both. Here prompts that are drawn twice are
+read once, and one pass serves estimates and step. Each side is in processes of its own.
 
 {decoding}
 

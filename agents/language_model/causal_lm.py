@@ -31,7 +31,7 @@ from .checkpoints import (
     text_config,
     without_bars,
 )
-from .decoding import Decoder, OpenTurns
+from .decoding import Decoder, OpenTurns, worth_sharing
 from .legal_mask import LegalMask
 from .probing import reading_of
 from .quantised import Bits
@@ -102,7 +102,7 @@ class CausalLMAgent:
         self.temperature, self.truncation = temperature, truncation
         self.value_head = value_head
         self.compute_dtype, self.gradient_checkpointing = compute_dtype, gradient_checkpointing
-        self._decoder = partial(Decoder, share=True) if reading.extends else reading.decoder
+        self._decoder = partial(Decoder, shared_from=worth_sharing(model)) if reading.extends else reading.decoder
         self._head, self._extends = reading.head, reading.extends
         self._num_logits, self._max_positions = reading.num_logits, positions_of(model)
         sayable = torch.zeros(reading.num_logits, dtype=torch.bool)

@@ -107,9 +107,9 @@ class Decoder:
     Without padding the model is called without mask and positions, which it would else read anew at every token.
     """
 
-    def __init__(self, model: PreTrainedModel, views: Sequence[View], *, share: bool = False) -> None:
-        """Read the views, one row each; if asked, what several of them show once, where that is worth the while."""
-        distinct, number = _told_once(model, views) if share else (views, None)
+    def __init__(self, model: PreTrainedModel, views: Sequence[View], *, shared_from: float = np.inf) -> None:
+        """Read the views, one row each; what several of them show is read once, where all have so many tokens."""
+        distinct, number = _told_once(views, shared_from)
         lengths = [len(view.tokens) for view in distinct]
         longest = max(lengths)
         inputs = torch.zeros(len(distinct), longest, dtype=torch.int64)
@@ -168,10 +168,15 @@ class Decoder:
         return tokens[index]
 
 
-def _told_once(model: PreTrainedModel, views: Sequence[View]) -> tuple[Sequence[View], Ids | None]:
-    """Return the views that differ, and each view's number among these; all, and None, where little would be saved."""
+def worth_sharing(model: PreTrainedModel) -> float:
+    """Return from how many tokens of a batch on equal views are looked for."""
     whole: PreTrainedModel = getattr(model, "unadapted", model)
-    if whole.num_parameters() * sum(len(view.tokens) for view in views) < WORTH_SHARING:
+    return WORTH_SHARING / whole.num_parameters()
+
+
+def _told_once(views: Sequence[View], shared_from: float) -> tuple[Sequence[View], Ids | None]:
+    """Return the views that differ, and each view's number among these; all, and None, where nothing is shared."""
+    if sum(len(view.tokens) for view in views) < shared_from:
         return views, None
     first = dict[bytes, int]()
     number = np.array([first.setdefault(np.asarray(view.tokens).tobytes(), len(first)) for view in views])

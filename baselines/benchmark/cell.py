@@ -219,7 +219,7 @@ def run_cell(cell: Cell, settings: BenchSettings, *, device: str = "cpu") -> Cel
     curve, started = [], time.process_time()
     with meter.clock():  # an algorithm may play, or train, before its first update
         made = algorithm.make(
-            _task(cell, settings if learner is None else replace(settings, learner=learner), facts, meter, device)
+            _task(cell, tree, settings if learner is None else replace(settings, learner=learner), meter, device)
         )
     distance = ExactDistance(made, tree, every=settings.num_updates)  # it averages; `_point` measures
     for step, _ in meter.timed(watched(made, [distance])):
@@ -233,8 +233,8 @@ def run_cell(cell: Cell, settings: BenchSettings, *, device: str = "cpu") -> Cel
     return CellResult(cell, code_of_spec(cell.algorithm), facts, tuple(curve), meter.costs, seconds)
 
 
-def _task(cell: Cell, settings: BenchSettings, facts: GameFacts, meter: CostMeter, device: str) -> Task:
-    game = metered_game(ScaledGame(settings.game(cell.game), payoff_range=facts.payoff_range), meter)
+def _task(cell: Cell, tree: GameTree, settings: BenchSettings, meter: CostMeter, device: str) -> Task:
+    game = metered_game(ScaledGame(tree.game, payoff_range=tree.payoff_range), meter)
     learner = with_preset(settings.learner, settings.numbers)
 
     def make_player(player: int, seed: int) -> PlayerLearner:

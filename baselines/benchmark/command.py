@@ -183,8 +183,6 @@ class BenchConfig(Options):
             ValueError: an unknown algorithm or game.
         """
         suite = SUITES[self.suite]
-        require_device(self.device)
-        spoken_options(self.spoken)
         own = [name for path in self.algorithm_file for name in load_algorithms(path)]
         algorithms = self.algorithms or tuple(dict.fromkeys((*suite.algorithms, *own)))
         for path in self.learner_file:
@@ -225,6 +223,8 @@ def bench(config: BenchConfig, *, command: str | None = None) -> dict[Cell, str]
     """
     if not config.report_only:  # names that are not known are found out before a folder is made
         config.alignment_grid.cells() if config.aligns else config.grid()
+        require_device(config.device)
+        spoken_options(config.spoken)
     said = command or " ".join(map(shlex.quote, sys.argv))
     with KeptFolder.open(config.out, kind="alignment_bench" if config.aligns else "bench", older=is_unmarked):
         if not config.aligns:

@@ -74,8 +74,7 @@ def squared_margin_loss(
         weights: shares that sum to 1, as where all pairs are listed; (N,). None: all alike.
     """
     require_same_shape(margins=margins, targets=targets)
-    squares = (margins - targets).square()
-    return squares.mean() if weights is None else (weights * squares).sum()
+    return _mean((margins - targets).square(), weights)
 
 
 def online_ipo_targets(
@@ -166,8 +165,7 @@ def dno_loss(
     """
     require_same_shape(margins=margins, old_margins=old_margins, win_rate_gains=win_rate_gains)
     scaled, labels = (margins - old_margins) / step_size, torch.sigmoid(win_rate_gains)
-    losses = -labels * logsigmoid(scaled) - (1 - labels) * logsigmoid(-scaled)
-    return losses.mean() if weights is None else (weights * losses).sum()
+    return _mean(-labels * logsigmoid(scaled) - (1 - labels) * logsigmoid(-scaled), weights)
 
 
 def nash_md_loss(
@@ -185,5 +183,8 @@ def nash_md_loss(
     """
     require_same_shape(logprobs=logprobs, ref_logprobs=ref_logprobs, win_rates=win_rates)
     advantages = win_rates - 0.5 - kl_coef * (logprobs.detach() - ref_logprobs)
-    losses = -logprobs * advantages
+    return _mean(-logprobs * advantages, weights)
+
+
+def _mean(losses: Float[Tensor, " N"], weights: Float[Tensor, " N"] | None) -> Float[Tensor, ""]:
     return losses.mean() if weights is None else (weights * losses).sum()

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from .masking import masked_mean, require_same_shape
+from .nash import checked_preferences
 
 PreferenceLoss = Literal["dpo", "ipo"]
 """Which loss of a preference, by name; see `preference_loss`."""
@@ -77,8 +78,7 @@ def preference_loss(
     with the same expected gradient, a tie p = 1/2. L is that of `dpo_loss` or of `ipo_loss`.
     """
     require_same_shape(margins=margins, ref_margins=ref_margins, preferences=preferences)
-    if bool(((preferences < 0) | (preferences > 1)).any()):
-        raise ValueError(f"preferences: expected probabilities in [0, 1], got {preferences.tolist()[:5]}")
+    checked_preferences(preferences)
     gains = margins - ref_margins
     if loss == "dpo":
         scaled = kl_coef * gains

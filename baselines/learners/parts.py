@@ -108,15 +108,12 @@ def backward_in_parts(
     if said is None and not tokens_at_once:
         said = outputs(batch)
     if said is not None:
-        loss, report = loss_of(said)
-        require_finite("loss", loss)
-        loss.backward()
-        return report
+        return _backward(loss_of, said)
     told, number = distinct(batch)
     parts = parts_of(told.attention_mask, tokens_at_once)
     whole = len(parts) == 1
     leaves = outputs(told) if whole else [one.requires_grad_() for one in _in_parts(outputs, told, tokens_at_once)]
-    report = backward_in_parts(outputs, batch, loss_of, tokens_at_once, said=[one[number] for one in leaves])
+    report = _backward(loss_of, [one[number] for one in leaves])
     for rows in [] if whole else parts:
         pairs = [
             (one, leaf.grad[rows, : one.shape[1]])
@@ -124,4 +121,11 @@ def backward_in_parts(
             if one.requires_grad and leaf.grad is not None
         ]
         torch.autograd.backward([one for one, _ in pairs], [change for _, change in pairs])
+    return report
+
+
+def _backward(loss_of: Callable[[Sequence[Tensor]], tuple[Tensor, ReportT]], said: Sequence[Tensor]) -> ReportT:
+    loss, report = loss_of(said)
+    require_finite("loss", loss)
+    loss.backward()
     return report

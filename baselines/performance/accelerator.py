@@ -45,6 +45,7 @@ TINY = Family(
     vocab_size=VOCABULARY, tied=True,
 )  # fmt: skip
 """To see that the script works."""
+SIZES = {family.name: family for family in (*FAMILIES, TINY)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,9 +82,8 @@ class AcceleratorConfig(Options):
             ValueError: an unknown one.
         """
         super().__post_init__()
-        if self.size not in (family.name for family in (*FAMILIES, TINY)):
-            names = ", ".join(repr(family.name) for family in (*FAMILIES, TINY))
-            raise ValueError(f"size: expected one of {names}, got {self.size!r}")
+        if self.size not in SIZES:
+            raise ValueError(f"size: expected one of {', '.join(map(repr, SIZES))}, got {self.size!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +98,9 @@ class Measured:
 
 def random_model(config: AcceleratorConfig) -> PreTrainedModel:
     """Return a model of the size with random weights, where it is to be measured."""
-    family = next(family for family in (*FAMILIES, TINY) if family.name == config.size)
+    shape, dtype = SIZES[config.size].config(), getattr(torch, config.dtype)
     with torch.device(config.device):
-        made: PreTrainedModel = AutoModelForCausalLM.from_config(family.config(), dtype=getattr(torch, config.dtype))
+        made: PreTrainedModel = AutoModelForCausalLM.from_config(shape, dtype=dtype)
     return made
 
 

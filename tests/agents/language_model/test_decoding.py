@@ -318,6 +318,8 @@ def test_equal_views_are_read_once_and_drawn_from_apart(
     """The turns of a batch of 24 are those that are drawn when each view is read; the model reads one of each kind."""
     game = Chat(20, lengths)
     agent = CausalLMAgent(micro_model(game.vocabulary, hidden_size=16), game.vocabulary)
+    monkeypatch.setattr(decoding, "WORTH_SHARING", 0)
+    sharing = CausalLMAgent(agent.model, game.vocabulary)
     assert agent._extends
     views = [played.turns[0].view for played in rollout(game, [agent, agent], 24, np.random.default_rng(0))]
     read: list[int] = []
@@ -331,8 +333,7 @@ def test_equal_views_are_read_once_and_drawn_from_apart(
     apart = agent.speak(views, np.random.default_rng(1))
     assert read[0] == len(views)
     read.clear()
-    monkeypatch.setattr(decoding, "WORTH_SHARING", 0)
-    shared = agent.speak(views, np.random.default_rng(1))
+    shared = sharing.speak(views, np.random.default_rng(1))
     assert read[0] == len(lengths)
     assert read[1] > len(lengths)
     assert [turn.tokens for turn in shared] == [turn.tokens for turn in apart]

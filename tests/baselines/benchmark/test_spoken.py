@@ -38,7 +38,7 @@ def chat(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_suite_leaves_out_what_cannot_be_told(chat: Path) -> None:
+def test_the_suite_leaves_out_what_cannot_be_told(chat: Path, tmp_path: Path) -> None:
     """Random preferences are words for the rows of a table; asked for by name they are refused."""
     told = {cell.game for cell in BenchConfig(spoken=chat).grid()}
     assert told == {name for name in GAMES if can_be_spoken(name)} == {*GAMES} - {"preference"}
@@ -48,17 +48,19 @@ def test_the_suite_leaves_out_what_cannot_be_told(chat: Path) -> None:
         BenchConfig(spoken=chat, suite="alignment")
     with pytest.raises(ValueError, match="device: expected cpu with --suite alignment, got cuda"):
         BenchConfig(device="cuda", suite="alignment")
+    nowhere = tmp_path / "out"
     with pytest.raises(ValueError, match="device: expected"):
-        BenchConfig(device="nowhere").grid()
+        bench(BenchConfig(device="nowhere", out=nowhere))
     with pytest.raises(ValueError, match="tokenizer: expected a folder with a saved tokenizer"):
-        BenchConfig(spoken=chat / "nothing").grid()
+        bench(BenchConfig(spoken=chat / "nothing", out=nowhere))
+    assert not nowhere.exists()
 
 
 def test_players_are_adapters_at_the_presets_rates(chat: Path) -> None:
     """Those of the suite's own learner, and those of entrants who have one of their own."""
     settings = BenchSettings(spoken=chat, **BUDGET)
-    facts = game_facts(GameTree(settings.game("rps")))
-    task = _task(Cell("self_play", "rps", 0), settings, facts, CostMeter(), "cpu")
+    tree = GameTree(settings.game("rps"))
+    task = _task(Cell("self_play", "rps", 0), tree, settings, CostMeter(), "cpu")
     for own in (task, by_learner(task, RLOO), by_learner(task, IPO)):
         learners = [own.make_player(player, 0) for player in range(2)]
         for learner in learners:
@@ -69,7 +71,8 @@ def test_players_are_adapters_at_the_presets_rates(chat: Path) -> None:
         models = [learner.agent.model for learner in learners]
         assert models[0].unadapted is models[1].unadapted
     assert task.tuned(RLOO).rloo.learning_rate == LORA["learning_rate"]
-    words = _task(Cell("self_play", "rps", 0), BenchSettings(**BUDGET), facts, CostMeter(), "cpu")
+    of_words = BenchSettings(**BUDGET)
+    words = _task(Cell("self_play", "rps", 0), GameTree(of_words.game("rps")), of_words, CostMeter(), "cpu")
     assert words.tuned(RLOO) == RLOO
     made = words.make_player(0, 0)
     assert not isinstance(made.agent.model, AdaptedModel)
@@ -85,8 +88,8 @@ def test_a_cell_is_held_to_the_tree_of_the_spoken_game(chat: Path) -> None:
     assert result.facts.payoff_range == words.payoff_range
     assert result.facts.uniform_shortfall == pytest.approx(words.uniform_shortfall)
     assert [point.iteration for point in result.curve] == [1, 2, 3, 4, 5, 6]
-    task = _task(Cell("self_play", "kuhn", 0), settings, result.facts, CostMeter(), "cpu")
     tree = GameTree(settings.game("kuhn"))
+    task = _task(Cell("self_play", "kuhn", 0), tree, settings, CostMeter(), "cpu")
     first, second = (task.make_player(player, 0).agent for player in range(2))
     start = nash_conv(tree, seat_profile(tree, (first, second)))
     assert result.curve[0].last.nash_conv == pytest.approx(start, abs=0.05)  # one update at 1e-4 moves it little
@@ -130,7 +133,7 @@ def test_every_entrant_learns_at_the_presets_rate(name: str, chat: Path, monkeyp
     monkeypatch.setattr(TrainedModel, "__init__", noted)
     game = "red_team" if can_play(name, "red_team") else "rps"
     settings = BenchSettings(spoken=chat, **BUDGET)
-    facts = game_facts(GameTree(settings.game(game)))
-    made = ALGORITHMS[name].make(_task(Cell(name, game, 0), settings, facts, CostMeter(), "cpu"))
+    tree = GameTree(settings.game(game))
+    made = ALGORITHMS[name].make(_task(Cell(name, game, 0), tree, settings, CostMeter(), "cpu"))
     found += [made.options.learning_rate] if isinstance(made, SPAG) else []
     assert set(found) == {LORA["learning_rate"]}

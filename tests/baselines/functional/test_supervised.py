@@ -91,5 +91,7 @@ def test_a_soft_label_is_the_mixture_of_both_labels(loss: PreferenceLoss) -> Non
 def test_preferences_that_are_no_probabilities_are_refused() -> None:
     """A label of -1 for a lost pair is another convention."""
     zero = torch.zeros(1)
-    with pytest.raises(ValueError, match=r"preferences: expected probabilities in \[0, 1\], got \[-1.0\]"):
+    with pytest.raises(ValueError, match=r"preferences: expected probabilities in \[0, 1\], got -1.0"):
         preference_loss(zero, zero, torch.tensor([-1.0]), loss="dpo", kl_coef=0.1)
+    with pytest.raises(ValueError, match=r"preferences: expected probabilities in \[0, 1\], got nan"):
+        preference_loss(zero, zero, torch.tensor([torch.nan]), loss="ipo", kl_coef=0.1)
